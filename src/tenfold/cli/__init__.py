@@ -1,0 +1,1 @@
+"""Speaks to people; the only place that wires rooms together. Floor 5."""

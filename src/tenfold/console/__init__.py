@@ -1,0 +1,1 @@
+"""Speaks to other machines: metrics and health over HTTP. Floor 5."""

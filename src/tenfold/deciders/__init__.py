@@ -1,0 +1,1 @@
+"""Model + snapshot + memory become a decision, with its reason. Floor 2, pure."""

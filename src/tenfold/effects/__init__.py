@@ -1,0 +1,39 @@
+"""Everything that can be done, as frozen data. Floor 1: deciders emit effects, drivers carry them out, receipts tell how it went."""
+
+from tenfold.effects.decision import Decision, Outcome, Plan, Receipt, Rejection
+from tenfold.effects.effect import (
+    AnswerRequest,
+    Effect,
+    Order,
+    PublishRoutes,
+    RemoveRelease,
+    RunTask,
+    StartEngine,
+    StartInstance,
+    StopEngine,
+    StopInstance,
+    StopTask,
+)
+from tenfold.effects.operation import Operation, Step, StepState
+
+__all__ = [
+    "AnswerRequest",
+    "Decision",
+    "Effect",
+    "Operation",
+    "Order",
+    "Outcome",
+    "Plan",
+    "PublishRoutes",
+    "Receipt",
+    "Rejection",
+    "RemoveRelease",
+    "RunTask",
+    "StartEngine",
+    "StartInstance",
+    "Step",
+    "StepState",
+    "StopEngine",
+    "StopInstance",
+    "StopTask",
+]

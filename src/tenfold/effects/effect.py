@@ -1,0 +1,200 @@
+"""The effects themselves. Emitted by deciders, settled by `arbitrate`, sent as an `Order`, carried out by one driver each.
+
+`key` is an effect's idempotency key: the same key is carried out once, however often it is sent. `subject` is what it acts upon: `arbitrate`
+lets one effect through per subject and tick. `expected_generation` is the generation of the subject that the decider saw (0: absent);
+a driver that finds another one refuses.
+"""
+
+from dataclasses import dataclass
+
+from tenfold.model import RouteTable
+
+
+@dataclass(frozen=True, slots=True)
+class StartEngine:
+    """Start the embedded engine `kind` (`gateway`, `postgres`, `valkey`) of `region`; `attempt` counts starts, from 1."""
+
+    kind: str
+    region: str
+    attempt: int = 1
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"engine/{self.kind}/{self.region}"
+
+    @property
+    def key(self) -> str:
+        return f"start-engine:{self.kind}/{self.region}#{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class StopEngine:
+    """Stop the engine `kind` of `region` cleanly; its data stays."""
+
+    kind: str
+    region: str
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"engine/{self.kind}/{self.region}"
+
+    @property
+    def key(self) -> str:
+        return f"stop-engine:{self.kind}/{self.region}@{self.expected_generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class StartInstance:
+    """Start instance `instance` (an id never used before, `web-12`) of a release's service."""
+
+    instance: str
+    service: str
+    region: str
+    release: str
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"instance/{self.instance}"
+
+    @property
+    def key(self) -> str:
+        return f"start:{self.instance}"
+
+
+@dataclass(frozen=True, slots=True)
+class StopInstance:
+    """End an instance that gets no new requests any more: SIGTERM, then SIGKILL after `grace_s`, its whole process tree."""
+
+    instance: str
+    grace_s: float
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"instance/{self.instance}"
+
+    @property
+    def key(self) -> str:
+        return f"stop:{self.instance}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """Run `command` of a release's service once, to its end, at most `timeout_s`. `task` is its id and what makes it happen once.
+
+    `kind` is `build`, `release` (the release hook) or `schedule`.
+    """
+
+    task: str
+    kind: str
+    service: str
+    release: str
+    command: str
+    timeout_s: float = 900.0
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"task/{self.task}"
+
+    @property
+    def key(self) -> str:
+        return f"run:{self.task}"
+
+
+@dataclass(frozen=True, slots=True)
+class StopTask:
+    """End a running task: SIGTERM, then SIGKILL after `grace_s`, its whole process tree."""
+
+    task: str
+    grace_s: float = 5.0
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"task/{self.task}"
+
+    @property
+    def key(self) -> str:
+        return f"stop-task:{self.task}"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRoutes:
+    """Give a region's gateway `table`; `expected_generation` counts tables published to it so far."""
+
+    table: RouteTable
+    table_digest: str
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"routes/{self.table.region}"
+
+    @property
+    def key(self) -> str:
+        return f"publish:{self.table.region}@{self.expected_generation}:{self.table_digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRelease:
+    """Delete the files of a release that can no longer be gone back to."""
+
+    release: str
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"release/{self.release}"
+
+    @property
+    def key(self) -> str:
+        return f"remove:{self.release}"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """Tell the person who made `request` how it ended; carried out by the loop, in the journal."""
+
+    request: str
+    ok: bool
+    text: str
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"request/{self.request}"
+
+    @property
+    def key(self) -> str:
+        return f"answer:{self.request}"
+
+
+Effect = (
+    StartEngine
+    | StopEngine
+    | StartInstance
+    | StopInstance
+    | RunTask
+    | StopTask
+    | PublishRoutes
+    | RemoveRelease
+    | AnswerRequest
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An effect as it is sent to a driver: under which lease `epoch` (a fencing token), by which decision."""
+
+    effect: Effect
+    epoch: int
+    decision: str
+    sent_at: float
+
+    @property
+    def key(self) -> str:
+        return self.effect.key

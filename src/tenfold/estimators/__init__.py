@@ -1,0 +1,1 @@
+"""History becomes facts about what is coming or odd. Floor 2, pure."""

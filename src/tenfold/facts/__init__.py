@@ -1,0 +1,52 @@
+"""What was seen or estimated, and when. Floor 1: facts in, decisions out.
+
+A fact that did not arrive is absent or old, never zero: `Snapshot.fresh` tells, and deciders hold on what is not fresh.
+"""
+
+from tenfold.facts.requests import (
+    DeployRequest,
+    DownRequest,
+    PersonRequest,
+    RollbackRequest,
+    UpRequest,
+)
+from tenfold.facts.seen import (
+    EngineSeen,
+    EngineState,
+    Fact,
+    GatewaySeen,
+    InstanceSeen,
+    InstanceState,
+    MetricSeen,
+    PoolSeen,
+    ReleaseSeen,
+    RouteSeen,
+    TaskSeen,
+    TaskState,
+)
+from tenfold.facts.snapshot import ReceiptSeen, Snapshot, Window
+from tenfold.facts.trace import RequestTrace
+
+__all__ = [
+    "DeployRequest",
+    "DownRequest",
+    "EngineSeen",
+    "EngineState",
+    "Fact",
+    "GatewaySeen",
+    "InstanceSeen",
+    "InstanceState",
+    "MetricSeen",
+    "PersonRequest",
+    "PoolSeen",
+    "ReceiptSeen",
+    "ReleaseSeen",
+    "RequestTrace",
+    "RollbackRequest",
+    "RouteSeen",
+    "Snapshot",
+    "TaskSeen",
+    "TaskState",
+    "UpRequest",
+    "Window",
+]

@@ -1,0 +1,207 @@
+"""Facts by subject: instances, engines, gateways, pools, tasks, metrics. Made by observers, read by deciders.
+
+Every fact has a `key` that names its subject and `seen_at` (seconds since the epoch, on the observer's clock).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class InstanceState(StrEnum):
+    """STARTING until its health check passed `healthy_after` times, then READY; UNHEALTHY after `unhealthy_after`
+    failures; STOPPING once it was told to end; EXITED when its process is gone."""
+
+    STARTING = "starting"
+    READY = "ready"
+    UNHEALTHY = "unhealthy"
+    STOPPING = "stopping"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSeen:
+    """One instance as its driver sees it.
+
+    `since` is when it entered `state`, `started_at` when its process began. `generation` changes whenever its process or its state does
+    (a precondition for effects). `cpu_cores` (cores in use since the last look) and `memory_bytes` cover the whole process tree; None where
+    not measured yet. `frozen` tells that the process is stopped (SIGSTOP, a debugger). `note` says why it is not ready, or how it ended
+    (`exit code 3`, `killed by signal 9`), in words a person reads.
+    """
+
+    id: str
+    service: str
+    region: str
+    release: str
+    state: InstanceState
+    since: float
+    started_at: float
+    seen_at: float
+    generation: int = 1
+    pid: int | None = None
+    host: str | None = None
+    port: int | None = None
+    cpu_cores: float | None = None
+    memory_bytes: int | None = None
+    frozen: bool = False
+    note: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.id
+
+
+class EngineState(StrEnum):
+    """STARTING until it answers, then READY; UNHEALTHY when it stopped answering; EXITED when its process is gone."""
+
+    STARTING = "starting"
+    READY = "ready"
+    UNHEALTHY = "unhealthy"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSeen:
+    """One engine (`gateway`, `postgres`, `valkey`) of a region as its driver sees it; key `postgres/local`.
+
+    `address` is where clients reach it (`127.0.0.1:8080`), never with a password in it.
+    """
+
+    kind: str
+    region: str
+    state: EngineState
+    since: float
+    seen_at: float
+    generation: int = 1
+    pid: int | None = None
+    address: str = ""
+    version: str = ""
+    cpu_cores: float | None = None
+    memory_bytes: int | None = None
+    note: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}/{self.region}"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySeen:
+    """What configuration a region's gateway runs: `table_digest` is that of the last RouteTable it accepted (empty: none).
+
+    `refused` is the gateway's own reason when it turned the newest one down.
+    """
+
+    region: str
+    table_digest: str
+    seen_at: float
+    connected: bool = True
+    refused: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.region
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSeen:
+    """Traffic of one service in one region, over the last look (about a second); key `web@local`.
+
+    `in_flight` is the mean number of requests being answered, `sockets` the open WebSockets. `response_ms` figures are those of requests
+    that ended; None when none did. `errors_per_s` counts 5xx given to clients. `in_flight_by_instance` and `sockets_by_instance` are counts now.
+    """
+
+    service: str
+    region: str
+    seen_at: float
+    requests_per_s: float = 0.0
+    errors_per_s: float = 0.0
+    in_flight: float = 0.0
+    sockets: int = 0
+    response_ms_mean: float | None = None
+    response_ms_p50: float | None = None
+    response_ms_p95: float | None = None
+    response_ms_p99: float | None = None
+    retries_per_s: float = 0.0
+    in_flight_by_instance: Mapping[str, int] = field(default_factory=dict)
+    sockets_by_instance: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return f"{self.service}@{self.region}"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSeen:
+    """What a path prefix of a service normally takes, from answers of healthy instances; key `web@local/api/report`."""
+
+    service: str
+    region: str
+    prefix: str
+    requests: int
+    response_ms_p50: float
+    response_ms_p99: float
+    seen_at: float
+
+    @property
+    def key(self) -> str:
+        return f"{self.service}@{self.region}{self.prefix}"
+
+
+class TaskState(StrEnum):
+    """UNKNOWN: it was started, is gone, and left no exit status; it is never started a second time."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSeen:
+    """A thing that runs to its end: a build, a release hook, a scheduled job. `tail` is the end of its output, secrets masked."""
+
+    id: str
+    kind: str
+    service: str
+    release: str
+    state: TaskState
+    started_at: float
+    seen_at: float
+    ended_at: float | None = None
+    exit_code: int | None = None
+    tail: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSeen:
+    """A release whose files are on this machine."""
+
+    id: str
+    seen_at: float
+
+    @property
+    def key(self) -> str:
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSeen:
+    """A custom metric that the app posted: the total over the service in a region; key `web@local:queue_depth`."""
+
+    service: str
+    region: str
+    name: str
+    value: float
+    seen_at: float
+
+    @property
+    def key(self) -> str:
+        return f"{self.service}@{self.region}:{self.name}"
+
+
+Fact = InstanceSeen | EngineSeen | GatewaySeen | PoolSeen | RouteSeen | TaskSeen | ReleaseSeen | MetricSeen

@@ -1,0 +1,97 @@
+"""A service: what command runs, how it is known to be well, how many of it there may be. Nouns of the model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+KNOWN_TRIGGERS = ("concurrency", "cpu", "memory", "response_time", "concurrent_users")
+"""Triggers that Tenfold measures itself or knows the unit of; any other name is a custom metric that the app posts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How an instance is known to be well.
+
+    `path` is asked over HTTP and must answer 2xx; without one, an HTTP service must accept a connection and a
+    background service must be alive. `healthy_after`/`unhealthy_after` count consecutive answers. An instance that is
+    not ready `starts_within_s` after its start has failed to start.
+    """
+
+    path: str | None = None
+    every_s: float = 5.0
+    timeout_s: float = 2.0
+    healthy_after: int = 2
+    unhealthy_after: int = 3
+    starts_within_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSize:
+    """What one instance may use: `cpu_cores`, `memory_bytes`, and `concurrency` requests at once."""
+
+    cpu_cores: float = 1.0
+    memory_bytes: int = 512 * 1024 * 1024
+    concurrency: int = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One reason to scale, per instance: above `up_above` adds, below `down_below` for `cooldown_s` lets go.
+
+    Units by `metric`: concurrency and concurrent_users are counts, cpu and memory are ratios of the instance's size
+    (0.8 is 80%), response_time is milliseconds (mean), a custom metric is in the app's own unit.
+    """
+
+    metric: str
+    up_above: float
+    down_below: float
+    cooldown_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How far ahead (`horizon_s`) and how sure (`confidence_ratio`, 0..1) a forecast must be to add instances."""
+
+    horizon_s: float = 600.0
+    confidence_ratio: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How many instances (`instances_min`..`instances_max`, per region) and what moves the number."""
+
+    instances_min: int = 1
+    instances_max: int = 4
+    triggers: tuple[Trigger, ...] = (
+        Trigger("concurrency", up_above=60, down_below=30),
+        Trigger("cpu", up_above=0.8, down_below=0.4, cooldown_s=240.0),
+    )
+    forecast: Forecast | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One program of the app.
+
+    `command` may hold `{port}` and `{host}`; it is run by a shell in the release's folder with `PORT` and `HOST` set.
+    `build` and `release_hook` run once per release. `schedule` (cron, UTC) makes it a job instead of a running service.
+    `http` tells that it listens; `paths` are the URL prefixes the edge sends to it. `drain_s` is how long requests at
+    hand may take when an instance is let go.
+    """
+
+    name: str
+    command: str
+    build: str | None = None
+    release_hook: str | None = None
+    schedule: str | None = None
+    http: bool = True
+    paths: tuple[str, ...] = ()
+    health: Health = Health()
+    instance: InstanceSize = InstanceSize()
+    scaling: Scaling = Scaling()
+    env: Mapping[str, str] = field(default_factory=dict)
+    drain_s: float = 30.0
+
+    @property
+    def runs_always(self) -> bool:
+        """True for a service that keeps running, False for a scheduled job."""
+        return self.schedule is None

@@ -1,0 +1,1 @@
+"""Makes load and harm, measures from outside, judges against the targets. Floor 4."""

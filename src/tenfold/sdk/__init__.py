@@ -1,0 +1,1 @@
+"""The tools an app imports; of the rest it sees only `model` and `wire`. Floor 2."""
