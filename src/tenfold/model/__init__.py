@@ -12,6 +12,7 @@ from tenfold.model.project import (
     Region,
     Release,
     Residency,
+    Rollout,
     Tier,
 )
 from tenfold.model.money import Money
@@ -48,6 +49,7 @@ __all__ = [
     "Region",
     "Release",
     "Residency",
+    "Rollout",
     "RouteRule",
     "RouteTable",
     "Scaling",

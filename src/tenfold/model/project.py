@@ -104,6 +104,13 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """How a release takes over: the old one is kept warm until the new one has stayed healthy for `watch_s`."""
+
+    watch_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """One shipped version of the app: its id (`r7`), its services as they were then, and the digest of its source.
 
@@ -144,6 +151,7 @@ class Model:
     data: Data | None = None
     budget: Budget | None = None
     keep: tuple[str, ...] = ()
+    rollout: Rollout = Rollout()
     releases: Mapping[str, Release] = field(default_factory=dict)
 
     @property

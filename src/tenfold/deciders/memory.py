@@ -1,0 +1,154 @@
+"""What deciders remember from tick to tick. Goes in, comes out, is journalled: nothing else is remembered anywhere.
+
+Keys of pools are `service@region`, of lines (the instances of one release in a pool) `service@region/release`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tenfold.effects import Operation
+
+
+class MemberState(StrEnum):
+    """What is meant to happen to an instance: it is WANTED; it only finishes what it has (DRAINING); it was told to end (STOPPING)."""
+
+    WANTED = "wanted"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One instance that heal asked for or adopted. `since` is when it entered `state`; `was_ready` that it has served."""
+
+    service: str
+    region: str
+    release: str
+    state: MemberState
+    since: float
+    asked_at: float
+    was_ready: bool = False
+
+    @property
+    def pool(self) -> str:
+        return f"{self.service}@{self.region}"
+
+    @property
+    def line(self) -> str:
+        return f"{self.service}@{self.region}/{self.release}"
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Consecutive failures of a line or an engine. No start before `next_start_at`; `last_note` is the last failure in words."""
+
+    count: int
+    last_at: float
+    next_start_at: float
+    last_note: str
+    gave_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMemory:
+    """Starts of one engine so far, and its failures in a row."""
+
+    attempts: int
+    asked_at: float
+    failures: Failures | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealMemory:
+    """The fleet: members by instance id; the last number given to an instance, by service; failures by line; engines by key.
+
+    `settled_since` tells since when a line has been well; `told` holds what was said once and need not be said each tick.
+    """
+
+    members: Mapping[str, Member] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, Failures] = field(default_factory=dict)
+    engines: Mapping[str, EngineMemory] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolScale:
+    """How many instances a pool is meant to have, why, and what the triggers have shown.
+
+    `high_since`/`low_since`: by trigger, the time of the first look of an unbroken row above / below its bound. `changed_at` is the last
+    change of `wanted`, `troubled_at` the last time the pool could not serve. `holding` is why it does not scale down although it could.
+    """
+
+    wanted: int
+    why: str
+    changed_at: float
+    high_since: Mapping[str, float] = field(default_factory=dict)
+    low_since: Mapping[str, float] = field(default_factory=dict)
+    troubled_at: float | None = None
+    holding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleMemory:
+    """PoolScale by pool."""
+
+    pools: Mapping[str, PoolScale] = field(default_factory=dict)
+
+
+class Intent(StrEnum):
+    """What people last asked for: nothing yet, run, or stop."""
+
+    NONE = "none"
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseMemory:
+    """What serves, what served before (oldest first), and the operation under way.
+
+    While a new release is watched, `watched_requests`/`watched_errors` count since the shift; `error_ratio` is the usual share of 5xx of what serves.
+    """
+
+    intent: Intent = Intent.NONE
+    serving: str | None = None
+    served: tuple[str, ...] = ()
+    operation: Operation | None = None
+    down_request: str | None = None
+    up_request: str | None = None
+    watched_at: float | None = None
+    watched_requests: float = 0.0
+    watched_errors: float = 0.0
+    error_ratio: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMemory:
+    """The digest of the table each region should have, how many were published to it, and when."""
+
+    digests: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, int] = field(default_factory=dict)
+    published_at: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleMemory:
+    """By scheduled service: the next time it is due (seconds since the epoch), and the task that ran last."""
+
+    next_at: Mapping[str, float] = field(default_factory=dict)
+    cron: Mapping[str, str] = field(default_factory=dict)
+    last_task: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Everything deciders remember. `decisions` counts the decisions made so far (their ids are `d1`, `d2`, ...)."""
+
+    release: ReleaseMemory = ReleaseMemory()
+    scale: ScaleMemory = ScaleMemory()
+    heal: HealMemory = HealMemory()
+    route: RouteMemory = RouteMemory()
+    schedule: ScheduleMemory = ScheduleMemory()
+    decisions: int = 0
