@@ -1,0 +1,41 @@
+"""The load engine: an open model that keeps to its own clock, and refuses its own bad data.
+
+Stage: a `RateCurve` (by hand, or from a `Trace`), a `Target` and a `Mix` make a `LoadPlan`; `run` (here) or `run_apart`
+(in a process of its own) carries it out with `Progress` each second, and ends with a `LoadResult`. `Sockets` holds
+WebSocket connections through a drill.
+"""
+
+from tenfold.proof.load.apart import run_apart
+from tenfold.proof.load.curve import RateCurve, Segment, Spacing
+from tenfold.proof.load.engine import run
+from tenfold.proof.load.errors import LoadError
+from tenfold.proof.load.plan import LoadPlan, Mix, Request, Target
+from tenfold.proof.load.result import Latency, LoadResult, Outcome, Progress, Sample, Second
+from tenfold.proof.load.sockets import Reconnect, Sockets, SocketsResult
+from tenfold.proof.load.trace import Trace, generated_day, parse_trace, read_trace
+
+__all__ = [
+    "Latency",
+    "LoadError",
+    "LoadPlan",
+    "LoadResult",
+    "Mix",
+    "Outcome",
+    "Progress",
+    "RateCurve",
+    "Reconnect",
+    "Request",
+    "Sample",
+    "Second",
+    "Segment",
+    "Sockets",
+    "SocketsResult",
+    "Spacing",
+    "Target",
+    "Trace",
+    "generated_day",
+    "parse_trace",
+    "read_trace",
+    "run",
+    "run_apart",
+]

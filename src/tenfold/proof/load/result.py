@@ -1,0 +1,129 @@
+"""What a load run says: each second while it goes on, and at its end. Plain data, ready for JSON.
+
+Stage: `record.Recorder` fills these; the command line shows them, drills and later verdicts judge by them.
+
+Response time counts from the moment a request was *due*: what a person would have waited. Service time counts from the
+moment its bytes were written. Both cover the answers that did not fail, and requests that timed out with the time they
+had waited by then (a lower bound). 5xx answers and lost connections are left out: they are often quick, and would make
+a failing server look fast.
+"""
+
+from dataclasses import dataclass
+
+FAILED_KINDS = ("5xx", "connect", "timeout", "reset", "protocol")
+"""The ends of a request that are failures of the server. 4xx are refusals, counted apart; `unsent` is our own fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Percentiles of one distribution in milliseconds, exact to 3 digits; None where nothing was measured."""
+
+    count: int
+    mean_ms: float | None
+    p50_ms: float | None
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
+    max_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """What happened within about one second, by the time of the answer. Percentiles are of the response time, and
+    None when nothing was answered: a second without a measurement is not a fast one.
+    """
+
+    at_s: float
+    planned_rps: float
+    due: int
+    answered: int
+    failed: int
+    refused: int
+    unsent: int
+    in_flight: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    lag_p99_ms: float | None
+    cpu_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the run is: the last second, and the totals. `eta_s` is the time until the last request is due."""
+
+    elapsed_s: float
+    eta_s: float
+    sent: int
+    answered: int
+    failed: int
+    refused: int
+    unsent: int
+    in_flight: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    second: Second
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request that is worth a look. `request_id` is what the edge called it (x-request-id), for `explain`."""
+
+    request: str
+    due_s: float
+    response_ms: float
+    status: int | None
+    request_id: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One way in which requests ended, how often, and the first examples where it is not a success."""
+
+    kind: str
+    count: int
+    failed: bool
+    examples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """A whole run. Nothing is dropped: due = sent + unsent, and sent = answered + failed without an answer (connect,
+    timeout, reset, protocol) + unfinished (still in flight when the run was interrupted).
+
+    `invalid` holds the reasons for which the figures can't be trusted, each a sentence; it is empty when they can.
+    `failed` includes answers of 5xx; `refused` are answers of 4xx. `resent` counts requests sent a second time because
+    the server had closed an idle connection. `seconds` is the course of the run.
+    """
+
+    target: str
+    seed: int
+    started_at_s: float
+    duration_s: float
+    interrupted: bool
+    invalid: tuple[str, ...]
+    due: int
+    sent: int
+    answered: int
+    failed: int
+    refused: int
+    unsent: int
+    unfinished: int
+    resent: int
+    received_bytes: int
+    response: Latency
+    service: Latency
+    lag: Latency
+    cpu_percent: float
+    cpu_us_per_request: float | None
+    outcomes: tuple[Outcome, ...]
+    slowest: tuple[Sample, ...]
+    seconds: tuple[Second, ...]
+
+    @property
+    def valid(self) -> bool:
+        """Whether the figures can be trusted."""
+        return not self.invalid
