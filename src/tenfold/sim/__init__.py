@@ -1,1 +1,51 @@
-"""A false world on virtual time behind the same ports. Floor 3."""
+"""A false world on virtual time behind the same ports as the real engines. Floor 3; everything in it follows from one seed.
+
+`World` is what is (instances, engines, gateways, traffic), `Drivers` are its ports for one life of a control plane, `Simulation` lets a
+brain run over it at full speed, and `run_virtual` lets any asyncio program (the real loop) live on a `VirtualClock`.
+"""
+
+from tenfold.sim.behaviour import Behaviour, Breakage
+from tenfold.sim.clock import VirtualClock, run_virtual
+from tenfold.sim.faults import (
+    ClockJump,
+    ControlCrash,
+    FaultSchedule,
+    ObserverOutage,
+    ObserverStale,
+    OrdersDoubled,
+    ReceiptsLate,
+    ReceiptsLost,
+    RoutesRefused,
+    WorldFault,
+)
+from tenfold.sim.ports import Drivers
+from tenfold.sim.rates import Rate, constant, day, from_trace, steps
+from tenfold.sim.simulation import Brain, Decided, Simulation
+from tenfold.sim.world import World
+
+__all__ = [
+    "Behaviour",
+    "Brain",
+    "Breakage",
+    "ClockJump",
+    "ControlCrash",
+    "Decided",
+    "Drivers",
+    "FaultSchedule",
+    "ObserverOutage",
+    "ObserverStale",
+    "OrdersDoubled",
+    "Rate",
+    "ReceiptsLate",
+    "ReceiptsLost",
+    "RoutesRefused",
+    "Simulation",
+    "VirtualClock",
+    "World",
+    "WorldFault",
+    "constant",
+    "day",
+    "from_trace",
+    "run_virtual",
+    "steps",
+]

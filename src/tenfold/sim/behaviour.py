@@ -1,0 +1,55 @@
+"""What the programs of a false world are like: how long they take to start, what a request costs them, how they break."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+
+class Breakage(StrEnum):
+    """Ways in which a release is broken: it fails to build, in its release hook, exits at start, never gets healthy,
+    or is well at first and then exits (CRASH_LATER) or fails its checks (SICK_LATER)."""
+
+    BUILD = "build"
+    RELEASE_HOOK = "release_hook"
+    START = "start"
+    HEALTH = "health"
+    CRASH_LATER = "crash_later"
+    SICK_LATER = "sick_later"
+
+
+LATER_S = 30.0
+"""When a release that breaks later does so, in seconds after it became ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """The nature of one service.
+
+    A request costs `cpu_ms` of one core and waits `wait_ms` for others. Starting takes `start_s` (uniform within
+    `start_spread_ratio` of it either way) at `start_cpu_cores`, fails with chance `start_fails_ratio`; a ready instance crashes
+    `crashes_per_hour`. A task runs `task_s` and fails with chance `task_fails_ratio`. SIGTERM is heeded after `stop_s`, or never
+    (None). `idempotent_ratio` of requests may be tried again elsewhere when an instance dies under them.
+    """
+
+    cpu_ms: float = 10.0
+    wait_ms: float = 20.0
+    start_s: float = 3.0
+    start_spread_ratio: float = 0.3
+    start_cpu_cores: float = 0.8
+    start_fails_ratio: float = 0.0
+    crashes_per_hour: float = 0.0
+    idle_cpu_cores: float = 0.01
+    memory_bytes: int = 80 * 1024 * 1024
+    memory_bytes_per_request: int = 256 * 1024
+    task_s: float = 4.0
+    task_fails_ratio: float = 0.0
+    stop_s: float | None = 0.3
+    idempotent_ratio: float = 0.9
+
+    def start_time_s(self, random: Random) -> float:
+        """How long this start takes."""
+        return self.start_s * random.uniform(1 - self.start_spread_ratio, 1 + self.start_spread_ratio)
+
+    def stop_time_s(self, grace_s: float) -> float:
+        """How long ending takes when SIGKILL follows SIGTERM after `grace_s`."""
+        return grace_s if self.stop_s is None else min(self.stop_s, grace_s)

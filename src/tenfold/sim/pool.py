@@ -1,0 +1,156 @@
+"""Traffic of one service in one region, as a fluid: a seeded count of arrivals per step, shared over the endpoints of a table."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tenfold.facts import InstanceState, PoolSeen
+from tenfold.sim.parts import Instance
+from tenfold.sim.queue import quantile_ms
+
+
+@dataclass(slots=True)
+class Totals:
+    """The truth since the world began, in requests; what a client outside would count. `failed` includes those that could not connect."""
+
+    offered: float = 0.0
+    answered: float = 0.0
+    failed: float = 0.0
+    retried: float = 0.0
+
+
+@dataclass(slots=True)
+class Step:
+    """What happened in one step. `fixed_s` and `random_s` are sums over answered requests of the parts of their response time."""
+
+    seconds: float = 1.0
+    arrived: float = 0.0
+    answered: float = 0.0
+    failed: float = 0.0
+    retried: float = 0.0
+    fixed_s: float = 0.0
+    random_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Pool:
+    """One service in one region. `members` are its living instances, by id, kept by the world."""
+
+    service: str
+    region: str
+    members: dict[str, Instance] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
+    last: Step = field(default_factory=Step)
+    sockets: int = 0
+    _lost: float = 0.0
+
+    @property
+    def key(self) -> str:
+        return f"{self.service}@{self.region}"
+
+    def step(
+        self, arrivals: int, sockets: int, seconds: float, shares: Sequence[tuple[str, int]], timeout_s: float, now_s: float
+    ) -> None:
+        """Let `seconds` pass in which `arrivals` requests reach the gateway, which shares them by weight (`shares`: instance id, weight).
+
+        The share of an endpoint that does not answer is tried elsewhere; with none that does, every request fails.
+        """
+        step = Step(seconds, float(arrivals))
+        answering = []
+        weight_all = weight_answering = 0
+        for instance_id, weight in shares:
+            weight_all += weight
+            member = self.members.get(instance_id)
+            if member is not None and member.state is InstanceState.READY and member.frozen_until_s <= now_s:
+                weight_answering += weight
+                answering.append((member, weight))
+        if answering:
+            step.retried = arrivals * (1 - weight_answering / weight_all)
+        else:
+            step.failed += arrivals
+        served = set()
+        for member, weight in answering:
+            served.add(member.id)
+            _serve(member, arrivals * weight / weight_answering, step, timeout_s)
+        for member in self.members.values():
+            if member.id not in served and member.frozen_until_s <= now_s and member.state is not InstanceState.STARTING:
+                _serve(member, 0.0, step, timeout_s)
+        self._hold_sockets(sockets, [member for member, _ in answering])
+        step.failed += self._lost
+        self._lost = 0.0
+        self.last = step
+        self._count(step)
+
+    def unreachable(self, arrivals: int, seconds: float) -> None:
+        """Let `seconds` pass in which no gateway was there to take the requests: they fail, and nobody inside sees them."""
+        self.last = Step(seconds)
+        self.totals.offered += arrivals
+        self.totals.failed += arrivals + self._lost
+        self._lost = 0.0
+
+    def lose(self, instance: Instance) -> None:
+        """`instance` ended with requests in flight: the idempotent ones are tried elsewhere, if there is an elsewhere; the rest fail."""
+        others = any(m.state is InstanceState.READY for m in self.members.values() if m is not instance)
+        held = max(instance.in_flight, instance.backlog)
+        self._lost += held * (1 - instance.behaviour.idempotent_ratio) if others else held
+        instance.in_flight = instance.backlog = 0.0
+        instance.sockets = 0
+
+    def seen(self, at: float) -> PoolSeen:
+        """The fact a gateway's driver would make of the last step. Quantiles take the pool as one queue with the mean of its parts."""
+        step, members = self.last, self.members.values()
+        done = step.answered
+        fixed, random = (step.fixed_s / done, step.random_s / done) if done > 0 else (0.0, 0.0)
+        return PoolSeen(
+            service=self.service,
+            region=self.region,
+            seen_at=at,
+            requests_per_s=step.arrived / step.seconds,
+            errors_per_s=step.failed / step.seconds,
+            in_flight=sum(m.in_flight for m in members),
+            sockets=sum(m.sockets for m in members),
+            response_ms_mean=(fixed + random) * 1000.0 if done > 0 else None,
+            response_ms_p50=quantile_ms(fixed, random, 0.5) if done > 0 else None,
+            response_ms_p95=quantile_ms(fixed, random, 0.95) if done > 0 else None,
+            response_ms_p99=quantile_ms(fixed, random, 0.99) if done > 0 else None,
+            retries_per_s=step.retried / step.seconds,
+            in_flight_by_instance={m.id: round(m.in_flight) for m in members},
+            sockets_by_instance={m.id: m.sockets for m in members},
+        )
+
+    def _hold_sockets(self, wanted: int, answering: Sequence[Instance]) -> None:
+        """Instances that take new connections share the sockets evenly; those that are let go keep theirs until they end."""
+        for member in answering:
+            member.sockets = 0
+        held = sum(m.sockets for m in self.members.values())
+        if answering:
+            each, rest = divmod(max(0, wanted - held), len(answering))
+            for index, member in enumerate(answering):
+                member.sockets = each + (index < rest)
+
+    def _count(self, step: Step) -> None:
+        totals = self.totals
+        totals.offered += step.arrived
+        totals.answered += step.answered
+        totals.failed += step.failed
+        totals.retried += step.retried
+
+
+def _serve(member: Instance, arrivals: float, step: Step, timeout_s: float) -> None:
+    """One instance, one step: answers what its capacity allows, times out what has waited `timeout_s`, keeps the rest (see sim.queue)."""
+    queue, seconds = member.queue, step.seconds
+    behind = member.backlog + arrivals
+    done = min(behind, queue.capacity_per_s * seconds)
+    backlog = behind - done
+    timed_out = max(0.0, backlog - queue.capacity_per_s * timeout_s)
+    member.backlog = backlog = backlog - timed_out
+    fixed = queue.wait_s + backlog / queue.capacity_per_s
+    random = queue.cpu_s + (queue.queueing_s(arrivals / seconds) if arrivals > 0 else 0.0)
+    member.response_s = fixed + random
+    still = member.in_flight * math.exp(-seconds / (queue.wait_s + queue.cpu_s + 1e-9))
+    member.in_flight = max(done / seconds * member.response_s, backlog, still)
+    member.cpu_cores = member.behaviour.idle_cpu_cores + done * queue.cpu_s / seconds
+    step.answered += done
+    step.failed += timed_out
+    step.fixed_s += done * fixed
+    step.random_s += done * random

@@ -1,0 +1,230 @@
+"""A brain over a false world at full speed: look, decide, remember, act, a step at a time, without a journal and without asyncio.
+
+It does what the loop does with a journal (remember first, then act; an order under way is not sent again; a receipt that does not come is
+unknown after a while), so that thousands of seeds can be tried. A `ControlCrash` forgets everything but what was remembered.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from tenfold.deciders.memory import Memory
+from tenfold.effects import AnswerRequest, Decision, Order, Outcome, Rejection
+from tenfold.facts import (
+    DeployRequest,
+    EngineSeen,
+    Fact,
+    GatewaySeen,
+    InstanceSeen,
+    MetricSeen,
+    PersonRequest,
+    PoolSeen,
+    ReceiptSeen,
+    ReleaseSeen,
+    RouteSeen,
+    Snapshot,
+    TaskSeen,
+    UpRequest,
+)
+from tenfold.model import Model
+from tenfold.ports import DriverError, Permanent, Refused, Retryable, Unknown
+from tenfold.sim.faults import ControlCrash, FaultSchedule
+from tenfold.sim.ports import Drivers, deliver
+from tenfold.sim.world import World
+
+RECEIPT_WITHIN_S = 30.0
+"""An order without a receipt for this long has an unknown end."""
+
+
+class Decided(Protocol):
+    """What a brain gives back."""
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]: ...
+    @property
+    def rejected(self) -> tuple[Rejection, ...]: ...
+    @property
+    def memory(self) -> Memory: ...
+
+
+class Brain(Protocol):
+    """Something that decides: pure, a snapshot and a memory in, decisions and a memory out."""
+
+    def __call__(self, model: Model, snapshot: Snapshot, memory: Memory) -> Decided: ...
+
+
+@dataclass(slots=True)
+class _Life:
+    """One life of the control plane: what a crash takes away."""
+
+    drivers: Drivers
+    epoch: int
+    observed: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, tuple[Fact, ...]] = field(default_factory=dict)
+    pending: dict[str, float] = field(default_factory=dict)
+    due: list[tuple[float, ReceiptSeen]] = field(default_factory=list)
+
+
+class Simulation:
+    """`brain` runs `world`.
+
+    `decided` holds every decision with its elapsed second, `snapshot` the last look, `answers` what people were told.
+    """
+
+    def __init__(self, world: World, brain: Brain, faults: FaultSchedule | None = None) -> None:
+        """Nothing happens until `step` or `run`; `faults` that can't be done (nothing of that name runs) are passed over."""
+        self.world, self.brain, self.faults = world, brain, faults or FaultSchedule()
+        self.model = world.model
+        self.memory = Memory()
+        self.requests: dict[str, PersonRequest] = {}
+        self.answers: dict[str, AnswerRequest] = {}
+        self.decided: list[tuple[float, Decision]] = []
+        self.rejected: list[tuple[float, Rejection]] = []
+        self.snapshot = Snapshot(world.clock.now())
+        self.crashes = 0
+        self._life: _Life | None = None
+        self._down_until_s = 0.0
+
+    def ask(self, request: PersonRequest) -> None:
+        """A person asks; a release that comes with it is at hand from now on, as after its capture by the command line."""
+        if isinstance(request, UpRequest | DeployRequest):
+            self.world.add_release(request.release)
+            releases = {**self.model.releases, request.release.id: request.release}
+            self.model = replace(self.model, releases=releases)
+        self.requests[request.id] = request
+
+    def crash(self, down_s: float = 2.0) -> None:
+        """Kill the control plane; it comes back after `down_s`. Orders that were sent are carried out, their receipts are lost."""
+        if self._life is not None:
+            self._life.drivers.lease.drop()
+        self._life, self.crashes = None, self.crashes + 1
+        self._down_until_s = self.world.clock.elapsed_s + down_s
+
+    def run(self, seconds: float, each_step: Callable[[], None] | None = None) -> None:
+        """Let `seconds` pass; `each_step` looks on after each step."""
+        until_s = self.world.clock.elapsed_s + seconds
+        while self.world.clock.elapsed_s < until_s - 1e-9:
+            self.step()
+            if each_step is not None:
+                each_step()
+
+    def run_until(self, reached: Callable[[], bool], within_s: float) -> float:
+        """Step until `reached`; gives back how many seconds it took. Raises `AssertionError` when it is not within `within_s`."""
+        from_s = self.world.clock.elapsed_s
+        while not reached():
+            if self.world.clock.elapsed_s - from_s >= within_s:
+                last = "; ".join(f"{at:.0f} s {d.why}" for at, d in self.decided[-5:])
+                raise AssertionError(f"seed {self.world.seed}: not reached within {within_s:g} s; last decisions: {last}")
+            self.step()
+        return self.world.clock.elapsed_s - from_s
+
+    def step(self) -> None:
+        """One step of the world, then one tick of the brain."""
+        world, from_s = self.world, self.world.clock.elapsed_s
+        world.clock.advance(world.step_s)
+        world.step()
+        for fault in self.faults.between(from_s, world.clock.elapsed_s):
+            if isinstance(fault, ControlCrash):
+                self.crash(fault.seconds)
+                continue
+            try:
+                world.inflict(fault)
+            except Permanent:
+                continue
+        if world.clock.elapsed_s >= self._down_until_s:
+            self._tick()
+
+    def _tick(self) -> None:
+        life = self._life or self._begin()
+        if life is None:
+            return
+        self.snapshot = self._look(life)
+        decided = self.brain(self.model, self.snapshot, self.memory)
+        self.memory = decided.memory
+        now_s = self.world.clock.elapsed_s
+        self.decided.extend((now_s, decision) for decision in decided.decisions)
+        self.rejected.extend((now_s, rejection) for rejection in decided.rejected)
+        for decision in decided.decisions:
+            for effect in decision.effects:
+                self._send(Order(effect, life.epoch, decision.id, self.world.clock.now()), life)
+
+    def _begin(self) -> _Life | None:
+        drivers = Drivers.of(self.world)
+        epoch = drivers.lease.take()
+        self._life = None if epoch is None else _Life(drivers, epoch)
+        return self._life
+
+    def _look(self, life: _Life) -> Snapshot:
+        world, now, now_s = self.world, self.world.clock.now(), self.world.clock.elapsed_s
+        for source in world.sources:
+            try:
+                facts = world.look(source)
+            except DriverError:
+                continue
+            life.facts[source] = facts
+            life.observed[source] = min((fact.seen_at for fact in facts), default=now)
+        receipts = {receipt.key: receipt for due_s, receipt in life.due if due_s <= now_s}
+        life.due = [(due_s, receipt) for due_s, receipt in life.due if due_s > now_s]
+        for key in receipts:
+            life.pending.pop(key, None)
+        shown = _by_kind([fact for facts in life.facts.values() for fact in facts])
+        return Snapshot(
+            taken_at=now,
+            epoch=life.epoch,
+            observed=dict(life.observed),
+            pending=dict(life.pending),
+            receipts=receipts,
+            requests=dict(self.requests),
+            **shown,  # type: ignore[arg-type]
+        )
+
+    def _send(self, order: Order, life: _Life) -> None:
+        now, now_s, key = self.world.clock.now(), self.world.clock.elapsed_s, order.key
+        if isinstance(order.effect, AnswerRequest):
+            self.answers[order.effect.request] = order.effect
+            self.requests.pop(order.effect.request, None)
+            life.due.append((now_s, ReceiptSeen(key, Outcome.DONE, "", now)))
+            return
+        delivery = deliver(self.world, order)
+        life.pending[key] = now
+        if delivery.after_s is None:
+            lost = ReceiptSeen(key, Outcome.UNKNOWN, f"no receipt within {RECEIPT_WITHIN_S:.0f} s", now + RECEIPT_WITHIN_S)
+            life.due.append((now_s + RECEIPT_WITHIN_S, lost))
+            return
+        outcome = outcome_of(delivery.error)
+        receipt = ReceiptSeen(key, outcome, str(delivery.error or ""), now + delivery.after_s)
+        life.due.append((now_s + delivery.after_s, receipt))
+
+
+def outcome_of(error: DriverError | None) -> Outcome:
+    """How an order ended whose driver raised `error`."""
+    match error:
+        case None:
+            return Outcome.DONE
+        case Retryable():
+            return Outcome.RETRYABLE
+        case Refused():
+            return Outcome.REFUSED
+        case Unknown():
+            return Outcome.UNKNOWN
+        case _:
+            return Outcome.FAILED
+
+
+_FIELD = {
+    InstanceSeen: "instances",
+    EngineSeen: "engines",
+    GatewaySeen: "gateways",
+    PoolSeen: "pools",
+    RouteSeen: "routes",
+    TaskSeen: "tasks",
+    ReleaseSeen: "releases",
+    MetricSeen: "metrics",
+}
+
+
+def _by_kind(facts: list[Fact]) -> Mapping[str, Mapping[str, Fact]]:
+    shown: dict[str, dict[str, Fact]] = {name: {} for name in _FIELD.values()}
+    for fact in facts:
+        shown[_FIELD[type(fact)]][fact.key] = fact
+    return shown
