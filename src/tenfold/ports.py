@@ -1,7 +1,8 @@
-"""The sockets between worlds and brain. A real engine's driver and the simulator plug in here, and nothing above can tell them apart.
+"""The sockets between worlds and brain. A real engine's driver and the simulator plug in here, and nothing above can
+tell them apart.
 
-Errors of drivers: `Retryable` (it did not happen, try again), `Permanent` (trying again cannot help), `Unknown` (it may have
-happened: observe first). Their text is one sentence for a person, without secrets.
+Errors of drivers: `Retryable` (it did not happen, try again), `Permanent` (trying again cannot help), `Unknown` (it
+may have happened: observe first). Their text is one sentence for a person, without secrets.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,8 @@ class Clock(Protocol):
     """Time: real, or virtual in the simulator."""
 
     def now(self) -> float:
-        """Seconds since the epoch. May jump; durations over which nothing may go wrong use differences that tolerate it."""
+        """Seconds since the epoch. May jump; durations over which nothing may go wrong use differences that tolerate
+        it."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -51,7 +53,8 @@ class Observer(Protocol):
     def source(self) -> str: ...
 
     async def observe(self) -> tuple[Fact, ...]:
-        """All facts of this source, now. Raises `DriverError` when it can't see: then its old facts stand and grow stale."""
+        """All facts of this source, now. Raises `DriverError` when it can't see: then its old facts stand and grow
+        stale."""
         ...
 
     def subscribe(self, wake: Callable[[], None]) -> None:
@@ -77,8 +80,9 @@ class Actuator(Protocol):
     async def apply(self, order: Order) -> Receipt:
         """Carry the order out, once per key: a key that was done before gets a DONE receipt again.
 
-        Raises `Refused` when the order's epoch is older than one this driver has seen or `expected_generation` does not hold,
-        `Retryable`, `Permanent` or `Unknown` otherwise. Returns when the effect has taken hold (a process runs; not: is ready).
+        Raises `Refused` when the order's epoch is older than one this driver has seen or `expected_generation` does
+        not hold, `Retryable`, `Permanent` or `Unknown` otherwise. Returns when the effect has taken hold (a process
+        runs; not: is ready).
         """
         ...
 

@@ -11,7 +11,8 @@ from tenfold.effects import Operation
 
 
 class MemberState(StrEnum):
-    """What is meant to happen to an instance: it is WANTED; it only finishes what it has (DRAINING); it was told to end (STOPPING)."""
+    """What is meant to happen to an instance: it is WANTED; it only finishes what it has (DRAINING); it was told to
+    end (STOPPING)."""
 
     WANTED = "wanted"
     DRAINING = "draining"
@@ -20,7 +21,8 @@ class MemberState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One instance that heal asked for or adopted. `since` is when it entered `state`; `was_ready` that it has served."""
+    """One instance that heal asked for or adopted. `since` is when it entered `state`; `was_ready` that it has
+    served."""
 
     service: str
     region: str
@@ -41,7 +43,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Consecutive failures of a line or an engine. No start before `next_start_at`; `last_note` is the last failure in words."""
+    """Consecutive failures of a line or an engine. No start before `next_start_at`; `last_note` is the last failure
+    in words."""
 
     count: int
     last_at: float
@@ -61,9 +64,11 @@ class EngineMemory:
 
 @dataclass(frozen=True, slots=True)
 class HealMemory:
-    """The fleet: members by instance id; the last number given to an instance, by service; failures by line; engines by key.
+    """The fleet: members by instance id; the last number given to an instance, by service; failures by line; engines
+    by key.
 
-    `settled_since` tells since when a line has been well; `told` holds what was said once and need not be said each tick.
+    `settled_since` tells since when a line has been well; `told` holds what was said once and need not be said each
+    tick.
     """
 
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -77,8 +82,9 @@ class HealMemory:
 class PoolScale:
     """How many instances a pool is meant to have, why, and what the triggers have shown.
 
-    `high_since`/`low_since`: by trigger, the time of the first look of an unbroken row above / below its bound. `changed_at` is the last
-    change of `wanted`, `troubled_at` the last time the pool could not serve. `holding` is why it does not scale down although it could.
+    `high_since`/`low_since`: by trigger, the time of the first look of an unbroken row above / below its bound.
+    `changed_at` is the last change of `wanted`, `troubled_at` the last time the pool could not serve. `holding` is
+    why it does not scale down although it could.
     """
 
     wanted: int
@@ -109,7 +115,8 @@ class Intent(StrEnum):
 class ReleaseMemory:
     """What serves, what served before (oldest first), and the operation under way.
 
-    While a new release is watched, `watched_requests`/`watched_errors` count since the shift; `error_ratio` is the usual share of 5xx of what serves.
+    While a new release is watched, `watched_requests`/`watched_errors` count since the shift; `error_ratio` is the
+    usual share of 5xx of what serves.
     """
 
     intent: Intent = Intent.NONE

@@ -7,8 +7,8 @@ from tenfold.effects.effect import Effect
 
 
 class Outcome(StrEnum):
-    """DONE; FAILED for good; RETRYABLE: it did not happen and may be tried again; REFUSED: a precondition or the epoch
-    did not hold; UNKNOWN: it may have happened, so observe before trying again."""
+    """DONE; FAILED for good; RETRYABLE: it did not happen and may be tried again; REFUSED: a precondition or the
+    epoch did not hold; UNKNOWN: it may have happened, so observe before trying again."""
 
     DONE = "done"
     FAILED = "failed"
@@ -31,8 +31,8 @@ class Receipt:
 class Decision:
     """One choice: who made it (`by`, a decider's name), about what, what is to be done, and why, as a sentence.
 
-    `facts` are the figures it rests on, as text (`concurrency per instance: 92.0, up above 60`). A decision without effects records a
-    change of mind that a person would ask about (`gave up`, `holding`).
+    `facts` are the figures it rests on, as text (`concurrency per instance: 92.0, up above 60`). A decision without
+    effects records a change of mind that a person would ask about (`gave up`, `holding`).
     """
 
     id: str

@@ -1,4 +1,5 @@
-"""A piece of work with several steps that survives a restart: deploy, roll back, later move and promote. Lives in deciders' memory."""
+"""A piece of work with several steps that survives a restart: deploy, roll back, later move and promote. Lives in
+deciders' memory."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +17,8 @@ class StepState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One row of an operation's table. Times are seconds since the epoch; `note` says what it waits for or why it failed."""
+    """One row of an operation's table. Times are seconds since the epoch; `note` says what it waits for or why it
+    failed."""
 
     name: str
     state: StepState = StepState.WAITING
@@ -27,7 +29,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A table of steps over reserved `subjects`; `request` is who asked. Ends when every step is done or skipped, or when it was undone."""
+    """A table of steps over reserved `subjects`; `request` is who asked. Ends when every step is done or skipped, or
+    when it was undone."""
 
     id: str
     kind: str

@@ -1,4 +1,5 @@
-"""What people ask for, as facts. Commands append them to the journal; the loop shows them to deciders, which answer by effect."""
+"""What people ask for, as facts. Commands append them to the journal; the loop shows them to deciders, which answer
+by effect."""
 
 from dataclasses import dataclass
 
@@ -7,7 +8,8 @@ from tenfold.model import Release
 
 @dataclass(frozen=True, slots=True)
 class UpRequest:
-    """Run the app. `release` is what to serve if nothing has been shipped yet or its source differs from what served last."""
+    """Run the app. `release` is what to serve if nothing has been shipped yet or its source differs from what served
+    last."""
 
     id: str
     made_at: float

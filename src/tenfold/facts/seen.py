@@ -23,10 +23,11 @@ class InstanceState(StrEnum):
 class InstanceSeen:
     """One instance as its driver sees it.
 
-    `since` is when it entered `state`, `started_at` when its process began. `generation` changes whenever its process or its state does
-    (a precondition for effects). `cpu_cores` (cores in use since the last look) and `memory_bytes` cover the whole process tree; None where
-    not measured yet. `frozen` tells that the process is stopped (SIGSTOP, a debugger). `note` says why it is not ready, or how it ended
-    (`exit code 3`, `killed by signal 9`), in words a person reads.
+    `since` is when it entered `state`, `started_at` when its process began. `generation` changes whenever its process
+    or its state does (a precondition for effects). `cpu_cores` (cores in use since the last look) and `memory_bytes`
+    cover the whole process tree; None where not measured yet. `frozen` tells that the process is stopped (SIGSTOP, a
+    debugger). `note` says why it is not ready, or how it ended (`exit code 3`, `killed by signal 9`), in words a
+    person reads.
     """
 
     id: str
@@ -87,7 +88,8 @@ class EngineSeen:
 
 @dataclass(frozen=True, slots=True)
 class GatewaySeen:
-    """What configuration a region's gateway runs: `table_digest` is that of the last RouteTable it accepted (empty: none).
+    """What configuration a region's gateway runs: `table_digest` is that of the last RouteTable it accepted (empty:
+    none).
 
     `refused` is the gateway's own reason when it turned the newest one down.
     """
@@ -107,8 +109,9 @@ class GatewaySeen:
 class PoolSeen:
     """Traffic of one service in one region, over the last look (about a second); key `web@local`.
 
-    `in_flight` is the mean number of requests being answered, `sockets` the open WebSockets. `response_ms` figures are those of requests
-    that ended; None when none did. `errors_per_s` counts 5xx given to clients. `in_flight_by_instance` and `sockets_by_instance` are counts now.
+    `in_flight` is the mean number of requests being answered, `sockets` the open WebSockets. `response_ms` figures
+    are those of requests that ended; None when none did. `errors_per_s` counts 5xx given to clients.
+    `in_flight_by_instance` and `sockets_by_instance` are counts now.
     """
 
     service: str
@@ -133,7 +136,8 @@ class PoolSeen:
 
 @dataclass(frozen=True, slots=True)
 class RouteSeen:
-    """What a path prefix of a service normally takes, from answers of healthy instances; key `web@local/api/report`."""
+    """What a path prefix of a service normally takes, from answers of healthy instances; key
+    `web@local/api/report`."""
 
     service: str
     region: str
@@ -159,7 +163,8 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskSeen:
-    """A thing that runs to its end: a build, a release hook, a scheduled job. `tail` is the end of its output, secrets masked."""
+    """A thing that runs to its end: a build, a release hook, a scheduled job. `tail` is the end of its output,
+    secrets masked."""
 
     id: str
     kind: str

@@ -1,4 +1,5 @@
-"""The snapshot: everything a decision may know, time included. Made by the loop from observers' facts, read by `decide`."""
+"""The snapshot: everything a decision may know, time included. Made by the loop from observers' facts, read by
+`decide`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,9 +40,10 @@ class Window:
 class Snapshot:
     """What is, at `taken_at` (seconds since the epoch), under lease `epoch`.
 
-    `observed[source]` is when an observer last answered; the facts of one that did not answer stay as they were, with their old `seen_at`.
-    Absence of a subject means something only while its source is fresh. Sources: `process`, `gateway`, `postgres`, `valkey`, `metrics`.
-    `pending` maps the key of each effect that was sent and has no receipt to when it was sent.
+    `observed[source]` is when an observer last answered; the facts of one that did not answer stay as they were, with
+    their old `seen_at`. Absence of a subject means something only while its source is fresh. Sources: `process`,
+    `gateway`, `postgres`, `valkey`, `metrics`. `pending` maps the key of each effect that was sent and has no receipt
+    to when it was sent.
     """
 
     taken_at: float
@@ -60,6 +62,7 @@ class Snapshot:
     requests: Mapping[str, PersonRequest] = field(default_factory=dict)
 
     def fresh(self, source: str, age_s_max: float) -> bool:
-        """True when `source` answered within the last `age_s_max` seconds. A clock that jumped back makes it False."""
+        """True when `source` answered within the last `age_s_max` seconds. A clock that jumped back makes it
+        False."""
         seen_at = self.observed.get(source)
         return seen_at is not None and -1.0 <= self.taken_at - seen_at <= age_s_max

@@ -1,5 +1,6 @@
 """Nouns and units: *what should be*. Floor 0; everything above speaks in these words and they import nothing."""
 
+from tenfold.model.money import Money
 from tenfold.model.project import (
     Budget,
     CacheTimes,
@@ -15,7 +16,6 @@ from tenfold.model.project import (
     Rollout,
     Tier,
 )
-from tenfold.model.money import Money
 from tenfold.model.routes import Endpoint, EndpointState, RouteRule, RouteTable, ServiceRoutes
 from tenfold.model.service import (
     KNOWN_TRIGGERS,

@@ -26,7 +26,8 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A place that serves: `at` is (latitude, longitude) in degrees, `capacity_users` its share, `latency_ms` its goal."""
+    """A place that serves: `at` is (latitude, longitude) in degrees, `capacity_users` its share, `latency_ms` its
+    goal."""
 
     name: str
     at: tuple[float, float] | None = None
@@ -77,7 +78,8 @@ class Edge:
 class Data:
     """Where the app's data lives: embedded PostgreSQL and Valkey, or the user's own by `url` and `valkey_url`.
 
-    The URLs may name environment variables or secrets as `${NAME}`; they are resolved when an instance starts and never journalled.
+    The URLs may name environment variables or secrets as `${NAME}`; they are resolved when an instance starts and
+    never journalled.
     """
 
     tenant_key: str | None = None
@@ -114,7 +116,8 @@ class Rollout:
 class Release:
     """One shipped version of the app: its id (`r7`), its services as they were then, and the digest of its source.
 
-    `made_at` is seconds since the epoch. Its files stay as they were when it was made, so that going back is possible.
+    `made_at` is seconds since the epoch. Its files stay as they were when it was made, so that going back is
+    possible.
     """
 
     id: str
@@ -134,8 +137,9 @@ class Release:
 class Model:
     """The blueprint of one environment, read and checked, and the releases made from it so far.
 
-    `services` is what the blueprint says now; what runs is a release's own `services`. `data` is None where the blueprint has no `data`
-    part: then no store is run. `keep` names paths of the project folder that every release shares (uploads, a SQLite file).
+    `services` is what the blueprint says now; what runs is a release's own `services`. `data` is None where the
+    blueprint has no `data` part: then no store is run. `keep` names paths of the project folder that every release
+    shares (uploads, a SQLite file).
     """
 
     name: str

@@ -1,4 +1,5 @@
-"""The edge's routes as data: which instance gets which share of which path. Decided by deciders, rendered by render."""
+"""The edge's routes as data: which instance gets which share of which path. Decided by deciders, rendered by
+render."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,7 +27,8 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class RouteRule:
-    """A path prefix of a service with its own hedging: a second try starts `hedge_after_ms` after the first (None: never)."""
+    """A path prefix of a service with its own hedging: a second try starts `hedge_after_ms` after the first (None:
+    never)."""
 
     prefix: str
     hedge_after_ms: float | None
@@ -34,7 +36,8 @@ class RouteRule:
 
 @dataclass(frozen=True, slots=True)
 class ServiceRoutes:
-    """A service at the edge: its `paths` (URL prefixes), its endpoints, and when an idempotent request is tried elsewhere.
+    """A service at the edge: its `paths` (URL prefixes), its endpoints, and when an idempotent request is tried
+    elsewhere.
 
     `hedge_after_ms` is the default for paths that no rule names. `timeout_s` bounds a whole request.
     """

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 KNOWN_TRIGGERS = ("concurrency", "cpu", "memory", "response_time", "concurrent_users")
-"""Triggers that Tenfold measures itself or knows the unit of; any other name is a custom metric that the app posts."""
+"""Triggers that Tenfold measures itself or knows the unit of; any other name is a custom metric that the app
+posts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ class Service:
     """One program of the app.
 
     `command` may hold `{port}` and `{host}`; it is run by a shell in the release's folder with `PORT` and `HOST` set.
-    `build` and `release_hook` run once per release. `schedule` (cron, UTC) makes it a job instead of a running service.
-    `http` tells that it listens; `paths` are the URL prefixes the edge sends to it. `drain_s` is how long requests at
-    hand may take when an instance is let go.
+    `build` and `release_hook` run once per release. `schedule` (cron, UTC) makes it a job instead of a running
+    service. `http` tells that it listens; `paths` are the URL prefixes the edge sends to it. `drain_s` is how long
+    requests at hand may take when an instance is let go.
     """
 
     name: str

@@ -1,0 +1,50 @@
+"""Settles conflicts: one effect per subject and tick. Vetoes first, then failover > heal > release > route > scale >
+schedule.
+
+What is turned down is journalled with the reason; what is already under way is dropped silently, since it was decided
+before.
+"""
+
+from dataclasses import replace
+
+from tenfold.effects import Decision, Effect, Rejection, StartInstance
+from tenfold.facts import Snapshot
+from tenfold.model import Model
+
+RANK = {name: rank for rank, name in enumerate(("failover", "heal", "release", "route", "scale", "schedule"))}
+"""Who wins a subject that two deciders want in one tick; lower is stronger."""
+
+
+def arbitrate(
+    model: Model, snapshot: Snapshot, decisions: tuple[Decision, ...]
+) -> tuple[tuple[Decision, ...], tuple[Rejection, ...]]:
+    """The decisions with the effects that may go out, and those that may not. Order of decisions is kept."""
+    winner: dict[str, tuple[int, str]] = {}
+    for decision in decisions:
+        for effect in decision.effects:
+            bid = (RANK[decision.by], decision.id)
+            winner[effect.subject] = min(winner.get(effect.subject, bid), bid)
+    settled, rejected = [], []
+    for decision in decisions:
+        passed: list[Effect] = []
+        for effect in decision.effects:
+            if effect.key in snapshot.pending:
+                continue
+            veto = _veto(model, effect)
+            if veto:
+                rejected.append(Rejection(effect, decision.id, veto))
+            elif winner[effect.subject][1] != decision.id:
+                why = f"{winner[effect.subject][1]} decided about {effect.subject} in the same moment and goes first"
+                rejected.append(Rejection(effect, decision.id, why))
+            else:
+                passed.append(effect)
+        if passed or not decision.effects:
+            settled.append(replace(decision, effects=tuple(passed)))
+    return tuple(settled), tuple(rejected)
+
+
+def _veto(model: Model, effect: Effect) -> str:
+    """Why an effect may never go out, in words; empty when it may."""
+    if isinstance(effect, StartInstance) and effect.region not in model.regions:
+        return f"the blueprint has no region {effect.region}: an instance there could hold data that may not be there"
+    return ""

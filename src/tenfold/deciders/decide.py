@@ -1,0 +1,121 @@
+"""Composes the deciders: model + snapshot + memory become decisions with their reasons, and the next memory. No
+clock, no randomness.
+
+Order: what was asked for (release), how many (scale), make it so (heal), who gets traffic (route), what is due
+(schedule); then `arbitrate`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tenfold.deciders.arbitrate import arbitrate
+from tenfold.deciders.heal import Line, heal, heal_engines
+from tenfold.deciders.memory import Intent, MemberState, Memory, ReleaseMemory
+from tenfold.deciders.release import release, running
+from tenfold.deciders.route import route
+from tenfold.deciders.scale import scale
+from tenfold.deciders.schedule import schedule
+from tenfold.effects import Decision, Rejection
+from tenfold.facts import EngineState, Snapshot
+from tenfold.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What one tick decided: decisions with the effects to send, those turned down, and what to remember."""
+
+    decisions: tuple[Decision, ...]
+    rejected: tuple[Rejection, ...]
+    memory: Memory
+
+
+def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
+    """One decision over everything. Pure: equal arguments give equal results."""
+    engines, stores = _engines(model)
+    waiting_for = ", ".join(
+        key for key in stores if (e := snapshot.engines.get(key)) is None or e.state is not EngineState.READY
+    )
+    made: list[Decision] = []
+    wanted = _wanted(model, memory)
+    released, some = release(model, snapshot, memory.release, memory.heal, memory.route, wanted, waiting_for)
+    made += some
+    memory = replace(memory, release=released)
+    serving = model.releases.get(released.serving or "")
+    causes: dict[str, Decision] = {}
+    if serving is not None and released.intent is Intent.UP:
+        scaled, scaling = scale(serving.services, model.active_regions, serving.id, snapshot, memory.scale)
+        memory = replace(memory, scale=scaled)
+        causes = {d.subject: d for d in scaling}
+    healed, some = heal(_lines(model, memory), snapshot, memory.heal, causes, waiting_for)
+    made += some
+    idle = not healed.members and not snapshot.instances
+    up = released.intent is Intent.UP
+    stopping = engines if released.intent is Intent.DOWN and idle else ()
+    healed, some = heal_engines(engines if up else (), _engines_last(stopping, snapshot), snapshot, healed)
+    made += some
+    memory = replace(memory, heal=healed)
+    cause = _cause(released)
+    if released.intent is not Intent.NONE:
+        routed, some = route(model, serving, snapshot, healed.members, memory.route, cause)
+        made += some
+        memory = replace(memory, route=routed)
+    if serving is not None and up:
+        scheduled, some = schedule(serving, snapshot, memory.schedule)
+        made += some
+        memory = replace(memory, schedule=scheduled)
+    numbered = tuple(replace(d, id=f"d{memory.decisions + i}") for i, d in enumerate(made, 1))
+    settled, rejected = arbitrate(model, snapshot, numbered)
+    return Decided(settled, rejected, replace(memory, decisions=memory.decisions + len(numbered)))
+
+
+def _engines(model: Model) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The embedded engines that should run, by key; and the stores that instances need ready, the user's own
+    included."""
+    engines, stores = [], []
+    for region in model.active_regions:
+        if any(s.http and s.runs_always for s in model.services.values()):
+            engines.append(f"gateway/{region}")
+        if model.data is not None:
+            stores += [f"postgres/{region}", f"valkey/{region}"]
+            engines += [f"postgres/{region}"] if model.data.url is None else []
+            engines += [f"valkey/{region}"] if model.data.valkey_url is None else []
+    return tuple(engines), tuple(stores)
+
+
+def _engines_last(stopping: tuple[str, ...], snapshot: Snapshot) -> tuple[str, ...]:
+    """Gateways go before stores: while one is still up its requests may need the stores."""
+    gateways = tuple(k for k in stopping if k.startswith("gateway/"))
+    up = [k for k in gateways if (e := snapshot.engines.get(k)) is not None and e.state is not EngineState.EXITED]
+    return gateways if up else stopping
+
+
+def _wanted(model: Model, memory: Memory) -> Mapping[str, int]:
+    """How many instances each line of each running release should have."""
+    return {line.key: line.wanted for line in _lines(model, memory)}
+
+
+def _lines(model: Model, memory: Memory) -> tuple[Line, ...]:
+    lines = []
+    for id_ in running(memory.release, memory.heal):
+        release_ = model.releases.get(id_)
+        for service in release_.services.values() if release_ else ():
+            for region in model.active_regions if service.runs_always else ():
+                pool = memory.scale.pools.get(f"{service.name}@{region}")
+                low, high = service.scaling.instances_min, service.scaling.instances_max
+                wanted = min(max(pool.wanted, low), high) if pool else low
+                why = pool.why if pool else f"{low} is the least the blueprint asks for"
+                lines.append(Line(service, region, id_, wanted, why))
+    return tuple(lines)
+
+
+def _cause(memory: ReleaseMemory) -> str:
+    """Why routes may have changed, when a release is on its way."""
+    operation = memory.operation
+    if operation is None or operation.step is None:
+        return ""
+    return operation.why if operation.undoing else f"{operation.release} at step {operation.step.name}"
+
+
+def settled(memory: Memory) -> bool:
+    """True when nothing is under way: no operation, and every remembered instance is simply wanted."""
+    return memory.release.operation is None and all(m.state is MemberState.WANTED for m in memory.heal.members.values())

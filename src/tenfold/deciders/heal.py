@@ -1,0 +1,447 @@
+"""Keeps what should run running: engines first, then each line's instances (the instances of one release of a service
+in a region).
+
+A line short of instances gets new ones at once; after failures in a row it waits longer each time and at last gives
+up loudly, trying again only now and then. What is let go gets no new requests, finishes what it has, then ends.
+Healing never makes an outage worse: when most of a pool is unhealthy at the same moment the cause is elsewhere, and
+nothing is restarted for it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tenfold.deciders.memory import EngineMemory, Failures, HealMemory, Member, MemberState
+from tenfold.effects import Decision, Effect, StartEngine, StartInstance, StopEngine, StopInstance
+from tenfold.facts import EngineSeen, EngineState, InstanceSeen, InstanceState, Snapshot
+from tenfold.model import Service
+
+PROCESS_AGE_S_MAX = 5.0
+"""Older sights of processes are stale: nothing is concluded from an absence."""
+ASKED_GRACE_S = 5.0
+"""How long after it was asked for an instance may be unseen before it counts as never started."""
+BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+"""Wait before the next start after the first, second, ... failure in a row. The first replacement comes at once."""
+GIVE_UP_AFTER = 8
+"""Failures in a row after which a line or engine is given up."""
+GIVEN_UP_RETRY_S = 600.0
+"""One try this often after giving up, so that an outage that ended by itself does not last for ever."""
+SETTLED_S = 60.0
+"""An instance that served this long clears its line's failures."""
+ENGINE_STUCK_S = 15.0
+"""A gateway that does not answer for this long is started anew. A store never is: it may be recovering."""
+SICK_GRACE_S = 2.0
+"""A sick or frozen instance has this long to end before it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How many instances of one release's service should run in a region, and why that many."""
+
+    service: Service
+    region: str
+    release: str
+    wanted: int
+    why: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.service.name}@{self.region}/{self.release}"
+
+    @property
+    def pool(self) -> str:
+        return f"{self.service.name}@{self.region}"
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The memory being written and the decisions being made, within one tick."""
+
+    members: dict[str, Member]
+    numbers: dict[str, int]
+    failures: dict[str, Failures]
+    told: dict[str, str]
+    decisions: list[Decision] = field(default_factory=list)
+
+    def decide(self, subject: str, why: str, *effects: Effect) -> None:
+        self.decisions.append(Decision("", "heal", subject, effects, why))
+
+    def tell(self, subject: str, why: str) -> None:
+        """Say something once, until it changes or `hush`ed."""
+        if self.told.get(subject) != why:
+            self.told[subject] = why
+            self.decide(subject, why)
+
+    def hush(self, subject: str) -> None:
+        self.told.pop(subject, None)
+
+
+def heal(
+    lines: tuple[Line, ...], snapshot: Snapshot, memory: HealMemory, causes: Mapping[str, Decision], waiting_for: str
+) -> tuple[HealMemory, tuple[Decision, ...]]:
+    """Bring each line to its wanted number. `causes` are this tick's decisions to scale, by pool: they get the starts
+    they caused as effects. `waiting_for` names what instances need that is not there yet (`postgres/local`); while it
+    is set none is started."""
+    if not snapshot.fresh("process", PROCESS_AGE_S_MAX):
+        return memory, tuple(causes.values())
+    draft = _Draft(dict(memory.members), dict(memory.numbers), dict(memory.failures), dict(memory.told))
+    _adopt(draft, snapshot)
+    by_line = {line.key: line for line in lines}
+    _look(draft, snapshot, by_line)
+    started: dict[str, tuple[Effect, ...]] = {}
+    for line in lines:
+        starts = _fill(draft, line, snapshot, waiting_for)
+        if starts:
+            started[line.key] = starts
+    _release_surplus(draft, by_line, snapshot)
+    _end_drained(draft, snapshot, by_line)
+    for key, starts in started.items():
+        line = by_line[key]
+        cause = causes.get(line.pool)
+        if cause is not None and not cause.effects:
+            causes = {**causes, line.pool: replace(cause, effects=starts)}
+        else:
+            draft.decide(line.pool, _start_why(line, starts, draft), *starts)
+    _forget_old_lines(draft, by_line)
+    after = HealMemory(draft.members, draft.numbers, draft.failures, memory.engines, draft.told)
+    return after, (*causes.values(), *draft.decisions)
+
+
+def _adopt(draft: _Draft, snapshot: Snapshot) -> None:
+    """Take in instances that run and are not remembered (the memory was lost)."""
+    for seen in snapshot.instances.values():
+        if seen.id in draft.members or seen.state in (InstanceState.EXITED, InstanceState.STOPPING):
+            continue
+        now = snapshot.taken_at
+        draft.members[seen.id] = Member(
+            seen.service, seen.region, seen.release, MemberState.WANTED, now, seen.started_at
+        )
+        number = seen.id.rpartition("-")[2]
+        if number.isdigit():
+            draft.numbers[seen.service] = max(draft.numbers.get(seen.service, 0), int(number))
+        draft.decide(f"instance/{seen.id}", f"{seen.id} was running already and is taken over")
+
+
+def _look(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line]) -> None:
+    """Compare each remembered instance with what is seen: lost, ended, failed to start, sick, or well."""
+    sick_pools = _pools_sick_together(draft, snapshot)
+    for id_, member in tuple(draft.members.items()):
+        seen, now = snapshot.instances.get(id_), snapshot.taken_at
+        if seen is None:
+            _look_for_unseen(draft, id_, member, snapshot)
+        elif seen.state is InstanceState.EXITED:
+            del draft.members[id_]
+            why = f"{id_} ended: {seen.note or 'no reason known'}"
+            if member.state is MemberState.WANTED:
+                _fail(draft, member, seen.note or "ended", now)
+                why += _outlook(draft, member, lines, now)
+            draft.decide(f"instance/{id_}", why, StopInstance(id_, 0.0, seen.generation))
+        elif member.state is not MemberState.WANTED:
+            continue
+        elif seen.state is InstanceState.STARTING:
+            _look_at_start(draft, id_, member, seen, lines, now)
+        elif seen.frozen or seen.state is InstanceState.UNHEALTHY:
+            _look_at_sick(draft, id_, member, seen, sick_pools, lines, now)
+        else:
+            if not member.was_ready:
+                draft.members[id_] = replace(member, was_ready=True)
+            failures = draft.failures.get(member.line)
+            if failures is not None and now - max(seen.since, failures.last_at) >= SETTLED_S:
+                del draft.failures[member.line]
+                draft.hush(f"line/{member.line}")
+
+
+def _look_for_unseen(draft: _Draft, id_: str, member: Member, snapshot: Snapshot) -> None:
+    now = snapshot.taken_at
+    if f"start:{id_}" in snapshot.pending:
+        return
+    receipt = snapshot.receipts.get(f"start:{id_}")
+    failed = receipt is not None and receipt.outcome in ("failed", "retryable", "refused")
+    if not failed and 0 <= now - member.asked_at < ASKED_GRACE_S:
+        return
+    del draft.members[id_]
+    if member.state is not MemberState.WANTED:
+        return
+    note = receipt.note if receipt is not None and failed else "it is gone, and how it ended was not seen"
+    # Gone while nobody looked is not held against the release: a restarted machine ends everything at once.
+    if failed:
+        _fail(draft, member, note, now)
+    draft.decide(f"instance/{id_}", f"{id_} does not run: {note}")
+
+
+def _look_at_start(
+    draft: _Draft, id_: str, member: Member, seen: InstanceSeen, lines: Mapping[str, Line], now: float
+) -> None:
+    line = lines.get(member.line)
+    limit_s = line.service.health.starts_within_s if line else 60.0
+    if now - seen.started_at <= limit_s:
+        return
+    note = f"not ready within {limit_s:.0f} s of its start" + (f" ({seen.note})" if seen.note else "")
+    _fail(draft, member, note, now)
+    draft.members[id_] = replace(member, state=MemberState.STOPPING, since=now)
+    why = f"{id_} was {note}{_outlook(draft, member, lines, now)}"
+    draft.decide(f"instance/{id_}", why, StopInstance(id_, SICK_GRACE_S, seen.generation))
+
+
+def _look_at_sick(
+    draft: _Draft,
+    id_: str,
+    member: Member,
+    seen: InstanceSeen,
+    sick_pools: set[str],
+    lines: Mapping[str, Line],
+    now: float,
+) -> None:
+    """Replace an instance that is unhealthy or frozen, unless its pool is sick as a whole."""
+    if member.line in sick_pools and not seen.frozen:
+        why = f"most of {member.pool} is unhealthy at once ({seen.note}): the cause is elsewhere, so none is restarted for it"
+        draft.tell(f"sick/{member.line}", why)
+        return
+    note = "frozen (its process is stopped)" if seen.frozen else f"unhealthy: {seen.note}"
+    _fail(draft, member, note, now)
+    draft.members[id_] = replace(member, state=MemberState.STOPPING, since=now)
+    why = f"{id_} is {note}; it is taken away{_outlook(draft, member, lines, now)}"
+    draft.decide(f"instance/{id_}", why, StopInstance(id_, SICK_GRACE_S, seen.generation))
+
+
+def _pools_sick_together(draft: _Draft, snapshot: Snapshot) -> set[str]:
+    """Lines of at least two instances of which more than half are unhealthy now; the others' complaint is hushed."""
+    total: dict[str, int] = {}
+    sick: dict[str, int] = {}
+    for id_, member in draft.members.items():
+        seen = snapshot.instances.get(id_)
+        if seen is None or member.state is not MemberState.WANTED or seen.state is InstanceState.STARTING:
+            continue
+        total[member.line] = total.get(member.line, 0) + 1
+        sick[member.line] = sick.get(member.line, 0) + (seen.state is InstanceState.UNHEALTHY)
+    together = {line for line, n in total.items() if n >= 2 and sick[line] * 2 > n}
+    for line in total.keys() - together:
+        draft.hush(f"sick/{line}")
+    return together
+
+
+def _fill(draft: _Draft, line: Line, snapshot: Snapshot, waiting_for: str) -> tuple[Effect, ...]:
+    """Start what the line lacks, unless it must wait."""
+    mine = [m for m in draft.members.values() if m.line == line.key and m.state is MemberState.WANTED]
+    missing, now, subject = line.wanted - len(mine), snapshot.taken_at, f"line/{line.key}"
+    if missing <= 0:
+        return ()
+    failures = draft.failures.get(line.key)
+    if failures is not None and now < failures.next_start_at:
+        if failures.gave_up:
+            why = (
+                f"gave up on {line.key} after {failures.count} failures in a row (last: {failures.last_note}); "
+                f"one more try every {GIVEN_UP_RETRY_S / 60:.0f} min, or ship a release that starts"
+            )
+            draft.tell(subject, why)
+        return ()
+    if waiting_for:
+        draft.tell(subject, f"{line.key} waits for {waiting_for}")
+        return ()
+    draft.hush(subject)
+    # After failures only one is tried: if it fails too, it fails once.
+    missing = 1 if failures is not None and failures.count > 1 else missing
+    starts = []
+    for _ in range(missing):
+        number = draft.numbers.get(line.service.name, 0) + 1
+        draft.numbers[line.service.name] = number
+        id_ = f"{line.service.name}-{number}"
+        draft.members[id_] = Member(line.service.name, line.region, line.release, MemberState.WANTED, now, now)
+        starts.append(StartInstance(id_, line.service.name, line.region, line.release))
+    return tuple(starts)
+
+
+def _release_surplus(draft: _Draft, lines: Mapping[str, Line], snapshot: Snapshot) -> None:
+    """Let go of what is more than wanted: sick and starting ones first, then those with the fewest open sockets, then
+    the youngest."""
+    by_line: dict[str, list[str]] = {}
+    for id_, member in draft.members.items():
+        if member.state is MemberState.WANTED:
+            by_line.setdefault(member.line, []).append(id_)
+    for key, ids in by_line.items():
+        line = lines.get(key)
+        surplus = len(ids) - (line.wanted if line else 0)
+        if surplus <= 0:
+            continue
+        pool = snapshot.pools.get(draft.members[ids[0]].pool)
+        sockets = pool.sockets_by_instance if pool else {}
+
+        def worth(id_: str, sockets: Mapping[str, int] = sockets) -> tuple[bool, int, float]:
+            seen = snapshot.instances.get(id_)
+            ready = seen is not None and seen.state is InstanceState.READY
+            return ready, sockets.get(id_, 0), -draft.members[id_].asked_at
+
+        going = sorted(ids, key=worth)[:surplus]
+        for id_ in going:
+            draft.members[id_] = replace(draft.members[id_], state=MemberState.DRAINING, since=snapshot.taken_at)
+        why = line.why if line else f"{draft.members[going[0]].release} is no longer meant to run"
+        draft.decide(
+            draft.members[going[0]].pool, f"{_names(going)} let go: no new requests, those at hand are finished ({why})"
+        )
+
+
+def _end_drained(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line]) -> None:
+    """End what has finished its requests, or has had its time; and what was told to end and does not."""
+    now = snapshot.taken_at
+    for id_, member in tuple(draft.members.items()):
+        seen = snapshot.instances.get(id_)
+        if seen is None or f"stop:{id_}" in snapshot.pending:
+            continue
+        if (
+            member.state is MemberState.STOPPING
+            and now - member.since > 60.0
+            and seen.state is not InstanceState.EXITED
+        ):
+            draft.members[id_] = replace(member, since=now)
+            draft.decide(
+                f"instance/{id_}",
+                f"{id_} was told to end a minute ago and still runs",
+                StopInstance(id_, 0.0, seen.generation),
+            )
+        if member.state is not MemberState.DRAINING:
+            continue
+        line = next((ln for ln in lines.values() if ln.pool == member.pool), None)
+        drain_s = line.service.drain_s if line else 30.0
+        why = _drained(id_, member, seen, snapshot, drain_s)
+        if why:
+            draft.members[id_] = replace(member, state=MemberState.STOPPING, since=now)
+            # A background service has no requests at the edge: its grace is the time for the job at hand.
+            grace_s = 10.0 if seen.port is not None else drain_s
+            draft.decide(f"instance/{id_}", f"{id_} {why}: it ends", StopInstance(id_, grace_s, seen.generation))
+
+
+def _drained(id_: str, member: Member, seen: InstanceSeen, snapshot: Snapshot, drain_s: float) -> str:
+    """Why a draining instance may end now, in words; empty while it may not."""
+    now, pool = snapshot.taken_at, snapshot.pools.get(member.pool)
+    if seen.port is None or seen.state is InstanceState.STARTING or not member.was_ready:
+        return "has no requests to finish"
+    if now - member.since >= drain_s:
+        return f"had {drain_s:.0f} s to finish its requests"
+    # The figure must be younger than the table that took it out of the traffic, or it may miss a request on its way.
+    if pool is not None and pool.seen_at > member.since + 1.0 and pool.in_flight_by_instance.get(id_, 0) == 0:
+        return "has finished its requests"
+    return ""
+
+
+def _fail(draft: _Draft, member: Member, note: str, now: float) -> None:
+    before = draft.failures.get(member.line)
+    count = before.count + 1 if before else 1
+    gave_up = count >= GIVE_UP_AFTER
+    # One that had served is replaced at once, the first time; one that never came up gets its line a pause.
+    step = min(count - 1 if member.was_ready else count, len(BACKOFF_S) - 1)
+    wait_s = GIVEN_UP_RETRY_S if gave_up else BACKOFF_S[step]
+    draft.failures[member.line] = Failures(count, now, now + wait_s, note, gave_up)
+
+
+def _outlook(draft: _Draft, member: Member, lines: Mapping[str, Line], now: float) -> str:
+    """What happens next, for the end of a sentence."""
+    failures = draft.failures[member.line]
+    if member.line not in lines or failures.gave_up:
+        return ""
+    wait_s = failures.next_start_at - now
+    return "; replaced at once" if wait_s <= 0 else f"; failure {failures.count} in a row, next start in {wait_s:.0f} s"
+
+
+def _start_why(line: Line, starts: Iterable[Effect], draft: _Draft) -> str:
+    names = _names([s.instance for s in starts if isinstance(s, StartInstance)])
+    failures = draft.failures.get(line.key)
+    if failures is not None:
+        return f"{names} started: {line.pool} lacks what ended ({failures.last_note})"
+    return f"{names} started for {line.release}: {line.why}"
+
+
+def _names(ids: list[str]) -> str:
+    if len(ids) == 1:
+        return f"{ids[0]} is"
+    return f"{', '.join(ids[:-1])} and {ids[-1]} are"
+
+
+def _forget_old_lines(draft: _Draft, lines: Mapping[str, Line]) -> None:
+    alive = lines.keys() | {m.line for m in draft.members.values()}
+    for key in draft.failures.keys() - alive:
+        del draft.failures[key]
+    for subject in tuple(draft.told):
+        if subject.partition("/")[2] not in alive:
+            del draft.told[subject]
+
+
+def heal_engines(
+    wanted: tuple[str, ...], stopping: tuple[str, ...], snapshot: Snapshot, memory: HealMemory
+) -> tuple[HealMemory, tuple[Decision, ...]]:
+    """Start the engines that should run and do not; stop those that should not. Both name engines by key
+    (`postgres/local`)."""
+    engines, decisions = dict(memory.engines), []
+    for key in wanted:
+        kind, _, region = key.partition("/")
+        if not snapshot.fresh(kind, PROCESS_AGE_S_MAX):
+            continue
+        seen, now = snapshot.engines.get(key), snapshot.taken_at
+        engine, decision = _heal_engine(kind, region, seen, engines.get(key), snapshot, now)
+        if engine is None:
+            engines.pop(key, None)
+        else:
+            engines[key] = engine
+        if decision is not None:
+            decisions.append(decision)
+    for key in stopping:
+        seen = snapshot.engines.get(key)
+        if seen is None or seen.state is EngineState.EXITED:
+            engines.pop(key, None)
+            continue
+        stop = StopEngine(seen.kind, seen.region, seen.generation)
+        if stop.key not in snapshot.pending:
+            decisions.append(
+                Decision("", "heal", f"engine/{key}", (stop,), f"{key} is stopped: nothing needs it any more")
+            )
+    return replace(memory, engines=engines), tuple(decisions)
+
+
+def _heal_engine(
+    kind: str, region: str, seen: EngineSeen | None, memory: EngineMemory | None, snapshot: Snapshot, now: float
+) -> tuple[EngineMemory | None, Decision | None]:
+    key, subject = f"{kind}/{region}", f"engine/{kind}/{region}"
+    if seen is not None and seen.state is EngineState.READY:
+        if (
+            memory is not None
+            and memory.failures is not None
+            and now - max(seen.since, memory.failures.last_at) >= SETTLED_S
+        ):
+            memory = replace(memory, failures=None)
+        return memory, None
+    runs = seen is not None and seen.state is not EngineState.EXITED
+    if runs:
+        assert seen is not None
+        stuck = kind == "gateway" and seen.state is EngineState.UNHEALTHY and now - seen.since > ENGINE_STUCK_S
+        stop = StopEngine(kind, region, seen.generation)
+        if not stuck or stop.key in snapshot.pending:
+            return memory, None
+        return memory, Decision(
+            "", "heal", subject, (stop,), f"{key} has not answered for {ENGINE_STUCK_S:.0f} s: it is started anew"
+        )
+    if memory is None:
+        start = StartEngine(kind, region, 1)
+        return EngineMemory(1, now), Decision(
+            "", "heal", subject, (start,), f"{key} is started: the blueprint needs it"
+        )
+    if f"start-engine:{key}#{memory.attempts}" in snapshot.pending:
+        return memory, None
+    receipt = snapshot.receipts.get(f"start-engine:{key}#{memory.attempts}")
+    note = (receipt.note if receipt is not None and receipt.outcome != "done" else "") or (seen.note if seen else "")
+    if not note and 0 <= now - memory.asked_at < ASKED_GRACE_S:
+        return memory, None
+    failures = memory.failures
+    if failures is None or failures.last_at < memory.asked_at:
+        count = failures.count + 1 if failures else 1
+        gave_up = count >= GIVE_UP_AFTER
+        wait_s = GIVEN_UP_RETRY_S if gave_up else BACKOFF_S[min(count - 1, len(BACKOFF_S) - 1)]
+        failures = Failures(count, now, now + wait_s, note or "it ended", gave_up)
+        memory = replace(memory, failures=failures)
+        if wait_s > 0:
+            end = "given up" if gave_up else f"next start in {wait_s:.0f} s"
+            return memory, Decision(
+                "", "heal", subject, (), f"{key} does not run: {failures.last_note}; failure {count} in a row, {end}"
+            )
+    if now < failures.next_start_at:
+        return memory, None
+    start = StartEngine(kind, region, memory.attempts + 1)
+    why = f"{key} is started again: {failures.last_note}"
+    return replace(memory, attempts=memory.attempts + 1, asked_at=now), Decision("", "heal", subject, (start,), why)

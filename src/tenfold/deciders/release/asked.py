@@ -1,0 +1,135 @@
+"""What people ask for (up, deploy, rollback, down) becomes intent and operations, or a refusal that says what to
+do."""
+
+from dataclasses import replace
+
+from tenfold.deciders.memory import Intent, ReleaseMemory
+from tenfold.deciders.release.operation import answer, begin, say, shift_back
+from tenfold.deciders.release.steps import LOOK_S_MAX, Sight, not_ready
+from tenfold.effects import Decision, StopTask
+from tenfold.facts import DeployRequest, DownRequest, EngineState, PersonRequest, RollbackRequest, TaskState, UpRequest
+
+
+def take_up(request: PersonRequest, memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
+    operation = memory.operation
+    if f"answer:{request.id}" in sight.snapshot.pending:
+        return memory, ()
+    if request.id in (memory.up_request, memory.down_request) or (operation and operation.request == request.id):
+        return memory, ()
+    match request:
+        case DownRequest():
+            made = (
+                ()
+                if operation is None
+                else (
+                    answer(
+                        operation.request,
+                        False,
+                        f"{operation.release} was not shipped: `tenfold down` came first",
+                        operation.release,
+                    ),
+                )
+            )
+            if memory.up_request:
+                made = (*made, answer(memory.up_request, False, "`tenfold down` came first", "up"))
+            after = replace(
+                memory, intent=Intent.DOWN, down_request=request.id, operation=None, up_request=None, watched_at=None
+            )
+            return after, (
+                *made,
+                say("project", "asked to go down: everything is drained and stopped, engines last"),
+            )
+        case UpRequest():
+            return _take_up_up(request, memory, sight)
+        case DeployRequest():
+            if memory.intent is not Intent.UP:
+                return memory, (
+                    answer(
+                        request.id,
+                        False,
+                        "nothing is running: `tenfold up` starts this project with the folder as it is",
+                        request.id,
+                    ),
+                )
+            if operation is not None:
+                return memory, (
+                    answer(
+                        request.id,
+                        False,
+                        f"{operation.release} is being shipped right now: wait for it to end, or `tenfold rollback` to stop it",
+                        request.id,
+                    ),
+                )
+            return begin("deploy", request.release.id, request.id, memory, sight)
+        case RollbackRequest():
+            return _take_up_rollback(request, memory, sight)
+
+
+def _take_up_up(request: UpRequest, memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
+    memory = replace(memory, intent=Intent.UP, down_request=None)
+    if memory.operation is not None or memory.serving == request.release.id:
+        # What was under way goes on; who asked hears when something serves.
+        return replace(memory, up_request=request.id), (say("project", "asked to be up: going on from memory"),)
+    return begin("up", request.release.id, request.id, memory, sight)
+
+
+def _take_up_rollback(
+    request: RollbackRequest, memory: ReleaseMemory, sight: Sight
+) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
+    operation = memory.operation
+    if memory.intent is not Intent.UP:
+        return memory, (
+            answer(request.id, False, "nothing is running, so there is nothing to go back from", request.id),
+        )
+    if operation is not None:
+        if operation.kind == "rollback" or operation.undoing:
+            return memory, (answer(request.id, False, f"already going back from {operation.release}", request.id),)
+        stopped = replace(operation, undoing=True, why="`tenfold rollback` stopped it")
+        back = replace(shift_back(memory), operation=stopped)
+        text = f"{operation.release} is stopped and undone; {back.serving or 'nothing'} serves"
+        return back, (answer(request.id, True, text, request.id), say(f"release/{operation.release}", stopped.why))
+    before = [r for r in memory.served if r != memory.serving]
+    target = request.to or (before[-1] if before else None)
+    if target is None:
+        return memory, (
+            answer(request.id, False, "no release served before this one: there is nothing to go back to", request.id),
+        )
+    if target == memory.serving:
+        return memory, (answer(request.id, True, f"{target} serves already", request.id),)
+    if target not in sight.model.releases or target not in sight.snapshot.releases:
+        kept = ", ".join(r for r in before if r in sight.snapshot.releases) or "none"
+        return memory, (
+            answer(
+                request.id, False, f"the files of {target} are not here any more; to go back to: {kept}", request.id
+            ),
+        )
+    return begin("rollback", target, request.id, memory, sight)
+
+
+def answer_up(memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
+    """Answer who asked to be up and found something to go on with."""
+    if memory.up_request is None or memory.serving is None:
+        return memory, ()
+    target = sight.model.releases.get(memory.serving)
+    if target is None or not_ready(target, sight):
+        return memory, ()
+    return replace(memory, up_request=None), (answer(memory.up_request, True, f"{memory.serving} serves", "up"),)
+
+
+def go_down(memory: ReleaseMemory, sight: Sight) -> tuple[Decision, ...]:
+    """Stop tasks; answer once nothing is left. Instances and engines are let go by heal, since nothing should run any
+    more."""
+    snapshot = sight.snapshot
+    made = []
+    for task in snapshot.tasks.values():
+        if task.state is TaskState.RUNNING and f"stop-task:{task.id}" not in snapshot.pending:
+            made.append(
+                Decision(
+                    "", "release", f"task/{task.id}", (StopTask(task.id),), f"{task.id} is ended: the project goes down"
+                )
+            )
+    seen = all(snapshot.fresh(s, LOOK_S_MAX) for s in ("process", "gateway"))
+    engines = any(e.state is not EngineState.EXITED and e.pid is not None for e in snapshot.engines.values())
+    if seen and not made and not sight.heal.members and not snapshot.instances and not engines and memory.down_request:
+        made.append(answer(memory.down_request, True, "everything is stopped; data and releases stay", "project"))
+    return tuple(made)

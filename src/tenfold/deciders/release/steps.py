@@ -1,0 +1,231 @@
+"""The steps of an operation: each says how far it is, from facts alone, and what to do now."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from tenfold.deciders.memory import HealMemory, ReleaseMemory, RouteMemory
+from tenfold.effects import (
+    Effect,
+    Operation,
+    RunTask,
+    Step,
+    StepState,
+)
+from tenfold.facts import (
+    InstanceState,
+    Snapshot,
+    TaskState,
+)
+from tenfold.model import Model, Release, Service
+
+STEPS = {
+    "up": ("build", "hook", "start", "shift", "watch", "retire"),
+    "deploy": ("build", "hook", "start", "shift", "watch", "retire"),
+    "rollback": ("start", "shift", "retire"),
+}
+KEPT_RELEASES = 5
+"""How many releases that served are kept on disk to go back to."""
+START_FAILURES = 2
+"""A release whose service failed to start this often does not start: once may be chance."""
+WATCH_REQUESTS_MIN = 20
+"""Fewer watched requests than this say nothing about errors."""
+WATCH_ERROR_RATIO = 0.05
+"""A new release may answer this share of requests with 5xx more than the old one did."""
+ASK_AGAIN_S = 5.0
+"""A task that was asked for and not seen for this long is asked for again (a driver runs one id once)."""
+LOOK_S_MAX = 5.0
+"""Between looks further apart than this, rates say nothing about what happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a step is: `state`, what it waits for or why it failed (`note`), and what to do now."""
+
+    state: StepState
+    note: str = ""
+    effects: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the step functions look at."""
+
+    model: Model
+    snapshot: Snapshot
+    heal: HealMemory
+    routes: RouteMemory
+    wanted: Mapping[str, int]
+    waiting_for: str
+
+
+def _run_once(
+    kind: str, command_of: Callable[[Service], str | None], operation: Operation, step: Step, sight: Sight
+) -> Progress:
+    """A command of each service that has one, once per release."""
+    release_ = sight.model.releases[operation.release]
+    commands = {f"{release_.id}-{kind}-{s.name}": (s, c) for s in release_.services.values() if (c := command_of(s))}
+    if not commands:
+        return Progress(StepState.SKIPPED)
+    snapshot, effects, open_ = sight.snapshot, [], []
+    for id_, (service, command) in commands.items():
+        task = snapshot.tasks.get(id_)
+        if task is None:
+            receipt = snapshot.receipts.get(f"run:{id_}")
+            if receipt is not None and receipt.outcome == "failed":
+                return Progress(StepState.FAILED, f"`{command}` could not be run: {receipt.note}")
+            open_.append(command)
+            asked_s = snapshot.taken_at - (step.started_at or 0.0)
+            if f"run:{id_}" not in snapshot.pending and (step.note == "" or asked_s > ASK_AGAIN_S):
+                effects.append(RunTask(id_, kind, service.name, release_.id, command))
+        elif task.state is TaskState.RUNNING:
+            open_.append(command)
+        elif task.state is not TaskState.SUCCEEDED:
+            ended = (
+                "was interrupted, and whether it took effect is not known; it is not run twice"
+                if task.state is TaskState.UNKNOWN
+                else f"ended with exit code {task.exit_code}"
+            )
+            tail = f": {task.tail.strip().splitlines()[-1]}" if task.tail.strip() else ""
+            return Progress(StepState.FAILED, f"`{command}` {ended}{tail}")
+    if open_:
+        return Progress(StepState.RUNNING, f"{kind}: {', '.join(f'`{c}`' for c in open_)}", tuple(effects))
+    return Progress(StepState.DONE)
+
+
+def _build(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight) -> Progress:
+    return _run_once("build", lambda s: s.build, operation, step, sight)
+
+
+def _hook(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight) -> Progress:
+    services = sight.model.releases[operation.release].services.values()
+    if sight.waiting_for and any(s.release_hook for s in services):
+        return Progress(StepState.RUNNING, "" if step.note == "" else f"waits for {sight.waiting_for}")
+    return _run_once("release", lambda s: s.release_hook, operation, step, sight)
+
+
+def _start(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight) -> Progress:
+    release_, began = sight.model.releases[operation.release], step.started_at or 0.0
+    failed = _failures(operation.release, began, sight)
+    if failed and max(count for count, _ in failed.values()) >= START_FAILURES:
+        line, (_, note) = max(failed.items(), key=lambda item: item[1][0])
+        return Progress(StepState.FAILED, f"{line.partition('@')[0]} does not start: {note}")
+    lacking = not_ready(release_, sight)
+    if not lacking:
+        return Progress(StepState.DONE)
+    slowest_s = max((s.health.starts_within_s for s in release_.services.values()), default=60.0)
+    if not sight.waiting_for and sight.snapshot.taken_at - began > 2 * slowest_s + 60.0:
+        return Progress(StepState.FAILED, f"{lacking} not ready after {sight.snapshot.taken_at - began:.0f} s")
+    return Progress(StepState.RUNNING, f"{lacking} not ready yet")
+
+
+def _shift(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight) -> Progress:
+    if not any(s.runs_always and s.http for s in sight.model.releases[operation.release].services.values()):
+        return Progress(StepState.SKIPPED)
+    began = step.started_at or 0.0
+    for region in sight.model.active_regions:
+        gateway = sight.snapshot.gateways.get(region)
+        if gateway is not None and gateway.refused:
+            return Progress(StepState.FAILED, f"the gateway of {region} refused the routes: {gateway.refused}")
+        # The table of this release was published after the step began; taken up when the gateway runs that digest.
+        wanted, at = sight.routes.digests.get(region), sight.routes.published_at.get(region, 0.0)
+        if gateway is None or gateway.table_digest != wanted or at < began:
+            return Progress(StepState.RUNNING, f"the gateway of {region} has not taken up the routes yet")
+    return Progress(StepState.DONE)
+
+
+def _watch(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight) -> Progress:
+    """Healthy for its first minute, or back to the old one."""
+    if not memory.served:
+        return Progress(StepState.SKIPPED)
+    began, now = step.started_at or 0.0, sight.snapshot.taken_at
+    for line, (count, note) in _failures(operation.release, began, sight).items():
+        release_ = sight.model.releases[operation.release]
+        ready = _ready(line, sight)
+        if count >= START_FAILURES or not ready:
+            return Progress(
+                StepState.FAILED, f"{release_.services[line.partition('@')[0]].name} did not stay well: {note}"
+            )
+    limit = memory.error_ratio + WATCH_ERROR_RATIO
+    if memory.watched_requests >= WATCH_REQUESTS_MIN and memory.watched_errors > limit * memory.watched_requests:
+        ratio = memory.watched_errors / memory.watched_requests
+        return Progress(
+            StepState.FAILED,
+            f"{ratio:.0%} of its {memory.watched_requests:.0f} answers were errors (before: {memory.error_ratio:.1%})",
+        )
+    left_s = sight.model.rollout.watch_s - (now - began)
+    if left_s > 0:
+        return Progress(
+            StepState.RUNNING,
+            f"watched for its first {sight.model.rollout.watch_s:.0f} s; {memory.served[-1]} stays ready meanwhile",
+        )
+    return Progress(StepState.DONE)
+
+
+def _retire(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight) -> Progress:
+    old = sorted({m.release for m in sight.heal.members.values() if m.release != operation.release})
+    return Progress(StepState.RUNNING, f"{', '.join(old)} finishes its requests") if old else Progress(StepState.DONE)
+
+
+HANDLERS: Mapping[str, Callable[[Operation, Step, ReleaseMemory, Sight], Progress]] = {
+    "build": _build,
+    "hook": _hook,
+    "start": _start,
+    "shift": _shift,
+    "watch": _watch,
+    "retire": _retire,
+}
+
+
+def _failures(release_id: str, since: float, sight: Sight) -> Mapping[str, tuple[int, str]]:
+    """Failures of a release's lines since then: how many in a row, and the last one in words."""
+    found = {}
+    for line, failures in sight.heal.failures.items():
+        if line.endswith(f"/{release_id}") and failures.last_at >= since:
+            found[line] = (failures.count, failures.last_note)
+    return found
+
+
+def _ready(line: str, sight: Sight) -> int:
+    return sum(
+        seen.state is InstanceState.READY
+        for seen in sight.snapshot.instances.values()
+        if f"{seen.service}@{seen.region}/{seen.release}" == line
+    )
+
+
+def not_ready(release_: Release, sight: Sight) -> str:
+    """Which services lack ready instances, in words; empty when none does."""
+    lacking = []
+    for service in release_.services.values():
+        for region in sight.model.active_regions if service.runs_always else ():
+            line = f"{service.name}@{region}/{release_.id}"
+            wanted, ready = sight.wanted.get(line, service.scaling.instances_min), _ready(line, sight)
+            if ready < wanted:
+                lacking.append(f"{ready} of {wanted} {service.name}")
+    return ", ".join(lacking)
+
+
+def watch_traffic(memory: ReleaseMemory, sight: Sight) -> ReleaseMemory:
+    """Count requests and errors since the shift: rate times the time since the last look."""
+    if memory.watched_at is None:
+        return memory
+    now = sight.snapshot.taken_at
+    elapsed_s = now - memory.watched_at
+    if not 0 < elapsed_s <= LOOK_S_MAX:
+        return replace(memory, watched_at=now)
+    pools = [p for p in sight.snapshot.pools.values() if now - p.seen_at <= LOOK_S_MAX]
+    return replace(
+        memory,
+        watched_at=now,
+        watched_requests=memory.watched_requests + elapsed_s * sum(p.requests_per_s for p in pools),
+        watched_errors=memory.watched_errors + elapsed_s * sum(p.errors_per_s for p in pools),
+    )
+
+
+def learn_error_ratio(memory: ReleaseMemory, sight: Sight) -> ReleaseMemory:
+    """The usual share of errors: an exponential mean with weight 0.02 a look."""
+    requests = sum(p.requests_per_s for p in sight.snapshot.pools.values())
+    if requests <= 0:
+        return memory
+    ratio = sum(p.errors_per_s for p in sight.snapshot.pools.values()) / requests
+    return replace(memory, error_ratio=round(memory.error_ratio + 0.02 * (ratio - memory.error_ratio), 6))

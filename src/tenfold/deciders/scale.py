@@ -1,0 +1,269 @@
+"""How many instances each pool needs, from what its triggers show. Reactive: any trigger adds, all must agree to let
+go.
+
+A trigger's reading is a figure per instance. Above `up_above` in two looks in a row, the pool is given as many
+instances as bring the figure to the middle of its band: `wanted = ceil(ready * reading / middle)`, with `middle =
+(up_above + down_below) / 2` (the rule of Kubernetes' HorizontalPodAutoscaler, algorithm details, with a band in place
+of its tolerance). Below `down_below` for the whole of its cooldown, in all triggers, it lets go of what it does not
+need by the same rule. A reading that is missing or stale, or an outage a short while ago, means hold.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tenfold.deciders.memory import PoolScale, ScaleMemory
+from tenfold.effects import Decision
+from tenfold.facts import InstanceSeen, InstanceState, MetricSeen, PoolSeen, Snapshot
+from tenfold.model import Service, Trigger
+
+TRAFFIC_AGE_S_MAX = 5.0
+"""Traffic figures older than this are stale: the gateway is asked each second."""
+METRIC_AGE_S_MAX = 90.0
+"""A custom metric older than this is stale: apps post once a minute or more often."""
+WARM_UP_S = 15.0
+"""Processor time within this long of becoming ready is start-up, not load."""
+AFTER_OUTAGE_S = 120.0
+"""No scale-down so soon after a pool could not serve: the users are coming back."""
+STEP_GAP_S = 30.0
+"""Response time does not tell how many instances are missing: it adds a quarter, then waits this long to see the
+effect."""
+
+TRAFFIC_TRIGGERS = ("concurrency", "response_time")
+"""Measured at the edge: they say nothing about a service that does not listen."""
+
+UNITS = {"concurrency": "requests at hand", "response_time": "ms", "concurrent_users": "users"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one trigger shows: `value` per instance (None: missing, and `why` says how come), seen at `seen_at`."""
+
+    trigger: Trigger
+    value: float | None
+    seen_at: float
+    why: str = ""
+
+    @property
+    def middle(self) -> float:
+        return (self.trigger.up_above + self.trigger.down_below) / 2
+
+    def wanted(self, ready: int) -> int:
+        """Instances that bring this trigger to the middle of its band, given `ready` that share the load now."""
+        assert self.value is not None
+        if self.trigger.metric == "response_time":
+            return ready + max(1, ready // 4) if self.value > self.trigger.up_above else 1
+        return math.ceil(ready * self.value / self.middle - 1e-9)
+
+
+def scale(
+    services: Mapping[str, Service], regions: tuple[str, ...], release: str, snapshot: Snapshot, memory: ScaleMemory
+) -> tuple[ScaleMemory, tuple[Decision, ...]]:
+    """The wanted number of every pool of the serving release. The decisions have no effects yet: whoever keeps the
+    fleet fills them."""
+    pools: dict[str, PoolScale] = {}
+    decisions: list[Decision] = []
+    for service in services.values():
+        if not service.runs_always:
+            continue
+        for region in regions:
+            key = f"{service.name}@{region}"
+            pool, decision = scale_pool(service, region, release, snapshot, memory.pools.get(key))
+            pools[key] = pool
+            if decision is not None:
+                decisions.append(decision)
+    return ScaleMemory(pools), tuple(decisions)
+
+
+def scale_pool(
+    service: Service, region: str, release: str, snapshot: Snapshot, before: PoolScale | None
+) -> tuple[PoolScale, Decision | None]:
+    """One pool: its new memory, and the decision when something changed that a person would ask about."""
+    now, key = snapshot.taken_at, f"{service.name}@{region}"
+    low, high = service.scaling.instances_min, service.scaling.instances_max
+    if before is None:
+        return PoolScale(low, f"{low} is the least the blueprint asks for", now), None
+    clamped = min(max(before.wanted, low), high)
+    if clamped != before.wanted:
+        return _change(before, key, clamped, f"the blueprint now allows {low} to {high} instances", (), now)
+    ready = [
+        seen
+        for seen in snapshot.instances.values()
+        if (seen.service, seen.region, seen.release) == (service.name, region, release)
+        and seen.state is InstanceState.READY
+        and not seen.frozen
+    ]
+    if not snapshot.fresh("process", TRAFFIC_AGE_S_MAX):
+        return replace(before, high_since={}, low_since={}), None
+    pool = snapshot.pools.get(key)
+    triggers = (t for t in service.scaling.triggers if service.http or t.metric not in TRAFFIC_TRIGGERS)
+    readings = tuple(read(t, service, region, snapshot, ready) for t in triggers)
+    memory = _remember(before, readings, _troubled(pool, ready, before, now), now)
+    return _raise(memory, key, readings, len(ready), high, now) or _lower(memory, key, readings, len(ready), low, now)
+
+
+def read(trigger: Trigger, service: Service, region: str, snapshot: Snapshot, ready: list[InstanceSeen]) -> Reading:
+    """What `trigger` shows per ready instance; missing when nobody is ready or the figure did not arrive in time."""
+    now = snapshot.taken_at
+    if not ready:
+        return Reading(trigger, None, now, "no instance is ready")
+    match trigger.metric:
+        case "cpu":
+            return _read_cpu(trigger, service, ready, now)
+        case "memory":
+            used = [seen.memory_bytes for seen in ready if seen.memory_bytes is not None]
+            if not used:
+                return Reading(trigger, None, now, "memory was not measured")
+            return Reading(trigger, sum(used) / len(used) / service.instance.memory_bytes, ready[0].seen_at)
+        case "concurrency" | "response_time":
+            return _read_traffic(trigger, snapshot.pools.get(f"{service.name}@{region}"), len(ready), now)
+        case custom:
+            return _read_metric(trigger, snapshot.metrics.get(f"{service.name}@{region}:{custom}"), len(ready), now)
+
+
+def _read_cpu(trigger: Trigger, service: Service, ready: list[InstanceSeen], now: float) -> Reading:
+    warm = [seen.cpu_cores for seen in ready if now - seen.since >= WARM_UP_S and seen.cpu_cores is not None]
+    if not warm:
+        return Reading(trigger, None, now, "no instance is warm yet")
+    return Reading(trigger, sum(warm) / len(warm) / service.instance.cpu_cores, ready[0].seen_at)
+
+
+def _read_traffic(trigger: Trigger, pool: PoolSeen | None, ready: int, now: float) -> Reading:
+    if pool is None or now - pool.seen_at > TRAFFIC_AGE_S_MAX:
+        return Reading(trigger, None, now, "the gateway's figures are missing or stale")
+    if trigger.metric == "concurrency":
+        return Reading(trigger, pool.in_flight / ready, pool.seen_at)
+    # No request ended: nobody waited.
+    return Reading(trigger, pool.response_ms_mean or 0.0, pool.seen_at)
+
+
+def _read_metric(trigger: Trigger, metric: MetricSeen | None, ready: int, now: float) -> Reading:
+    if metric is None:
+        return Reading(trigger, None, now, f"the app has not posted {trigger.metric}")
+    if now - metric.seen_at > METRIC_AGE_S_MAX:
+        return Reading(trigger, None, now, f"{trigger.metric} was last posted {now - metric.seen_at:.0f} s ago")
+    return Reading(trigger, metric.value / ready, metric.seen_at)
+
+
+def _troubled(pool: PoolSeen | None, ready: list[InstanceSeen], before: PoolScale, now: float) -> float | None:
+    """The last time the pool could not serve: nobody was ready, or most answers were errors."""
+    failing = pool is not None and pool.errors_per_s > 0.5 * pool.requests_per_s
+    return now if not ready or failing else before.troubled_at
+
+
+def _remember(before: PoolScale, readings: tuple[Reading, ...], troubled_at: float | None, now: float) -> PoolScale:
+    """Carry the unbroken rows of high and low looks on; a missing look breaks a row of low ones."""
+    high, low = {}, {}
+    for reading in readings:
+        name = reading.trigger.metric
+        if reading.value is None:
+            continue
+        if reading.value > reading.trigger.up_above:
+            high[name] = min(before.high_since.get(name, reading.seen_at), reading.seen_at)
+        if reading.value < reading.trigger.down_below:
+            low[name] = min(before.low_since.get(name, now), now)
+    return replace(before, high_since=high, low_since=low, troubled_at=troubled_at)
+
+
+def _raise(
+    memory: PoolScale, key: str, readings: tuple[Reading, ...], ready: int, high: int, now: float
+) -> tuple[PoolScale, Decision | None] | None:
+    """More instances, when a trigger was above its bound in two looks; None when none was."""
+    loud = [r for r in readings if (since := memory.high_since.get(r.trigger.metric)) is not None and r.seen_at > since]
+    # Starting instances will share the load soon: a step by response time waits until the last one showed its effect.
+    if now - memory.changed_at < STEP_GAP_S or ready < memory.wanted:
+        loud = [r for r in loud if r.trigger.metric != "response_time"]
+    if not loud:
+        return None
+    loudest = max(loud, key=lambda r: r.wanted(ready))
+    wanted = min(loudest.wanted(ready), high)
+    if wanted <= memory.wanted:
+        return None
+    limit = (
+        f", the most the blueprint allows (it would take {loudest.wanted(ready)})"
+        if loudest.wanted(ready) > high
+        else ""
+    )
+    why = f"{key} needs {count(wanted)} instead of {memory.wanted}{limit}: {describe(loudest, 'above')}"
+    return _change(memory, key, wanted, why, readings, now)
+
+
+def _lower(
+    memory: PoolScale, key: str, readings: tuple[Reading, ...], ready: int, low: int, now: float
+) -> tuple[PoolScale, Decision | None]:
+    """Fewer instances, when every trigger agrees and nothing says hold; otherwise the memory as it is."""
+    lows = [r for r in readings if r.trigger.metric in memory.low_since]
+    if memory.wanted <= low or not lows:
+        return replace(memory, holding=""), None
+    missing = [r for r in readings if r.value is None]
+    if len(lows) + len(missing) < len(readings):
+        return replace(memory, holding=""), None
+    if not missing:
+        if any(now - memory.low_since[r.trigger.metric] < r.trigger.cooldown_s for r in lows):
+            return replace(memory, holding=""), None
+        if memory.troubled_at is None or now - memory.troubled_at >= AFTER_OUTAGE_S:
+            # Never below what any trigger needs, and never more than halved at once: what is let go is slow to come back.
+            wanted = max(low, (memory.wanted + 1) // 2 if ready else memory.wanted, *(r.wanted(ready) for r in lows))
+            if wanted >= memory.wanted:
+                return replace(memory, holding=""), None
+            quiet = max(lows, key=lambda r: r.wanted(ready))
+            why = f"{key} needs only {count(wanted)} instead of {memory.wanted}: {describe(quiet, 'below')}"
+            return _change(memory, key, wanted, why, readings, now)
+        holding = f"{key} keeps {count(memory.wanted)} although they are idle: it could not serve a short while ago"
+    else:
+        holding = f"{key} keeps {count(memory.wanted)} although they seem idle: {missing[0].why}"
+    return _hold(memory, key, holding)
+
+
+def _hold(memory: PoolScale, key: str, holding: str) -> tuple[PoolScale, Decision | None]:
+    """Say once why nothing is let go."""
+    said = memory.holding == holding
+    decision = None if said else Decision("", "scale", key, (), holding)
+    return replace(memory, holding=holding), decision
+
+
+def _change(
+    memory: PoolScale, key: str, wanted: int, why: str, readings: tuple[Reading, ...], now: float
+) -> tuple[PoolScale, Decision]:
+    facts = tuple(describe(r, "bound") for r in readings)
+    after = replace(memory, wanted=wanted, why=why, changed_at=now, high_since={}, low_since={}, holding="")
+    return after, Decision("", "scale", key, (), why, facts)
+
+
+def count(instances: int) -> str:
+    """`1 instance`, `2 instances`."""
+    return "1 instance" if instances == 1 else f"{instances} instances"
+
+
+def describe(reading: Reading, side: str) -> str:
+    """A reading in words: `92 requests at hand per instance, above 60`; with `bound` both bounds are named."""
+    trigger = reading.trigger
+    if reading.value is None:
+        return f"{trigger.metric}: {reading.why}"
+    if trigger.metric in ("cpu", "memory"):
+        value, up, down = (f"{v:.0%}" for v in (reading.value, trigger.up_above, trigger.down_below))
+        text = f"{value} of an instance's {'processor' if trigger.metric == 'cpu' else 'memory'}"
+    else:
+        value, up, down = (
+            f"{v:.3g}" if v < 1000 else f"{v:.0f}" for v in (reading.value, trigger.up_above, trigger.down_below)
+        )
+        unit = UNITS.get(trigger.metric, trigger.metric)
+        text = (
+            f"{value} {unit} mean response time"
+            if trigger.metric == "response_time"
+            else f"{value} {unit} per instance"
+        )
+    match side:
+        case "above":
+            return f"{text}, above {up}"
+        case "below":
+            return f"{text}, below {down} for {duration(trigger.cooldown_s)}"
+        case _:
+            return f"{text} (adds above {up}, lets go below {down})"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `5 min`, `2 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
