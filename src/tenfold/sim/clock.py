@@ -11,7 +11,6 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Ts = Any
 
 THREAD_POLL_S = 0.05
 """Real seconds between looks at whether a worker thread (a journal's write) has come back; virtual time stands still meanwhile."""
@@ -55,18 +54,18 @@ class _SkippingSelector(selectors.DefaultSelector):
         self._clock = clock
         self.threads_at_work = 0
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, timeout_s: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
-        if ready or timeout == 0:
+        if ready or timeout_s == 0:
             return ready
         if self.threads_at_work:
             return super().select(THREAD_POLL_S)
-        if timeout is None:
+        if timeout_s is None:
             ready = super().select(NOTHING_LEFT_S)
             if not ready:
                 raise RuntimeError("nothing is left that could wake this simulation: a task waits for what never comes")
             return ready
-        self._clock.advance(timeout)
+        self._clock.advance(timeout_s)
         return []
 
 
@@ -83,7 +82,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """The loop's own time: what has elapsed on the virtual clock."""
         return self._virtual.elapsed_s
 
-    def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Ts) -> asyncio.Future[T]:  # type: ignore[override]
+    def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         """As asyncio does, with virtual time standing still until the thread is back."""
         future = super().run_in_executor(executor, func, *args)
         self._skipping.threads_at_work += 1
