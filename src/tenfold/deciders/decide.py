@@ -56,7 +56,7 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     memory = replace(memory, heal=healed)
     cause = _cause(released)
     if released.intent is not Intent.NONE:
-        routed, some = route(model, serving, snapshot, healed.members, memory.route, cause)
+        routed, some = route(model, serving, snapshot, healed.members, released.served, memory.route, cause)
         made += some
         memory = replace(memory, route=routed)
     if serving is not None and up:
@@ -103,7 +103,9 @@ def _lines(model: Model, memory: Memory) -> tuple[Line, ...]:
                 pool = memory.scale.pools.get(f"{service.name}@{region}")
                 low, high = service.scaling.instances_min, service.scaling.instances_max
                 wanted = min(max(pool.wanted, low), high) if pool else low
+                beside = memory.release.serving not in (None, id_)
                 why = pool.why if pool else f"{low} is the least the blueprint asks for"
+                why = f"as many as {memory.release.serving} has" if beside else why
                 lines.append(Line(service, region, id_, wanted, why))
     return tuple(lines)
 

@@ -28,13 +28,14 @@ def route(
     serving: Release | None,
     snapshot: Snapshot,
     members: Mapping[str, Member],
+    served: tuple[str, ...],
     memory: RouteMemory,
     cause: str,
 ) -> tuple[RouteMemory, tuple[Decision, ...]]:
-    """The tables to publish now. `cause` is why the table may have changed, in words."""
+    """The tables to publish now. `served` are releases that had traffic before; `cause` is why the table may have changed, in words."""
     decisions = []
     for region in model.active_regions:
-        table = build_table(model, serving, region, snapshot, members)
+        table = build_table(model, serving, region, snapshot, members, served)
         digest = digest_of(table)
         gateway = snapshot.gateways.get(region)
         engine = snapshot.engines.get(f"gateway/{region}")
@@ -58,7 +59,12 @@ def route(
 
 
 def build_table(
-    model: Model, serving: Release | None, region: str, snapshot: Snapshot, members: Mapping[str, Member]
+    model: Model,
+    serving: Release | None,
+    region: str,
+    snapshot: Snapshot,
+    members: Mapping[str, Member],
+    served: tuple[str, ...],
 ) -> RouteTable:
     """What the gateway of `region` should know now."""
     services = sorted(serving.services.values(), key=lambda s: s.name) if serving else ()
@@ -66,7 +72,7 @@ def build_table(
         ServiceRoutes(
             service=s.name,
             paths=s.paths,
-            endpoints=_endpoints(s, region, serving.id, snapshot, members),
+            endpoints=_endpoints(s, region, serving.id, snapshot, members, served),
             health=s.health,
             hedge_after_ms=HEDGE_AFTER_MS,
             rules=_rules(s, region, snapshot.routes),
@@ -83,11 +89,17 @@ def digest_of(table: RouteTable) -> str:
 
 
 def _endpoints(
-    service: Service, region: str, release: str, snapshot: Snapshot, members: Mapping[str, Member]
+    service: Service,
+    region: str,
+    release: str,
+    snapshot: Snapshot,
+    members: Mapping[str, Member],
+    served: tuple[str, ...],
 ) -> tuple[Endpoint, ...]:
     well: list[InstanceSeen] = []
     sick: list[InstanceSeen] = []
     leaving: list[InstanceSeen] = []
+    warm: list[InstanceSeen] = []
     for id_, member in members.items():
         seen = snapshot.instances.get(id_)
         if seen is None or seen.port is None or (member.service, member.region) != (service.name, region):
@@ -97,9 +109,13 @@ def _endpoints(
         if member.release == release and member.state is MemberState.WANTED:
             is_well = seen.state is InstanceState.READY and not seen.frozen
             (well if is_well else sick).append(seen)
-        elif member.state is not MemberState.STOPPING and not seen.frozen:
+        elif member.state is MemberState.DRAINING:
             leaving.append(seen)
-    serving = well or sick
+        elif member.state is MemberState.WANTED and member.release in served and not seen.frozen:
+            warm.append(seen)
+    # The release that served before is kept warm while a new one is watched: better than a sick one, far better than none.
+    serving = well or warm or sick
+    leaving += warm if well else []
     endpoints = [_endpoint(seen, EndpointState.SERVING) for seen in serving]
     endpoints += [_endpoint(seen, EndpointState.DRAINING) for seen in leaving]
     return tuple(sorted(endpoints, key=lambda e: e.instance))

@@ -41,7 +41,8 @@ def release(
         memory, made = take_up(request, memory, sight)
         decisions += made
     if memory.intent is Intent.DOWN:
-        return memory, (*decisions, *go_down(memory, sight))
+        memory, made = go_down(memory, sight)
+        return memory, (*decisions, *made)
     if memory.operation is not None:
         memory, made = advance(memory, sight)
         decisions += made

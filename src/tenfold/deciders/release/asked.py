@@ -116,20 +116,18 @@ def answer_up(memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple
     return replace(memory, up_request=None), (answer(memory.up_request, True, f"{memory.serving} serves", "up"),)
 
 
-def go_down(memory: ReleaseMemory, sight: Sight) -> tuple[Decision, ...]:
-    """Stop tasks; answer once nothing is left. Instances and engines are let go by heal, since nothing should run any
-    more."""
+def go_down(memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
+    """Stop tasks; answer once nothing is left. Instances and engines are let go by heal, since nothing should run any more."""
     snapshot = sight.snapshot
     made = []
     for task in snapshot.tasks.values():
         if task.state is TaskState.RUNNING and f"stop-task:{task.id}" not in snapshot.pending:
-            made.append(
-                Decision(
-                    "", "release", f"task/{task.id}", (StopTask(task.id),), f"{task.id} is ended: the project goes down"
-                )
-            )
+            why = f"{task.id} is ended: the project goes down"
+            made.append(Decision("", "release", f"task/{task.id}", (StopTask(task.id),), why))
     seen = all(snapshot.fresh(s, LOOK_S_MAX) for s in ("process", "gateway"))
     engines = any(e.state is not EngineState.EXITED and e.pid is not None for e in snapshot.engines.values())
-    if seen and not made and not sight.heal.members and not snapshot.instances and not engines and memory.down_request:
-        made.append(answer(memory.down_request, True, "everything is stopped; data and releases stay", "project"))
-    return tuple(made)
+    left = made or sight.heal.members or snapshot.instances or engines
+    if not seen or left or memory.down_request is None:
+        return memory, tuple(made)
+    told = answer(memory.down_request, True, "everything is stopped; data and releases stay", "project")
+    return replace(memory, intent=Intent.NONE, down_request=None), (told,)

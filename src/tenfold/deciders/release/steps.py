@@ -88,7 +88,8 @@ def _run_once(
             tail = f": {task.tail.strip().splitlines()[-1]}" if task.tail.strip() else ""
             return Progress(StepState.FAILED, f"`{command}` {ended}{tail}")
     if open_:
-        return Progress(StepState.RUNNING, f"{kind}: {', '.join(f'`{c}`' for c in open_)}", tuple(effects))
+        label = "release hook" if kind == "release" else kind
+        return Progress(StepState.RUNNING, f"{label}: {', '.join(f'`{c}`' for c in open_)}", tuple(effects))
     return Progress(StepState.DONE)
 
 
