@@ -204,15 +204,31 @@ class Processes:
             TAG_ID: key.id,
             TAG_STARTED_AT: repr(started_at),
         }
-        env = {**command.env, **tags, "TENFOLD_CGROUPS": " ".join(map(str, command.cgroups))}
+        try:
+            child = self._popen(command, tags)
+        except BlockingIOError as error:
+            raise Retryable(f"{key.id} can't start: this machine allows no more processes (see ulimit -u)") from error
+        except FileNotFoundError as error:
+            raise Permanent(f"{key.id} can't start: there is no folder {command.cwd}") from error
+        except PermissionError as error:
+            raise Permanent(f"{key.id} can't start: no permission to use {error.filename or command.cwd}") from error
+        except OSError as error:
+            raise Retryable(f"{key.id} can't start: {error.strerror} ({error.filename or command.log})") from error
+        except ValueError as error:
+            raise Permanent(f"{key.id} can't start: its command or environment holds a zero byte") from error
+        stat = read_stat(child.pid)
+        assert stat is not None, "a child that was not waited for has an entry in /proc"
+        return Process(key, stat.identity, started_at, child)
+
+    def _popen(self, command: Command, tags: Mapping[str, str]) -> subprocess.Popen[bytes]:
         command.log.parent.mkdir(parents=True, exist_ok=True)
         self._write_tags(command.log, tags)
         log = os.open(command.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             with _plain_signals():
-                child = subprocess.Popen(
+                return subprocess.Popen(
                     ["/bin/sh", "-c", _WRAPPER, "sh", *command.argv],
-                    env=env,
+                    env={**command.env, **tags, "TENFOLD_CGROUPS": " ".join(map(str, command.cgroups))},
                     cwd=command.cwd,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -222,19 +238,8 @@ class Processes:
                     group=command.group,
                     extra_groups=[] if command.user is not None else None,
                 )
-        except FileNotFoundError as error:
-            raise Permanent(f"{key.id} can't start: there is no folder {command.cwd}") from error
-        except BlockingIOError as error:
-            raise Retryable(f"{key.id} can't start: this machine allows no more processes (see ulimit -u)") from error
-        except PermissionError as error:
-            raise Permanent(f"{key.id} can't start: no permission to use {error.filename or command.cwd}") from error
-        except ValueError as error:
-            raise Permanent(f"{key.id} can't start: its command or environment holds a zero byte") from error
         finally:
             os.close(log)
-        stat = read_stat(child.pid)
-        assert stat is not None, "a child that was not waited for has an entry in /proc"
-        return Process(key, stat.identity, started_at, child)
 
     def look(self) -> dict[TreeKey, Tree]:
         """All trees that have a living process, by what they are for."""

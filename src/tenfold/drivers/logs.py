@@ -1,0 +1,111 @@
+"""The files that processes write to: their ends, their growth, their age. Stage: world -> facts.
+
+A program must never die or wait because of its log, so a file that grows is copied and cut while the program goes on
+writing; files are opened for append, so what it writes next lands at the new end.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+SIZE_BYTES_MAX = 16 * 1024 * 1024
+"""A log larger than this is cut; the part before stays as `<name>.log.1`, so a program keeps at most twice this."""
+
+_INSTANCE_LOG = re.compile(r"-\d+\.log$")
+_ENDED_LOGS_MAX = 200
+_LINE_CHARS_MAX = 2000
+_FOLLOW_EVERY_S = 0.1
+
+
+def tail(path: Path, lines: int, size_bytes_max: int = 256 * 1024) -> list[str]:
+    """The last `lines` lines of a log, oldest first; none when there is no such file. Looks at `size_bytes_max` at the most."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = max(0, size - size_bytes_max)
+            file.seek(start)
+            data = file.read(size_bytes_max)
+    except FileNotFoundError:
+        return []
+    found = data.decode(errors="replace").splitlines()
+    if start > 0 and len(found) > 1:
+        # The first one is cut somewhere: half a secret could not be masked.
+        found = found[1:]
+    return [line[:_LINE_CHARS_MAX] for line in found[-lines:]]
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log that says anything, at most 300 characters; empty when there is none."""
+    said = (line.strip() for line in reversed(tail(path, 50, 32 * 1024)))
+    return next((line[:300] for line in said if line), "")
+
+
+async def follow(path: Path, lines: int = 10) -> AsyncIterator[str]:
+    """The last `lines` lines, then each new one as it is written, for ever. Goes on when the file is cut or not there yet."""
+    for line in tail(path, lines):
+        yield line
+    offset = _size_bytes(path)
+    rest = b""
+    while True:
+        size = _size_bytes(path)
+        if size < offset:
+            offset, rest = 0, b""
+        if size > offset:
+            with path.open("rb") as file:
+                file.seek(offset)
+                data = file.read(1 << 20)
+            offset += len(data)
+            *whole, rest = (rest + data).split(b"\n")
+            for line_bytes in whole:
+                yield line_bytes.decode(errors="replace").rstrip("\r")
+        else:
+            await asyncio.sleep(_FOLLOW_EVERY_S)
+
+
+def cut(path: Path, size_bytes_max: int = SIZE_BYTES_MAX) -> bool:
+    """Copy the end of a log that has grown too large to `<name>.1` and empty it; False when it is small or gone.
+
+    A full disk must not stop the emptying: then the copy is left out.
+    """
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return False
+    if size <= size_bytes_max:
+        return False
+    old = path.with_name(path.name + ".1")
+    try:
+        _copy_end(path, old, size_bytes_max)
+    except OSError:
+        old.unlink(missing_ok=True)
+    os.truncate(path, 0)
+    return True
+
+
+def prune(folder: Path, living: frozenset[Path], keep_max: int = _ENDED_LOGS_MAX) -> None:
+    """Delete the oldest logs in `folder` of instances that have ended, so that `keep_max` of them stay."""
+    ended = [path for path in folder.glob("*.log") if _INSTANCE_LOG.search(path.name) and path not in living]
+    if len(ended) <= keep_max:
+        return
+    ended.sort(key=lambda path: path.stat().st_mtime)
+    for path in ended[: len(ended) - keep_max]:
+        path.with_name(path.name + ".1").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _copy_end(source: Path, target: Path, size_bytes: int) -> None:
+    with source.open("rb") as reader, target.open("wb") as writer:
+        reader.seek(-size_bytes, os.SEEK_END)
+        left = size_bytes
+        while left > 0 and (chunk := reader.read(min(left, 1 << 20))):
+            writer.write(chunk)
+            left -= len(chunk)
