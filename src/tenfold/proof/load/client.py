@@ -9,6 +9,7 @@ and k6 2.2 GB for 10,000 users, a lean Protocol 6% and 46 MB) and because none c
 
 import asyncio
 import errno
+import os
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
@@ -150,7 +151,7 @@ class Client:
             _, connection = await self._loop.create_connection(lambda: _Connection(self), *self._address)
         except OSError as error:
             kind: Kind = "unsent" if error.errno in _OWN_ERRORS else "connect"
-            self.end(exchange, kind, detail=error.strerror or str(error))
+            self.end(exchange, kind, detail=os.strerror(error.errno) if error.errno else str(error))
             return
         finally:
             # With the collector off, an exchange and its task that know each other would stay in memory for ever.

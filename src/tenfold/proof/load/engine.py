@@ -149,7 +149,7 @@ async def _address(target: Target) -> tuple[str, int]:
         return loopback, target.port
     try:
         found = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise LoadError(f"the name {target.host} can't be found ({error}): check the address") from error
     return str(found[0][4][0]), target.port
 

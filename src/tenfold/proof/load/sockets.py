@@ -146,12 +146,16 @@ class Sockets:
                 self._reconnects.append(Reconnect(round(client.closed_s - self._began_s, 3), gap_ms, code, attempts))
             client.is_open = True
             client.opened.set()
+            opened_s = perf_counter()
             async for _ in socket:
                 client.messages += 1
             client.closed_s = perf_counter()
             client.is_open = False
             code = socket.close_code or 1006
             self._close_codes[code] = self._close_codes.get(code, 0) + 1
+            if client.closed_s - opened_s < _RETRY_S:
+                # A server that accepts only to close is one more kind of closed port.
+                await asyncio.sleep(_RETRY_S)
 
     async def _open(
         self, client: "_Held", session: aiohttp.ClientSession

@@ -108,7 +108,7 @@ def generated_day(seed: int = 1, peak_per_minute: float = 600.0) -> Trace:
     shape: list[float] = []
     for minute in range(24 * 60):
         hour = minute / 60
-        level = 0.08 + 0.85 * _hump(hour, 10.5, 1.9) + 0.92 * _hump(hour, 15.0, 2.1) + 0.22 * _hump(hour, 20.0, 1.6)
+        level = 0.08 + 0.85 * _hump(hour, 10.3, 1.4) + 0.92 * _hump(hour, 15.3, 1.6) + 0.22 * _hump(hour, 20.5, 1.4)
         noise = 0.9 * noise + random.gauss(0.0, 0.045)
         shape.append(level * math.exp(noise))
     factor = peak_per_minute / max(shape)
