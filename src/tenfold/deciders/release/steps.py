@@ -31,6 +31,8 @@ WATCH_REQUESTS_MIN = 20
 """Fewer watched requests than this say nothing about errors."""
 WATCH_ERROR_RATIO = 0.05
 """A new release may answer this share of requests with 5xx more than the old one did."""
+WATCH_PATIENCE = 3
+"""A new release that has not been well on end after this many times its watch is not going to be."""
 ASK_AGAIN_S = 5.0
 """A task that was asked for and not seen for this long is asked for again (a driver runs one id once)."""
 LOOK_S_MAX = 5.0
@@ -153,13 +155,19 @@ def _watch(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight
             StepState.FAILED,
             f"{ratio:.0%} of its {memory.watched_requests:.0f} answers were errors (before: {memory.error_ratio:.1%})",
         )
-    left_s = sight.model.rollout.watch_s - (now - began)
+    watch_s = sight.model.rollout.watch_s
+    left_s = watch_s - (now - began)
     if left_s > 0:
         return Progress(
             StepState.RUNNING,
-            f"watched for its first {sight.model.rollout.watch_s:.0f} s; {memory.served[-1]} stays ready meanwhile",
+            f"watched for its first {watch_s:.0f} s; {memory.served[-1]} stays ready meanwhile",
         )
-    return Progress(StepState.DONE)
+    unproven = _unproven(sight.model.releases[operation.release], sight)
+    if not unproven:
+        return Progress(StepState.DONE)
+    if now - began > WATCH_PATIENCE * watch_s:
+        return Progress(StepState.FAILED, f"{unproven} did not stay well")
+    return Progress(StepState.RUNNING, f"{unproven} was not well for {watch_s:.0f} s on end yet")
 
 
 def _retire(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight) -> Progress:
@@ -192,6 +200,18 @@ def _ready(line: str, sight: Sight) -> int:
         for seen in sight.snapshot.instances.values()
         if f"{seen.service}@{seen.region}/{seen.release}" == line
     )
+
+
+def _unproven(release_: Release, sight: Sight) -> str:
+    """Services without an instance that was ready for a whole watch: all are sick, or ended while nobody looked. Empty when none is."""
+    proven_before = sight.snapshot.taken_at - sight.model.rollout.watch_s
+    proven = {
+        (seen.service, seen.region)
+        for seen in sight.snapshot.instances.values()
+        if seen.release == release_.id and seen.state is InstanceState.READY and seen.since <= proven_before
+    }
+    always = [s.name for s in release_.services.values() if s.runs_always]
+    return ", ".join(name for name in always for region in sight.model.active_regions if (name, region) not in proven)
 
 
 def not_ready(release_: Release, sight: Sight) -> str:
