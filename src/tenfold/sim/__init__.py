@@ -20,7 +20,7 @@ from tenfold.sim.faults import (
 )
 from tenfold.sim.ports import Drivers
 from tenfold.sim.rates import Rate, constant, day, from_trace, steps
-from tenfold.sim.simulation import Brain, Decided, Simulation
+from tenfold.sim.simulation import Brain, Simulation
 from tenfold.sim.world import World
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "Breakage",
     "ClockJump",
     "ControlCrash",
-    "Decided",
     "Drivers",
     "FaultSchedule",
     "ObserverOutage",

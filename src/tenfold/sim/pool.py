@@ -8,6 +8,9 @@ from tenfold.facts import InstanceState, PoolSeen
 from tenfold.sim.parts import Instance
 from tenfold.sim.queue import quantile_ms
 
+NOBODY = 0.01
+"""Fewer requests than this in flight are none: a fluid's tail never quite ends."""
+
 
 @dataclass(slots=True)
 class Totals:
@@ -148,6 +151,7 @@ def _serve(member: Instance, arrivals: float, step: Step, timeout_s: float) -> N
     random = queue.cpu_s + (queue.queueing_s(arrivals / seconds) if arrivals > 0 else 0.0)
     member.response_s = fixed + random
     still = member.in_flight * math.exp(-seconds / (queue.wait_s + queue.cpu_s + 1e-9))
+    still = still if still >= NOBODY else 0.0
     member.in_flight = max(done / seconds * member.response_s, backlog, still)
     member.cpu_cores = member.behaviour.idle_cpu_cores + done * queue.cpu_s / seconds
     step.answered += done

@@ -6,8 +6,8 @@ unknown after a while), so that thousands of seeds can be tried. A `ControlCrash
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
+from tenfold.deciders import Decided
 from tenfold.deciders.memory import Memory
 from tenfold.effects import AnswerRequest, Decision, Order, Outcome, Rejection
 from tenfold.facts import (
@@ -36,21 +36,8 @@ RECEIPT_WITHIN_S = 30.0
 """An order without a receipt for this long has an unknown end."""
 
 
-class Decided(Protocol):
-    """What a brain gives back."""
-
-    @property
-    def decisions(self) -> tuple[Decision, ...]: ...
-    @property
-    def rejected(self) -> tuple[Rejection, ...]: ...
-    @property
-    def memory(self) -> Memory: ...
-
-
-class Brain(Protocol):
-    """Something that decides: pure, a snapshot and a memory in, decisions and a memory out."""
-
-    def __call__(self, model: Model, snapshot: Snapshot, memory: Memory) -> Decided: ...
+Brain = Callable[[Model, Snapshot, Memory], Decided]
+"""Something that decides: pure, a snapshot and a memory in, decisions and a memory out."""
 
 
 @dataclass(slots=True)
