@@ -1,1 +1,41 @@
-"""Observes, estimates, asks, acts under the lease; owns the journal. Floor 3."""
+"""Observes, asks the deciders, writes down, acts under the lease; owns the journal. Floor 3: see `loop.loop` for the
+journey of a tick.
+"""
+
+from tenfold.loop.desk import Answer, Desk
+from tenfold.loop.journal import Entry, Journal, Note
+from tenfold.loop.lease import FileLease, LeaseError
+from tenfold.loop.loop import End, Loop, Pace, World
+from tenfold.loop.reader import DecisionRow, JournalReader, ReceiptRow, RequestRow
+from tenfold.loop.replay import Difference, ReplayResult, replay
+from tenfold.loop.store import JournalError, JournalMissing
+from tenfold.loop.tick import Decide, Tick
+from tenfold.loop.upkeep import Retention, Tidied, tidy
+
+__all__ = [
+    "Answer",
+    "Decide",
+    "DecisionRow",
+    "Desk",
+    "Difference",
+    "End",
+    "Entry",
+    "FileLease",
+    "Journal",
+    "JournalError",
+    "JournalMissing",
+    "JournalReader",
+    "LeaseError",
+    "Loop",
+    "Note",
+    "Pace",
+    "ReceiptRow",
+    "ReplayResult",
+    "RequestRow",
+    "Retention",
+    "Tick",
+    "Tidied",
+    "World",
+    "replay",
+    "tidy",
+]

@@ -1,0 +1,75 @@
+"""Minute history: what pools showed, as means over each minute. Stage: from the snapshot to the journal, for estimators
+and reports.
+
+Series are named by subject and figure: `web@local.requests_per_s`, `web@local.in_flight_max`, `web@local.instances`.
+"""
+
+from tenfold.facts import InstanceState, Snapshot
+
+MINUTE_S = 60.0
+FIGURES = (
+    "requests_per_s",
+    "errors_per_s",
+    "in_flight",
+    "sockets",
+    "response_ms_mean",
+    "response_ms_p95",
+    "response_ms_p99",
+)
+FRESH_S = 5.0
+
+
+class Minutes:
+    """Adds up ticks until their minute is over. A minute that the loop saw only in part has the mean of that part; figures that
+    were not fresh are left out, never counted as zero."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._sums: dict[str, tuple[float, int]] = {}
+        self._peaks: dict[str, float] = {}
+        self._due: dict[tuple[int, str], float] = {}
+
+    @property
+    def due(self) -> dict[tuple[int, str], float]:
+        """Finished minutes that are not written yet, by minute and series."""
+        return self._due
+
+    def written(self) -> None:
+        """`due` is in the journal now."""
+        self._due = {}
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Count `snapshot` in."""
+        minute = int(snapshot.taken_at // MINUTE_S)
+        if minute != self._minute:
+            self._finish()
+            self._minute = minute
+        if snapshot.fresh("gateway", FRESH_S):
+            for key, pool in snapshot.pools.items():
+                for name in FIGURES:
+                    if (value := getattr(pool, name)) is not None:
+                        self._count(f"{key}.{name}", value)
+                peak = f"{key}.in_flight_max"
+                self._peaks[peak] = max(self._peaks.get(peak, 0.0), pool.in_flight)
+        if snapshot.fresh("process", FRESH_S):
+            ready: dict[str, int] = {}
+            for instance in snapshot.instances.values():
+                pool_key = f"{instance.service}@{instance.region}"
+                ready[pool_key] = ready.get(pool_key, 0) + (instance.state is InstanceState.READY)
+                if instance.cpu_cores is not None:
+                    self._count(f"{pool_key}.cpu_cores_each", instance.cpu_cores)
+                if instance.memory_bytes is not None:
+                    self._count(f"{pool_key}.memory_bytes_each", instance.memory_bytes)
+            for pool_key, count in ready.items():
+                self._count(f"{pool_key}.instances", count)
+
+    def _count(self, series: str, value: float) -> None:
+        total, count = self._sums.get(series, (0.0, 0))
+        self._sums[series] = (total + value, count + 1)
+
+    def _finish(self) -> None:
+        for series, (total, count) in self._sums.items():
+            self._due[self._minute, series] = total / count
+        for series, peak in self._peaks.items():
+            self._due[self._minute, series] = peak
+        self._sums, self._peaks = {}, {}
