@@ -31,7 +31,7 @@ TIMEOUT_S: Final = 1.0
 # Valkey is asked for a sign of life when it has been silent this long, and given up when it then stays silent.
 SILENCE_S: Final = 2.0
 RECONNECT_FIRST_S: Final = 0.1
-RECONNECT_LAST_S: Final = 2.0
+RECONNECT_LAST_S: Final = 1.0
 CHANNELS: Final = "crewboard:feed:"
 
 # One step inside Valkey, so that numbers and the remembered list agree whatever instance publishes.
@@ -113,7 +113,7 @@ class Feed:
     def __init__(self, url: str) -> None:
         # Protocol 2: client and server need agree on nothing newer for lists and channels. No hidden retries: after
         # a break we must catch up, so we want to know of it.
-        self._pool = BlockingConnectionPool.from_url(
+        pool = BlockingConnectionPool.from_url(
             url,
             max_connections=16,
             timeout=TIMEOUT_S,
@@ -122,7 +122,7 @@ class Feed:
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
         )
-        self._valkey: Redis = Redis.from_pool(self._pool)
+        self._valkey: Redis = Redis.from_pool(pool)
         self._publish = self._valkey.register_script(_PUBLISH)
         self._listeners: dict[int, set[Listener]] = defaultdict(set)
         self._hearing: asyncio.Task[None] | None = None
@@ -184,7 +184,6 @@ class Feed:
             self._hearing.cancel()
             await asyncio.wait([self._hearing])
         await self._valkey.aclose()
-        await self._pool.disconnect()
 
     async def _hear(self) -> None:
         """Hear all companies' news for as long as the process lives; come back after every break."""

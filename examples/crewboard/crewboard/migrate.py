@@ -51,7 +51,7 @@ async def migrate(connection: Connection) -> list[str]:
 
 async def _apply(connection: Connection, name: str, text: str, digest: str) -> None:
     try:
-        await connection.execute(text, timeout=None)
+        await connection.execute(text)
     except asyncpg.PostgresError as error:
         raise MigrationError(f"{name} failed and nothing was changed: {error}") from error
     await connection.execute("INSERT INTO schema_migrations (name, digest) VALUES ($1, $2)", name, digest)
@@ -60,7 +60,7 @@ async def _apply(connection: Connection, name: str, text: str, digest: str) -> N
 async def _main() -> int:
     began_s = time.monotonic()
     try:
-        connection = await connect(read_settings().database_url)
+        connection = await connect(read_settings().database_url, command_timeout_s=None)
         try:
             applied = await migrate(connection)
         finally:

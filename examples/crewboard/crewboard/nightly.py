@@ -49,7 +49,7 @@ async def nightly(connection: Connection, instance: str) -> str:
 async def _main() -> int:
     settings = read_settings()
     try:
-        connection = await connect(settings.database_url)
+        connection = await connect(settings.database_url, command_timeout_s=None)
         try:
             print(await nightly(connection, settings.instance))
         finally:

@@ -40,7 +40,7 @@ class TaskChange(msgspec.Struct, forbid_unknown_fields=True):
 
     title: Line | msgspec.UnsetType = msgspec.UNSET
     status: Status | msgspec.UnsetType = msgspec.UNSET
-    due_on: date | None | msgspec.UnsetType = msgspec.UNSET
+    due_on: date | msgspec.UnsetType | None = msgspec.UNSET
 
 
 async def list_projects(request: Request) -> Response:

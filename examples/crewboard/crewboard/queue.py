@@ -19,7 +19,7 @@ from crewboard.database import Connection, Row
 CHANNEL: Final = "crewboard_jobs"
 ATTEMPTS_LIMIT: Final = 5
 # A worker renews its lease several times in this span; one that died loses its job after it.
-LEASE_S: Final = 4.0
+LEASE_S: Final = 3.0
 RETRY_FIRST_S: Final = 1.0
 
 

@@ -11,6 +11,7 @@ import logging
 import random
 import signal
 import sys
+from contextlib import suppress
 from typing import Final
 
 import asyncpg
@@ -85,10 +86,8 @@ class Worker:
 
     async def _rest(self, longest_s: float) -> None:
         if not self._stopping:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), longest_s)
-            except TimeoutError:
-                pass
 
     async def _perform(self, job: Job, control: Connection, work: Connection) -> None:
         """Do one job while its lease is renewed on the other connection. Raises DatabaseAway."""

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,8 +69,15 @@ class Process:
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
-                **({} if user is None else {"user": user, "group": user, "extra_groups": []}),  # type: ignore[arg-type]
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
             )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -155,6 +163,23 @@ class Postgres:
         """Stop it at once, as a restart of the database does."""
         if self.process is not None:
             self.process.end(signal.SIGINT)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Freeze it and everything that it serves: connections stand, nobody answers."""
+        assert self.process is not None
+        with psycopg.connect(self.url("postgres")) as connection:
+            backends = [pid for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity") if pid]
+        pids = [self.process.pid, *backends]
+        try:
+            for pid in pids:
+                with suppress(ProcessLookupError):  # our own backend has left by now
+                    os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def url(self, database: str) -> str:
         """Return the URL of one of its databases."""
@@ -253,8 +278,8 @@ class World:
 
     def end(self) -> None:
         """End everything that was started."""
-        for process in self._started:
-            process.end()
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(Process.end, self._started))
         self.valkey.stop()
         self.postgres.stop()
 

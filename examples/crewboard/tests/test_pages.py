@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +62,13 @@ def test_report_takes_its_time(web: Any) -> None:
     """A member asks for the report: it takes a second and a half, and comes as JSON or as a table."""
     with web.member("harbor") as member:
         member.post("/api/projects", json={"name": "=1+1"}).raise_for_status()
-        began_s = time.monotonic()
-        answer = member.get("/api/report?format=csv")
-        assert time.monotonic() - began_s >= 1.5
+        with ThreadPoolExecutor(2) as threads:
+            answer, same = threads.map(member.get, ["/api/report?format=csv", "/api/report"])
+        assert min(answer.elapsed, same.elapsed) >= timedelta(seconds=1.5)
         assert answer.headers["content-type"].startswith("text/csv")
         assert answer.text.splitlines()[0] == "project,open,done"
         assert "'=1+1,0,0" in answer.text.splitlines()
-        assert {"project": "=1+1", "open": 0, "done": 0} in member.get("/api/report").json()["projects"]
+        assert {"project": "=1+1", "open": 0, "done": 0} in same.json()["projects"]
 
 
 def test_wait_waits(web: Any) -> None:
