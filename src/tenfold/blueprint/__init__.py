@@ -1,1 +1,8 @@
 """Text becomes a `Model`, or problems that a person can fix. Floor 2."""
+
+from tenfold.blueprint.acted import not_acted_on
+from tenfold.blueprint.editors import schema
+from tenfold.blueprint.load import app_name, load
+from tenfold.blueprint.problem import BlueprintError, Problem
+
+__all__ = ["BlueprintError", "Problem", "app_name", "load", "not_acted_on", "schema"]

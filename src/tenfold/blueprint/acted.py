@@ -1,0 +1,32 @@
+"""What a blueprint says that is read and checked, and not acted on yet. Said to the operator, so that nobody relies on
+it."""
+
+from collections.abc import Iterable
+
+from tenfold.model import CacheTimes, Limits, Model, Targets
+
+
+def not_acted_on(model: Model) -> tuple[str, ...]:
+    """A sentence for each part of `model` that changes nothing yet; none for a blueprint that is acted on whole."""
+    resting = tuple(name for name in model.regions if name not in model.active_regions)
+    residents = [name for name, region in model.regions.items() if region.residency]
+    forecasts = [name for name, service in model.services.items() if service.scaling.forecast]
+    data = model.data
+    sentences = (
+        (bool(resting), f"regions: only {_listed(model.active_regions)} runs; {_listed(resting)} not yet"),
+        (bool(residents), f"regions: residency ({_listed(residents)}) does not bind any data yet"),
+        (data is not None and data.shards > 1, "data.shards: all tenants share one database; shards come later"),
+        (data is not None and data.replicas > 0, "data.replicas: no copy of the database is kept yet"),
+        (data is not None and data.tenant_key is not None, "data.tenant_key: rows are not yet told apart by tenant"),
+        (bool(model.tiers), f"tiers: {_listed(model.tiers)} all get the same service so far"),
+        (model.edge.cache != CacheTimes(), "edge.cache: the edge keeps no answers yet"),
+        (model.edge.limits != Limits(), "edge.limits: the edge limits no caller yet"),
+        (model.targets != Targets(), "targets: read; proved once `tenfold prove` exists"),
+        (model.budget is not None, "budget: costs are not reckoned yet"),
+        (bool(forecasts), f"scaling.forecast: {_listed(forecasts)} scales on what is measured, not yet on forecasts"),
+    )
+    return tuple(sentence for is_given, sentence in sentences if is_given)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

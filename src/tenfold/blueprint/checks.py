@@ -1,0 +1,146 @@
+"""What no key alone can tell: whether the parts of a blueprint fit one another. Each check notes what it finds and says
+what to do."""
+
+import re
+from difflib import get_close_matches
+
+from tenfold.blueprint.derive import HTTP_TRIGGERS
+from tenfold.blueprint.problem import quoted
+from tenfold.blueprint.read import Reading
+from tenfold.model import Model, Service
+
+_BRACED = re.compile(r"(?<!\$)\{([a-z]+)\}")
+_OURS = ("PORT", "HOST")
+_STORES = {"DATABASE_URL": "url", "VALKEY_URL": "valkey_url"}
+
+
+def check(model: Model, reading: Reading) -> None:
+    """Note in `reading` everything that does not fit together in `model`."""
+    if not model.services and reading.sound("services"):
+        reading.note("services", 'names no service; try services: {web: {command: "python -m http.server {port}"}}')
+    for service in model.services.values():
+        at = f"services.{service.name}"
+        _command(service, at, reading)
+        _instances(service, at, reading)
+        _triggers(service, at, reading)
+        _job(service, at, reading)
+        _without_http(service, at, reading)
+        _variables(dict(service.env), f"{at}.env", model, reading)
+    _paths(model, reading)
+    _variables(dict(model.env), "env", model, reading)
+    _secrets(model, reading)
+    _data(model, reading)
+    _keep(model, reading)
+
+
+def _command(service: Service, at: str, reading: Reading) -> None:
+    for name in _BRACED.findall(service.command):
+        nearest = get_close_matches(name, ("port", "host"), 1, 0.7)
+        if nearest and name not in ("port", "host"):
+            reading.note(f"{at}.command", f"names {{{name}}}; did you mean {{{nearest[0]}}}?")
+
+
+def _instances(service: Service, at: str, reading: Reading) -> None:
+    low, high = service.scaling.instances_min, service.scaling.instances_max
+    if low > high and reading.sound(f"{at}.scaling.instances"):
+        note = "" if reading.given(f"{at}.scaling.instances.max") else " (the default)"
+        reading.note(f"{at}.scaling.instances", f"min {low} is more than max {high}{note}; raise max to {low} or more")
+
+
+def _triggers(service: Service, at: str, reading: Reading) -> None:
+    limit = service.instance.concurrency
+    for trigger in service.scaling.triggers:
+        here = f"{at}.scaling.triggers.{trigger.metric}"
+        if not reading.sound(here, f"{at}.http", f"{at}.instance"):
+            continue
+        if trigger.down_below >= trigger.up_above:
+            reading.note(
+                f"{here}.down_below", "must be less than up_above, or instances come and go for ever; try half of it"
+            )
+        if trigger.metric in HTTP_TRIGGERS and not service.http and service.runs_always:
+            reading.note(here, "counts requests, but the service has none; remove it, or give the service http: true")
+        elif trigger.metric == "concurrency" and trigger.up_above >= limit:
+            where = here if reading.given(here) else f"{at}.instance.concurrency"
+            reading.note(
+                where,
+                f"{limit} requests at once is all that an instance takes, so up_above {trigger.up_above:g} is never passed; "
+                f"try scaling: {{triggers: {{concurrency: {{up_above: {limit * 0.75:g}, down_below: {limit * 0.375:g}}}}}}}",
+            )
+
+
+def _job(service: Service, at: str, reading: Reading) -> None:
+    if service.runs_always:
+        return
+    for key in ("scaling", "health", "paths", "drain"):
+        if reading.given(f"{at}.{key}"):
+            reading.note(
+                f"{at}.{key}",
+                "is for a service that keeps running, and a schedule makes this a job; remove one of the two",
+            )
+    if service.http and reading.sound(f"{at}.http"):
+        reading.note(f"{at}.http", "must be false for a job (it has a schedule); remove it")
+
+
+def _without_http(service: Service, at: str, reading: Reading) -> None:
+    if service.http or not service.runs_always or not reading.sound(f"{at}.http"):
+        return
+    if service.paths:
+        reading.note(f"{at}.paths", "needs a service that listens, and this one has http: false; remove one of the two")
+    if service.health.path is not None:
+        reading.note(f"{at}.health.path", "is asked over HTTP, and this service has http: false; remove one of the two")
+
+
+def _paths(model: Model, reading: Reading) -> None:
+    owners: dict[str, str] = {}
+    for service in model.services.values():
+        at = f"services.{service.name}"
+        for path in service.paths:
+            plain = path.rstrip("/") or "/"
+            owner = owners.setdefault(plain, service.name)
+            if owner != service.name:
+                reading.note(f"{at}.paths", f"{plain} goes to {owner} already; give each path to one service")
+    for service in model.services.values():
+        at = f"services.{service.name}"
+        if service.http and not service.paths and not reading.given(f"{at}.paths"):
+            reading.note(
+                at,
+                f"listens for HTTP, but / goes to {owners.get('/', 'another service')}; give it paths of its own, e.g. paths: [/api], "
+                "or paths: [] to keep it from the edge",
+            )
+
+
+def _variables(names: dict[str, str], at: str, model: Model, reading: Reading) -> None:
+    for name in names:
+        here = f"{at}.{name}"
+        if name in _OURS or name.startswith("TENFOLD_"):
+            reading.note(here, "is set by Tenfold for each instance; remove it or use another name")
+        elif name in _STORES and model.data is not None:
+            reading.note(here, f"is set by data; remove it, or say where your own is in data.{_STORES[name]}")
+        elif name in model.secrets:
+            reading.note(here, "is a secret too; keep it in secrets alone, so that its value is not in this file")
+
+
+def _secrets(model: Model, reading: Reading) -> None:
+    for name in model.secrets:
+        if name in _OURS or name.startswith("TENFOLD_"):
+            reading.note("secrets", f"{name} is set by Tenfold for each instance; remove it or use another name")
+        elif name in _STORES and model.data is not None and getattr(model.data, _STORES[name]) is None:
+            reading.note(
+                "secrets", f"{name} is set by data; remove it, or use it as data: {{{_STORES[name]}: ${{{name}}}}}"
+            )
+
+
+def _data(model: Model, reading: Reading) -> None:
+    if model.data and model.data.shards > 1 and model.data.tenant_key is None and reading.sound("data"):
+        reading.note("data.shards", "needs tenant_key, the column that says whose a row is; try tenant_key: company_id")
+
+
+def _keep(model: Model, reading: Reading) -> None:
+    paths = sorted(tuple(part for part in text.split("/") if part not in ("", ".")) for text in model.keep)
+    # Sorted, what lies within a path comes right after it.
+    for outer, inner in zip([(), *paths], paths, strict=False):
+        if inner[0] == ".tenfold":
+            reading.note("keep", ".tenfold is Tenfold's own and outlives every release; remove it")
+        elif outer and inner[: len(outer)] == outer:
+            message = f"{quoted('/'.join(inner))} lies within {quoted('/'.join(outer))}, which is kept whole; remove it"
+            reading.note("keep", message)

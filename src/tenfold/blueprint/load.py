@@ -1,0 +1,112 @@
+"""Text becomes a `Model`, or all its problems at once: the stages of this room in their order."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tenfold.blueprint.checks import check
+from tenfold.blueprint.derive import derived
+from tenfold.blueprint.parts import BLUEPRINT, ENVIRONMENT_NAME, OVERRIDES
+from tenfold.blueprint.problem import BlueprintError, Problem, below, quoted
+from tenfold.blueprint.read import PROBLEMS_MAX, Reading
+from tenfold.blueprint.shape import Section
+from tenfold.blueprint.tree import Entries, Node, compose, kind_of, overlay
+from tenfold.model import Environment, Model, Region
+
+PRODUCTION = "production"
+ENVIRONMENTS_MAX = 20
+DEFAULT_REGION = "local"
+
+
+def load(text: str | bytes, *, name: str = "tenfold.yaml", environment: str | None = None, default_name: str) -> Model:
+    """The model of `environment` that `text` describes.
+
+    `name` is the file's, for messages. `default_name` (the folder's, say) names the app where the blueprint does not.
+    Without an `environment` it is the one for development. All environments are checked, whichever is asked for. Raises
+    `BlueprintError` with every problem.
+    """
+    root, problems = compose(text, name)
+    found = dict.fromkeys(problems)
+    tree = replace(root, entries={key: node for key, node in root.entries.items() if key != "environments"})
+    usual = Environment()
+    models = {usual.name: _read(tree, BLUEPRINT, usual, name, default_name, found)}
+    for each, override in _overrides(root, name, found).items():
+        overlaid = overlay(tree, override)
+        assert isinstance(overlaid, Entries), "a mapping over a mapping is a mapping"
+        models[each] = _read(overlaid, OVERRIDES, Environment(each, each == PRODUCTION), name, default_name, found)
+    asked = environment or usual.name
+    if asked not in models:
+        node = root.entries.get("environments", root)
+        message = f"there is no environment {quoted(asked)}; known are {', '.join(models)}"
+        found[Problem(name, node.line, "environments", message)] = None
+    if found:
+        raise BlueprintError(_in_order(found, name))
+    return models[asked]
+
+
+def _in_order(found: Iterable[Problem], file: str) -> tuple[Problem, ...]:
+    """The problems by line; no more of them than anyone mends in one go."""
+    problems = sorted(found, key=lambda problem: problem.line)
+    shown = tuple(problems[:PROBLEMS_MAX])
+    if len(problems) <= PROBLEMS_MAX:
+        return shown
+    return (*shown, Problem(file, shown[-1].line, "", f"has more than {PROBLEMS_MAX} problems; mend these first"))
+
+
+def app_name(text: str) -> str:
+    """A valid name for an app made from any text, such as a folder's name."""
+    words = re.findall("[a-z0-9]+", text.lower())
+    name = "-".join(words).lstrip("0123456789-")[:40].rstrip("-")
+    return name or "app"
+
+
+def _read(
+    tree: Entries, section: Section, environment: Environment, file: str, default_name: str, found: dict[Problem, None]
+) -> Model:
+    """The model that `tree` says, as far as it can be read; its problems join `found`."""
+    reading = Reading(file, tree)
+    values = reading.keys(section, tree)
+    model = Model(
+        name=values.pop("name", app_name(default_name)),
+        services=derived(values.pop("services", {}), reading),
+        regions=values.pop("regions", {}) or {DEFAULT_REGION: Region(DEFAULT_REGION)},
+        environment=environment,
+        **values,
+    )
+    if not reading.is_full:
+        check(model, reading)
+    # What an environment only repeats was said of the whole: one problem for one place.
+    places = {(each.line, each.path) for each in found} if section is OVERRIDES else set()
+    found.update(dict.fromkeys(each for each in reading.problems if (each.line, each.path) not in places))
+    return model
+
+
+def _overrides(root: Entries, file: str, found: dict[Problem, None]) -> dict[str, Node]:
+    """What each environment says in its own way; what is wrong with their names or kind joins `found`."""
+
+    def note(node: Node, path: str, message: str) -> None:
+        found[Problem(file, node.line, path, message)] = None
+
+    node = root.entries.get("environments")
+    if node is None:
+        return {}
+    example = "{production: {domains: [app.example]}}"
+    if not isinstance(node, Entries):
+        note(node, node.path, f"expected a mapping of environments, found {kind_of(node)}; try {example}")
+        return {}
+    if len(node.entries) > ENVIRONMENTS_MAX:
+        note(node, node.path, f"names {len(node.entries)} environments; {ENVIRONMENTS_MAX} are the most: remove some")
+        return {}
+    sound: dict[str, Node] = {}
+    for name, override in node.entries.items():
+        path = below(node.path, name)
+        try:
+            ENVIRONMENT_NAME.parse(name)
+        except ValueError as error:
+            note(override, path, f"{error}, found {quoted(name)}; try {ENVIRONMENT_NAME.example}")
+            continue
+        if isinstance(override, Entries):
+            sound[name] = override
+        else:
+            note(override, path, f"expected {OVERRIDES.what}, found {kind_of(override)}; try {{}} if nothing differs")
+    return sound
