@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tenfold.drivers.project import Project
 from tenfold.model import InstanceSize
+from tenfold.ports import Retryable
 
 _ROOT = Path("/sys/fs/cgroup")
 _WEIGHT_PER_CORE = 100
@@ -43,22 +44,32 @@ class Limits:
             )
 
     def make(self, instance: str, size: InstanceSize) -> tuple[Path, ...]:
-        """The groups that `instance` must join, limits set; none where nothing can be enforced."""
+        """The groups that `instance` must join, limits set; none where nothing can be enforced.
+
+        Raises `Retryable` when the kernel refuses one of them.
+        """
         if self._bases is None:
             return ()
-        memory = self._bases.memory / self._name / instance
+        try:
+            return self._make(self._bases, instance, size)
+        except OSError as error:
+            self.remove(instance)
+            raise Retryable(f"{instance}'s limits can't be set: {error.strerror} ({error.filename})") from error
+
+    def _make(self, bases: _Bases, instance: str, size: InstanceSize) -> tuple[Path, ...]:
+        memory = bases.memory / self._name / instance
         memory.mkdir(parents=True, exist_ok=True)
-        if self._bases.version == 2:
-            _enable(self._bases.memory / self._name)
+        if bases.version == 2:
+            _enable(bases.memory / self._name)
             (memory / "memory.max").write_text(str(size.memory_bytes))
             (memory / "memory.oom.group").write_text("1")
             if (memory / "cpu.weight").exists():
                 (memory / "cpu.weight").write_text(str(_within(size.cpu_cores * _WEIGHT_PER_CORE, 1, 10_000)))
             return (memory,)
         (memory / "memory.limit_in_bytes").write_text(str(size.memory_bytes))
-        if self._bases.cpu is None:
+        if bases.cpu is None:
             return (memory,)
-        cpu = self._bases.cpu / self._name / instance
+        cpu = bases.cpu / self._name / instance
         cpu.mkdir(parents=True, exist_ok=True)
         (cpu / "cpu.shares").write_text(str(_within(size.cpu_cores * _SHARES_PER_CORE, 2, 262_144)))
         return (memory, cpu)

@@ -64,16 +64,17 @@ async def follow(path: Path, lines: int = 10) -> AsyncIterator[str]:
             await asyncio.sleep(_FOLLOW_EVERY_S)
 
 
+def is_large(path: Path) -> bool:
+    """True when a log has grown so much that it should be cut."""
+    return _size_bytes(path) > SIZE_BYTES_MAX
+
+
 def cut(path: Path, size_bytes_max: int = SIZE_BYTES_MAX) -> bool:
     """Copy the end of a log that has grown too large to `<name>.1` and empty it; False when it is small or gone.
 
     A full disk must not stop the emptying: then the copy is left out.
     """
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return False
-    if size <= size_bytes_max:
+    if _size_bytes(path) <= size_bytes_max:
         return False
     old = path.with_name(path.name + ".1")
     try:

@@ -268,7 +268,7 @@ class Processes:
                 _send(member.identity, first)
             for member in tree.members:
                 _send(member.identity, signal.SIGCONT)
-            await self._gone(key, grace_s)
+            await self._gone(tree, grace_s)
         deadline = time.monotonic() + _KILL_WITHIN_S
         while self.send(key, signal.SIGKILL):
             if time.monotonic() > deadline:
@@ -296,15 +296,20 @@ class Processes:
         self._usage = {key: used for key, used in self._usage.items() if key in trees}
         return found
 
-    async def _gone(self, key: TreeKey, within_s: float) -> None:
-        """Wait until the tree has no living process, at most `within_s`."""
+    async def _gone(self, tree: Tree, within_s: float) -> None:
+        """Wait until nothing of the tree lives, at most `within_s`."""
         deadline = time.monotonic() + within_s
         pause_s = _POLL_S
         while time.monotonic() < deadline:
             await asyncio.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
-            if key not in self.look():
+            if any(_is(member.identity) for member in tree.members):
+                pause_s = min(pause_s * 1.5, 0.25)
+                continue
+            # Those that were known have ended; only a look over everything tells whether they left others.
+            left = self.look().get(tree.key)
+            if left is None:
                 return
-            pause_s = min(pause_s * 1.5, 0.25)
+            tree, pause_s = left, _POLL_S
 
     def _write_tags(self, log: Path, tags: Mapping[str, str]) -> None:
         path = self.table.tag_file(log)
