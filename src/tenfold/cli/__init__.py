@@ -1,1 +1,24 @@
-"""Speaks to people; the only place that wires rooms together. Floor 5."""
+"""Speaks to people; the only place that wires rooms together. Floor 5: `main` is the `tenfold` command."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line. Exits 0, 1 when something failed or a target was missed, 2 for a wrong call or blueprint."""
+    from tenfold.cli.app import cli
+
+    try:
+        cli(prog_name="tenfold")
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`): nothing is left to say, also not at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if "TENFOLD_DEBUG" in os.environ:
+            raise
+        kind = type(error).__name__
+        print(
+            f"Error: a bug in Tenfold ({kind}: {error}); run it again with TENFOLD_DEBUG=1 for details", file=sys.stderr
+        )
+        sys.exit(1)

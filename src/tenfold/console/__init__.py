@@ -1,1 +1,6 @@
-"""Speaks to other machines: metrics and health over HTTP. Floor 5."""
+"""Speaks to other machines: health, metrics out, metrics in. Floor 5; `cli` starts it beside the loop."""
+
+from tenfold.console.metrics import PostedMetrics
+from tenfold.console.server import Console
+
+__all__ = ["Console", "PostedMetrics"]

