@@ -173,7 +173,8 @@ def _look_at_start(
 ) -> None:
     line = lines.get(member.line)
     limit_s = line.service.health.starts_within_s if line else 60.0
-    if now - seen.started_at <= limit_s:
+    # Begun further in the future than a start takes: the clock was set back meanwhile.
+    if abs(now - seen.started_at) <= limit_s:
         return
     note = f"not ready within {limit_s:.0f} s of its start" + (f" ({seen.note})" if seen.note else "")
     _fail(draft, member, note, now)
@@ -226,7 +227,7 @@ def _fill(draft: _Draft, line: Line, snapshot: Snapshot, waiting_for: str) -> tu
     if missing <= 0:
         return ()
     failures = draft.failures.get(line.key)
-    if failures is not None and now < failures.next_start_at:
+    if failures is not None and _waits(failures, now):
         if failures.gave_up:
             why = (
                 f"gave up on {line.key} after {failures.count} failures in a row (last: {failures.last_note}); "
@@ -248,6 +249,11 @@ def _fill(draft: _Draft, line: Line, snapshot: Snapshot, waiting_for: str) -> tu
         draft.members[id_] = Member(line.service.name, line.region, line.release, MemberState.WANTED, now, now)
         starts.append(StartInstance(id_, line.service.name, line.region, line.release))
     return tuple(starts)
+
+
+def _waits(failures: Failures, now: float) -> bool:
+    """True while the next start is due later. One due later than any wait lasts was set before the clock was set back."""
+    return 0 < failures.next_start_at - now <= GIVEN_UP_RETRY_S
 
 
 def _release_surplus(draft: _Draft, lines: Mapping[str, Line], snapshot: Snapshot) -> None:
@@ -288,7 +294,7 @@ def _end_drained(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line]) -
             continue
         if (
             member.state is MemberState.STOPPING
-            and now - member.since > 60.0
+            and not 0 <= now - member.since <= 60.0
             and seen.state is not InstanceState.EXITED
         ):
             draft.members[id_] = replace(member, since=now)
@@ -314,7 +320,8 @@ def _drained(id_: str, member: Member, seen: InstanceSeen, snapshot: Snapshot, d
     now, pool = snapshot.taken_at, snapshot.pools.get(member.pool)
     if seen.port is None or seen.state is InstanceState.STARTING or not member.was_ready:
         return "has no requests to finish"
-    if now - member.since >= drain_s:
+    # Neither a clock that was set back nor a stuck request keeps it for longer.
+    if not 0 <= now - member.since < drain_s:
         return f"had {drain_s:.0f} s to finish its requests"
     # The figure must be younger than the table that took it out of the traffic, or it may miss a request on its way.
     if pool is not None and pool.seen_at > member.since + 1.0 and pool.in_flight_by_instance.get(id_, 0) == 0:
@@ -440,7 +447,7 @@ def _heal_engine(
             return memory, Decision(
                 "", "heal", subject, (), f"{key} does not run: {failures.last_note}; failure {count} in a row, {end}"
             )
-    if now < failures.next_start_at:
+    if _waits(failures, now):
         return memory, None
     start = StartEngine(kind, region, memory.attempts + 1)
     why = f"{key} is started again: {failures.last_note}"

@@ -115,7 +115,8 @@ class Intent(StrEnum):
 class ReleaseMemory:
     """What serves, what served before (oldest first), and the operation under way.
 
-    While a new release is watched, `watched_requests`/`watched_errors` count since the shift; `error_ratio` is the
+    While a new release is watched, `watched_well_s` is for how long on end it was seen well, `watched_ailing_s` for how long in all it was
+    not; `watched_requests`/`watched_errors` count since the shift; `error_ratio` is the
     usual share of 5xx of what serves.
     """
 
@@ -128,6 +129,8 @@ class ReleaseMemory:
     watched_at: float | None = None
     watched_requests: float = 0.0
     watched_errors: float = 0.0
+    watched_well_s: float = 0.0
+    watched_ailing_s: float = 0.0
     error_ratio: float = 0.0
 
 

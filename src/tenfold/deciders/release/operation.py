@@ -99,6 +99,8 @@ def _enter(
             watched_at=sight.snapshot.taken_at,
             watched_requests=0.0,
             watched_errors=0.0,
+            watched_well_s=0.0,
+            watched_ailing_s=0.0,
         )
         moved = f" from {old}" if old else ""
         return memory, (say(subject, f"{new} is ready: traffic moves to it{moved}"),)

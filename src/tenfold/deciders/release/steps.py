@@ -31,8 +31,6 @@ WATCH_REQUESTS_MIN = 20
 """Fewer watched requests than this say nothing about errors."""
 WATCH_ERROR_RATIO = 0.05
 """A new release may answer this share of requests with 5xx more than the old one did."""
-WATCH_PATIENCE = 3
-"""A new release that has not been well on end after this many times its watch is not going to be."""
 ASK_AGAIN_S = 5.0
 """A task that was asked for and not seen for this long is asked for again (a driver runs one id once)."""
 LOOK_S_MAX = 5.0
@@ -127,10 +125,11 @@ def _shift(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight
     began = step.started_at or 0.0
     for region in sight.model.active_regions:
         gateway = sight.snapshot.gateways.get(region)
-        if gateway is not None and gateway.refused:
-            return Progress(StepState.FAILED, f"the gateway of {region} refused the routes: {gateway.refused}")
         # The table of this release was published after the step began; taken up when the gateway runs that digest.
         wanted, at = sight.routes.digests.get(region), sight.routes.published_at.get(region, 0.0)
+        # A refusal that was seen before is another table's.
+        if gateway is not None and gateway.refused and began <= at < gateway.seen_at:
+            return Progress(StepState.FAILED, f"the gateway of {region} refused the routes: {gateway.refused}")
         if gateway is None or gateway.table_digest != wanted or at < began:
             return Progress(StepState.RUNNING, f"the gateway of {region} has not taken up the routes yet")
     return Progress(StepState.DONE)
@@ -140,7 +139,7 @@ def _watch(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight
     """Healthy for its first minute, or back to the old one."""
     if not memory.served:
         return Progress(StepState.SKIPPED)
-    began, now = step.started_at or 0.0, sight.snapshot.taken_at
+    began = step.started_at or 0.0
     for line, (count, note) in _failures(operation.release, began, sight).items():
         release_ = sight.model.releases[operation.release]
         ready = _ready(line, sight)
@@ -156,18 +155,13 @@ def _watch(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight
             f"{ratio:.0%} of its {memory.watched_requests:.0f} answers were errors (before: {memory.error_ratio:.1%})",
         )
     watch_s = sight.model.rollout.watch_s
-    left_s = watch_s - (now - began)
-    if left_s > 0:
-        return Progress(
-            StepState.RUNNING,
-            f"watched for its first {watch_s:.0f} s; {memory.served[-1]} stays ready meanwhile",
-        )
-    unproven = _unproven(sight.model.releases[operation.release], sight)
-    if not unproven:
+    if memory.watched_well_s >= watch_s:
         return Progress(StepState.DONE)
-    if now - began > WATCH_PATIENCE * watch_s:
-        return Progress(StepState.FAILED, f"{unproven} did not stay well")
-    return Progress(StepState.RUNNING, f"{unproven} was not well for {watch_s:.0f} s on end yet")
+    if memory.watched_ailing_s > watch_s:
+        return Progress(StepState.FAILED, f"it was not well for {memory.watched_ailing_s:.0f} s of its watch")
+    return Progress(
+        StepState.RUNNING, f"watched until it was well for {watch_s:.0f} s; {memory.served[-1]} stays ready meanwhile"
+    )
 
 
 def _retire(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight) -> Progress:
@@ -202,16 +196,14 @@ def _ready(line: str, sight: Sight) -> int:
     )
 
 
-def _unproven(release_: Release, sight: Sight) -> str:
-    """Services without an instance that was ready for a whole watch: all are sick, or ended while nobody looked. Empty when none is."""
-    proven_before = sight.snapshot.taken_at - sight.model.rollout.watch_s
-    proven = {
-        (seen.service, seen.region)
-        for seen in sight.snapshot.instances.values()
-        if seen.release == release_.id and seen.state is InstanceState.READY and seen.since <= proven_before
-    }
-    always = [s.name for s in release_.services.values() if s.runs_always]
-    return ", ".join(name for name in always for region in sight.model.active_regions if (name, region) not in proven)
+def without_ready(release_: Release, sight: Sight) -> str:
+    """Which services have no ready instance at all, in words; empty when each has one."""
+    lacking = []
+    for service in release_.services.values():
+        for region in sight.model.active_regions if service.runs_always else ():
+            if not _ready(f"{service.name}@{region}/{release_.id}", sight):
+                lacking.append(service.name)
+    return ", ".join(lacking)
 
 
 def not_ready(release_: Release, sight: Sight) -> str:
@@ -227,19 +219,24 @@ def not_ready(release_: Release, sight: Sight) -> str:
 
 
 def watch_traffic(memory: ReleaseMemory, sight: Sight) -> ReleaseMemory:
-    """Count requests and errors since the shift: rate times the time since the last look."""
-    if memory.watched_at is None:
+    """Count requests, errors and the time that the new release was seen well: by looks that lie close together, so that neither a
+    control plane that was away nor a clock that was set makes a watch shorter than it says."""
+    operation = memory.operation
+    if memory.watched_at is None or operation is None:
         return memory
     now = sight.snapshot.taken_at
     elapsed_s = now - memory.watched_at
     if not 0 < elapsed_s <= LOOK_S_MAX:
         return replace(memory, watched_at=now)
     pools = [p for p in sight.snapshot.pools.values() if now - p.seen_at <= LOOK_S_MAX]
+    ailing = without_ready(sight.model.releases[operation.release], sight)
     return replace(
         memory,
         watched_at=now,
         watched_requests=memory.watched_requests + elapsed_s * sum(p.requests_per_s for p in pools),
         watched_errors=memory.watched_errors + elapsed_s * sum(p.errors_per_s for p in pools),
+        watched_well_s=0.0 if ailing else memory.watched_well_s + elapsed_s,
+        watched_ailing_s=memory.watched_ailing_s + (elapsed_s if ailing else 0.0),
     )
 
 
