@@ -218,6 +218,9 @@ class Processes:
             raise Permanent(f"{key.id} can't start: its command or environment holds a zero byte") from error
         stat = read_stat(child.pid)
         assert stat is not None, "a child that was not waited for has an entry in /proc"
+        with contextlib.suppress(OSError):  # a disk that filled up since the tags were written: it runs, and is found without this
+            # PostgreSQL's children lead sessions of their own and overwrite their environment; they must not pass for the leader.
+            self._write_tags(command.log, {**tags, TAG_LEADER: str(child.pid)})
         return Process(key, stat.identity, started_at, child)
 
     def _popen(self, command: Command, tags: Mapping[str, str]) -> subprocess.Popen[bytes]:
