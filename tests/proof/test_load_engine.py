@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import msgspec
 import psutil
@@ -105,6 +106,29 @@ def unused() -> Iterator[Target]:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield Target("127.0.0.1", holder.getsockname()[1])
+
+
+async def test_a_server_too_busy_to_accept(full_listener: Target) -> None:
+    """Connections that never come about are timeouts, and the attempts are given up."""
+    result = await run(plan(full_listener, "GET /", timeout_s=0.3))
+    assert kinds(result) == {"timeout": 40}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert result.response.p50_ms is not None and result.response.p50_ms >= 300
+    assert_nothing_is_dropped(result)
+
+
+@pytest.fixture
+def full_listener() -> Iterator[Target]:
+    """A listener that accepts nobody and whose queue is full: the system leaves further connections hanging."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield Target("127.0.0.1", listener.getsockname()[1])
 
 
 async def test_a_frozen_server_can_not_hide(strange: Target) -> None:
@@ -226,8 +250,13 @@ async def test_a_cancelled_run_leaves_nothing(strange: Target) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_a_process_of_its_own_says_the_same(strange: Target) -> None:
-    """Progress and result come through from the other process."""
+async def test_a_process_of_its_own_says_the_same(
+    strange: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Progress and result come through from the other process, whatever files lie where it is started."""
+    (tmp_path / "signal.py").write_text("raise RuntimeError('a file of the app')")
+    (tmp_path / "msgspec.py").write_text("raise RuntimeError('a file of the app')")
+    monkeypatch.chdir(tmp_path)
     told: list[Progress] = []
     result = await run_apart(plan(strange, "GET /ok 50%, GET /fails 50%", s=1.2), told.append)
     assert kinds(result).keys() == {"2xx", "5xx"} and result.due == 240

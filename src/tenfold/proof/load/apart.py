@@ -47,6 +47,7 @@ async def run_apart(
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",  # or a file of the person's own folder, say signal.py, would stand in for Python's
         "-m",
         "tenfold.proof.load",
         stdin=asyncio.subprocess.PIPE,
