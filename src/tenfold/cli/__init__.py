@@ -17,8 +17,6 @@ def main() -> None:
     except Exception as error:
         if "TENFOLD_DEBUG" in os.environ:
             raise
-        kind = type(error).__name__
-        print(
-            f"Error: a bug in Tenfold ({kind}: {error}); run it again with TENFOLD_DEBUG=1 for details", file=sys.stderr
-        )
+        advice = "run it again with TENFOLD_DEBUG=1 for details"
+        sys.stderr.write(f"Error: a bug in Tenfold ({type(error).__name__}: {error}); {advice}\n")
         sys.exit(1)

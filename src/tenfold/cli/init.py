@@ -9,8 +9,10 @@ from tenfold.blueprint import BlueprintError, app_name, load
 from tenfold.blueprint.starter import NotRecognised, is_read, starter
 from tenfold.cli.here import Here, Problems, WrongCall
 
-READ_BYTES_MAX = 256 * 1024
+READ_BYTES_MAX = 64 * 1024
 ENTRIES_MAX = 10_000
+DEPTH_MAX = 2
+NOT_ENTERED = {".git", ".tenfold", "node_modules", "__pycache__", ".venv", "venv"}
 
 
 @click.command("init", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -41,18 +43,22 @@ def init_command(here: Here, force: bool, command: tuple[str, ...]) -> None:
         target.write_text(found.text)
     except OSError as error:
         raise WrongCall(f"{target} can't be written: {error.strerror}") from None
-    click.echo(found.reason)
+    click.echo(f"made from {found.reason}")
     click.echo(f"{target.name} is written: look it over, then `tenfold up`")
 
 
 def files(directory: Path) -> dict[str, str | None]:
-    """The folder's entries by name; those that tell what kind of app it is come with their text."""
+    """The folder's entries, two levels deep, by relative path; those that tell what kind of app it is come with their text."""
     found: dict[str, str | None] = {}
-    with os.scandir(directory) as entries:
-        for entry, _ in zip(entries, range(ENTRIES_MAX), strict=False):
-            is_folder = entry.is_dir()
-            found[entry.name + ("/" if is_folder else "")] = None
-            if not is_folder and is_read(entry.name):
-                with Path(entry.path).open("rb") as file:
-                    found[entry.name] = file.read(READ_BYTES_MAX).decode(errors="replace")
+    for folder, folders, names in os.walk(directory):
+        inside = Path(folder).relative_to(directory)
+        prefix = "" if inside == Path() else f"{inside.as_posix()}/"
+        found |= {f"{prefix}{name}/": None for name in folders}
+        folders[:] = [name for name in folders if name not in NOT_ENTERED]
+        for name in names:
+            path = Path(folder, name)
+            is_text = is_read(name) and path.is_file() and path.stat().st_size <= READ_BYTES_MAX
+            found[prefix + name] = path.read_text(errors="replace") if is_text else None
+        if len(inside.parts) + 1 >= DEPTH_MAX or len(found) > ENTRIES_MAX:
+            folders.clear()
     return found

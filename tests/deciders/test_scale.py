@@ -1,0 +1,192 @@
+"""Scaling as stories: load comes, load goes, figures go missing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenfold.deciders.memory import PoolScale
+from tenfold.deciders.scale import scale_pool
+from tenfold.facts import InstanceSeen, InstanceState, MetricSeen, PoolSeen, Snapshot
+from tenfold.model import Scaling, Service, Trigger
+
+Story = Any
+
+
+def wanted(story: Story) -> int:
+    """How many instances of web are wanted now."""
+    return int(story.memory.scale.pools["web@local"].wanted)
+
+
+def test_load_times_five_adds_instances_within_two_looks_and_says_why(serving: Story) -> None:
+    """Five times the load in flight is answered in the second look, in a sentence that names figure and bound."""
+    serving.traffic(in_flight=400.0)
+    serving.tick()
+    assert wanted(serving) == 2, "one look may be chance"
+    serving.traffic(in_flight=400.0)
+    decided = serving.tick()
+    assert wanted(serving) == 8
+    [decision] = [d for d in decided.decisions if d.by == "scale"]
+    assert decision.why == (
+        "web@local needs 8 instances instead of 2, the most the blueprint allows (it would take 9): "
+        "200 requests at hand per instance, above 60"
+    )
+    assert [e.key for e in decision.effects] == [f"start:web-{n}" for n in range(3, 9)]
+
+
+def test_idle_instances_are_let_go_after_the_cooldown_and_not_before(serving: Story) -> None:
+    """Once all triggers were below their bounds for the cooldown the pool shrinks, by half at the most, never below its minimum."""
+    serving.memory = replace(serving.memory)
+    serving.traffic(in_flight=400.0)
+    serving.tick()
+    serving.traffic(in_flight=400.0)
+    serving.tick()
+    serving.ready(*(f"web-{n}" for n in range(1, 9)))
+    before = serving.now
+    seen = [(0.0, 8)]
+    for _ in range(400):
+        serving.traffic(in_flight=0.0, per_s=0.0, response_ms_mean=None)
+        serving.tick()
+        for member in [m for m, kept in serving.memory.heal.members.items() if kept.state == "stopping"]:
+            serving.instances.pop(member, None)
+        if wanted(serving) != seen[-1][1]:
+            seen.append((serving.now - before, wanted(serving)))
+    assert [count for _, count in seen] == [8, 4, 2]
+    assert seen[1][0] >= 60
+
+
+def test_nothing_is_let_go_on_figures_that_did_not_arrive(serving: Story) -> None:
+    """An idle pool whose gateway has gone silent keeps its instances for as long as that lasts, and says so once."""
+    serving.traffic(in_flight=400.0)
+    serving.tick()
+    serving.traffic(in_flight=400.0)
+    serving.tick()
+    serving.ready(*(f"web-{n}" for n in range(1, 9)), cpu_cores=0.01)
+    said = []
+    for _ in range(300):
+        said += [d.why for d in serving.tick().decisions if d.by == "scale"]
+        serving.ready(*(f"web-{n}" for n in range(1, 9)), cpu_cores=0.01)
+    assert wanted(serving) == 8
+    assert said == ["web@local keeps 8 instances although they seem idle: the gateway's figures are missing or stale"]
+
+
+def test_nothing_is_let_go_soon_after_an_outage(serving: Story) -> None:
+    """A pool that could not serve a moment ago is not shrunk, however idle it looks: its users are coming back."""
+    serving.traffic(in_flight=400.0)
+    serving.tick()
+    serving.traffic(in_flight=400.0)
+    serving.tick()
+    serving.ready(*(f"web-{n}" for n in range(1, 9)))
+    for _ in range(58):
+        serving.traffic(in_flight=0.0, per_s=0.0)
+        serving.tick()
+    serving.traffic(in_flight=0.0, per_s=100.0, errors_per_s=90.0)
+    serving.tick()
+    for _ in range(110):
+        serving.traffic(in_flight=0.0, per_s=0.0)
+        serving.tick()
+    assert wanted(serving) == 8
+    assert "it could not serve a short while ago" in serving.memory.scale.pools["web@local"].holding
+    for _ in range(20):
+        serving.traffic(in_flight=0.0, per_s=0.0)
+        serving.tick()
+    assert wanted(serving) == 4
+
+
+def test_processor_time_of_starting_up_is_not_load(serving: Story) -> None:
+    """Instances that became ready a moment ago may use all the processor they like without asking for company."""
+    for _ in range(10):
+        serving.ready("web-1", "web-2", since=serving.now - 2, cpu_cores=1.0)
+        serving.traffic(in_flight=10.0)
+        serving.tick()
+    assert wanted(serving) == 2
+    for _ in range(2):
+        serving.ready("web-1", "web-2", cpu_cores=1.0)
+        serving.traffic(in_flight=10.0)
+        serving.tick()
+    assert wanted(serving) == 4, "the same once they are warm is load: 2 * 100% / 60%"
+
+
+def test_slow_answers_add_a_quarter_and_wait_to_see_the_effect(new_story: Callable[..., Story]) -> None:
+    """Response time tells that instances are missing, not how many: one step, then a pause."""
+    web = Service("web", "x {port}", scaling=Scaling(2, 8, (Trigger("response_time", 200, 100, 60),)))
+    memory, now = PoolScale(2, "", 0.0), 1000.0
+    sizes = []
+    for _ in range(70):
+        now += 1.0
+        ready = {f"web-{n}": _instance(f"web-{n}", now) for n in range(memory.wanted)}
+        pool = PoolSeen("web", "local", now, requests_per_s=50.0, in_flight=20.0, response_ms_mean=900.0)
+        memory, _ = scale_pool(web, "local", "r1", _snapshot(now, ready, {"web@local": pool}), memory)
+        sizes.append(memory.wanted)
+    assert sizes[2] == 3
+    assert max(sizes) == 5, "three steps in seventy seconds"
+
+
+def test_a_metric_the_app_posts_scales_by_its_share_per_instance(new_story: Callable[..., Story]) -> None:
+    """1,700 users on two instances with a bound of 400 ask for six; a metric nobody posts holds."""
+    web = Service("web", "x {port}", scaling=Scaling(2, 8, (Trigger("concurrent_users", 400, 200, 60),)))
+    ready = {f"web-{n}": _instance(f"web-{n}", 1000.0) for n in range(2)}
+    memory = PoolScale(2, "", 0.0)
+    for at in (1000.0, 1001.0):
+        metric = MetricSeen("web", "local", "concurrent_users", 1700.0, at)
+        shot = replace(_snapshot(at, ready, {}), metrics={metric.key: metric})
+        memory, decision = scale_pool(web, "local", "r1", shot, memory)
+    assert memory.wanted == 6
+    assert decision is not None
+    assert "850 users per instance, above 400" in decision.why
+
+
+def test_a_new_blueprint_bound_takes_hold_at_once(serving: Story) -> None:
+    """When a release allows fewer instances than are wanted, the number is brought within its bounds, and said so."""
+    web = serving.model.releases["r1"].services["web"]
+    tight = replace(web, scaling=replace(web.scaling, instances_min=1, instances_max=1))
+    memory, decision = scale_pool(tight, "local", "r1", serving.snapshot(), serving.memory.scale.pools["web@local"])
+    assert memory.wanted == 1
+    assert decision is not None
+    assert decision.why == "the blueprint now allows 1 to 1 instances"
+
+
+@given(
+    in_flight=st.floats(0, 5000),
+    more=st.floats(0, 5000),
+    ready=st.integers(1, 8),
+    now_wanted=st.integers(2, 8),
+)
+def test_more_load_never_gives_fewer_instances_and_never_outside_the_bounds(
+    in_flight: float, more: float, ready: int, now_wanted: int
+) -> None:
+    """All else equal a higher figure never ends with a smaller pool, and no figure leaves minimum and maximum."""
+    low, high = _settle(in_flight, ready, now_wanted), _settle(in_flight + more, ready, now_wanted)
+    assert 2 <= low <= high <= 8
+
+
+@pytest.mark.parametrize("source", ["process"])
+def test_no_decision_on_a_stale_view_of_processes(serving: Story, source: str) -> None:
+    """When processes could not be looked at, the pool is left as it is whatever the traffic says."""
+    serving.stale.add(source)
+    for _ in range(5):
+        serving.traffic(in_flight=4000.0)
+        serving.tick()
+    assert wanted(serving) == 2
+
+
+def _settle(in_flight: float, ready: int, now_wanted: int) -> int:
+    web = Service("web", "x {port}", scaling=Scaling(2, 8, (Trigger("concurrency", 60, 30, 5),)))
+    memory = PoolScale(now_wanted, "", 0.0)
+    for second in range(12):
+        now = 1000.0 + second
+        seen = {f"web-{n}": _instance(f"web-{n}", now) for n in range(ready)}
+        pool = PoolSeen("web", "local", now, requests_per_s=10.0, in_flight=in_flight)
+        memory, _ = scale_pool(web, "local", "r1", _snapshot(now, seen, {"web@local": pool}), memory)
+    return memory.wanted
+
+
+def _instance(id_: str, now: float) -> InstanceSeen:
+    return InstanceSeen(id_, "web", "local", "r1", InstanceState.READY, now - 60, now - 61, now, cpu_cores=0.1, port=1)
+
+
+def _snapshot(now: float, instances: dict[str, InstanceSeen], pools: dict[str, PoolSeen]) -> Snapshot:
+    return Snapshot(now, 1, observed={"process": now, "gateway": now}, instances=instances, pools=pools)
