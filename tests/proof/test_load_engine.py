@@ -132,11 +132,9 @@ def full_listener() -> Iterator[Target]:
 
 
 async def test_a_frozen_server_can_not_hide(strange: Target) -> None:
-    """A server stands still for 1.5 s under even load: p95 and p99 are those of people who came meanwhile.
-
-    The truth: a request due u seconds before the end of the freeze waits u, so with a share f of all requests due in
-    the freeze of F seconds, percentile p of all is F (1 - (1 - p) / f).
-    """
+    """A server stands still for 1.5 s under even load: p95 and p99 are those of people who came meanwhile."""
+    # A request due u seconds before the end of the freeze waits u. So with a share f of all requests due in the freeze
+    # of F seconds, percentile p of all is F (1 - (1 - p) / f).
     load = asyncio.create_task(run(plan(strange, "GET /ok", rps=200, s=4.0)))
     await asyncio.sleep(1.0)
     reader, writer = await asyncio.open_connection(strange.host, strange.port)
