@@ -27,6 +27,7 @@ import yaml
 APP = Path(__file__).parents[1]
 SESSION_KEY = "only for these tests"
 NOBODY = 65534
+COOKIE = "crewboard_session"
 PATIENCE_S = 20.0
 
 sys.path.insert(0, str(APP))
@@ -290,6 +291,7 @@ class Web:
     def __init__(self, process: Process, url: str) -> None:
         self.process = process
         self.url = url
+        self._cookies: dict[tuple[str, str], str] = {}
 
     def is_healthy(self) -> bool:
         """Say whether it answers its health check with 200."""
@@ -304,10 +306,14 @@ class Web:
 
     @contextmanager
     def member(self, company: str, name: str = "ada") -> Iterator[httpx.Client]:
-        """Lend a client that is signed in."""
+        """Lend a client that is signed in; who was here before still has the cookie."""
         with self.visitor() as client:
-            who = {"company": company, "email": f"{name}@{company}.example", "password": "crewboard"}
-            client.post("/api/login", json=who).raise_for_status()
+            if (company, name) not in self._cookies:
+                who = {"company": company, "email": f"{name}@{company}.example", "password": "crewboard"}
+                answer = client.post("/api/login", json=who).raise_for_status()
+                self._cookies[company, name] = answer.cookies[COOKIE]
+            client.cookies.clear()
+            client.cookies.set(COOKIE, self._cookies[company, name])
             yield client
 
 
