@@ -61,6 +61,9 @@ def advance(memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[D
             step = replace(step, state=StepState.RUNNING, started_at=now)
             memory, made = _enter(step.name, memory, operation, sight)
             decisions += made
+        elif step.started_at is not None and step.started_at > now:
+            # The clock was set back: what happens from now on still happens after the step began.
+            step = replace(step, started_at=now)
         progress = HANDLERS[step.name](operation, step, memory, sight)
         step = replace(step, note=progress.note, state=progress.state)
         subject = f"release/{operation.release}"
