@@ -44,7 +44,9 @@ def _instances(service: Service, at: str, reading: Reading) -> None:
     low, high = service.scaling.instances_min, service.scaling.instances_max
     if low > high and reading.sound(f"{at}.scaling.instances"):
         note = "" if reading.given(f"{at}.scaling.instances.max") else " (the default)"
-        reading.note(f"{at}.scaling.instances", f"min {low} is more than max {high}{note}; raise max to {low} or more")
+        reading.note(
+            f"{at}.scaling.instances.min", f"min {low} is more than max {high}{note}; raise max to {low} or more"
+        )
 
 
 def _triggers(service: Service, at: str, reading: Reading) -> None:
@@ -101,7 +103,8 @@ def _paths(model: Model, reading: Reading) -> None:
                 reading.note(f"{at}.paths", f"{plain} goes to {owner} already; give each path to one service")
     for service in model.services.values():
         at = f"services.{service.name}"
-        if service.http and not service.paths and not reading.given(f"{at}.paths"):
+        is_edged = service.http and service.runs_always
+        if is_edged and not service.paths and not reading.given(f"{at}.paths"):
             reading.note(
                 at,
                 f"listens for HTTP, but / goes to {owners.get('/', 'another service')}; give it paths of its own, e.g. paths: [/api], "

@@ -26,11 +26,16 @@ def derived(services: Mapping[str, Service], reading: Reading) -> dict[str, Serv
     return known
 
 
+def names_port(command: str) -> bool:
+    """True when a command says where its port goes: `{port}`, `$PORT` or `${PORT}`."""
+    return _NAMES_PORT.search(command) is not None
+
+
 def _settled(service: Service, reading: Reading) -> Service:
     at = f"services.{service.name}"
     if not reading.given(f"{at}.http"):
         names_http = service.name == "web" or service.health.path is not None or bool(service.paths)
-        listens = service.runs_always and (names_http or _NAMES_PORT.search(service.command) is not None)
+        listens = service.runs_always and (names_http or names_port(service.command))
         service = replace(service, http=listens)
     if service.http or reading.given(f"{at}.scaling.triggers"):
         return service

@@ -1,7 +1,7 @@
 """Text becomes a `Model`, or all its problems at once: the stages of this room in their order."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tenfold.blueprint.checks import check
@@ -75,10 +75,21 @@ def _read(
     )
     if not reading.is_full:
         check(model, reading)
-    # What an environment only repeats was said of the whole: one problem for one place.
-    places = {(each.line, each.path) for each in found} if section is OVERRIDES else set()
-    found.update(dict.fromkeys(each for each in reading.problems if (each.line, each.path) not in places))
+    if section is OVERRIDES:
+        found.update(dict.fromkeys(_own(reading.problems, environment.name, found)))
+    else:
+        found.update(dict.fromkeys(reading.problems))
     return model
+
+
+def _own(problems: Iterable[Problem], environment: str, said: Iterable[Problem]) -> Iterator[Problem]:
+    """The problems that only this environment has: none for a place that something was said of, and it is named where the
+    place does not tell."""
+    places = {(each.line, each.path) for each in said}
+    for each in problems:
+        if (each.line, each.path) not in places:
+            tells = each.path.startswith("environments.")
+            yield each if tells else replace(each, message=f"{each.message} (in the environment {environment})")
 
 
 def _overrides(root: Entries, file: str, found: dict[Problem, None]) -> dict[str, Node]:

@@ -125,7 +125,9 @@ class Reading:
 
     def _tuple(self, kind: TupleOf, node: Node, at: str) -> Any:
         if not isinstance(node, Items) or len(node.items) != len(kind.items):
-            return self._expected(at, node, f"{kind.what} in a list of {len(kind.items)}", kind.example)
+            found = f"a list of {len(node.items)}" if isinstance(node, Items) else kind_of(node)
+            self.note(at, f"expected {kind.what} in a list of {len(kind.items)}, found {found}; try {kind.example}")
+            return _BAD
         values = []
         for index, (unit, item) in enumerate(zip(kind.items, node.items, strict=True)):
             self.nodes[f"{at}[{index}]"] = item

@@ -127,6 +127,8 @@ def _syntax(error: yaml.MarkedYAMLError, text: str | bytes) -> tuple[int, str]:
             "is not valid YAML: a command that holds {port} must stand in quotes here, as braces mean a mapping",
         )
     what = error.problem or error.context or "it can't be read"
+    if error.problem and error.context and error.context_mark and error.context_mark.line != line:
+        what += f" {error.context} that begins in line {error.context_mark.line + 1}"
     return line + 1, f"is not valid YAML: {what}; check this line's indentation, colons and quotes"
 
 
