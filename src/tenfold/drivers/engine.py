@@ -277,7 +277,7 @@ class EngineDriver:
         notes = [engine.vitals.note, engine.launch_note]
         if engine.process is not None:
             notes.append(self.recipe.warning(engine.region))
-        return "; ".join(note for note in notes if note)
+        return " ".join(note for note in notes if note)
 
     def _obituary(self, engine: _Engine, exit_code: int | None) -> str:
         """How the engine ended, in words."""

@@ -41,40 +41,52 @@ class Home:
 
 
 def own_home(project: Project, name: str) -> Home:
-    """The home of an engine that runs as the user who runs Tenfold; made when it is missing."""
-    folder = project.data / name
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Home(folder, None)
+    """The home of an engine that runs as the user who runs Tenfold. It is not made here."""
+    return Home(project.data / name, None)
 
 
-def unprivileged_home(project: Project, name: str, shared: Path = SHARED) -> Home:
-    """The home of an engine that refuses to run as root; made when it is missing.
+def find_unprivileged_home(project: Project, name: str) -> Home | None:
+    """The home of an engine that refuses to run as root; None when it was never made.
 
-    Data that an ordinary user made in the project is served as that user when root runs it. Raises `Permanent` when the way to the
-    data is closed, or when it is another project's.
+    Data that an ordinary user made in the project are served as that user when root runs it. Raises `Permanent` when the way to the
+    data is closed or they are another project's.
     """
     folder = project.data / name
-    if os.geteuid() != 0:
-        if folder.is_symlink():
-            raise Permanent(
-                f"the data of {name} were made by root and lie in {folder.readlink()}: run this as root, or move {folder} away."
-            )
-        return own_home(project, name)
     if folder.is_symlink():
         target = folder.readlink()
+        if os.geteuid() != 0:
+            raise Permanent(
+                f"the data of {name} were made by root and lie in {target}: run this as root, or move {folder} away."
+            )
         if not target.is_dir():
             raise Permanent(
                 f"{target}, which holds the data of {name}, is gone: bring it back, or remove {folder} to begin with nothing."
             )
         _claim(project, target, folder)
         return Home(target, RunUser.nobody())
-    if folder.is_dir() and (owner := RunUser.of(folder)).uid != 0:
-        if (closed := blocked_at(folder, owner)) is not None:
-            raise Permanent(
-                f"{closed} can't be entered by user {owner.uid}, whose data {folder} holds: run `chmod a+x {closed}`."
-            )
-        return Home(folder, owner)
-    return Home(_shared_home(project, name, shared), RunUser.nobody())
+    if not folder.is_dir():
+        return None
+    if os.geteuid() != 0:
+        return Home(folder, None)
+    owner = RunUser.of(folder)
+    if owner.uid == 0:
+        raise Permanent(
+            f"{folder} belongs to root, and PostgreSQL runs as another user: move it away, or give it to its user with chown."
+        )
+    if (closed := blocked_at(folder, owner)) is not None:
+        raise Permanent(
+            f"{closed} can't be entered by user {owner.uid}, whose data {folder} holds: run `chmod a+x {closed}`."
+        )
+    return Home(folder, owner)
+
+
+def make_unprivileged_home(project: Project, name: str, shared: Path = SHARED) -> Home:
+    """Make the home that `find_unprivileged_home` finds from then on."""
+    if os.geteuid() == 0:
+        return Home(_shared_home(project, name, shared), RunUser.nobody())
+    folder = project.data / name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Home(folder, None)
 
 
 def _shared_home(project: Project, name: str, shared: Path) -> Path:
@@ -156,8 +168,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def space_note(folder: Path) -> str:
-    """A sentence when the disk that holds `folder` is almost full, else empty."""
-    free_bytes = shutil.disk_usage(folder).free
+    """A sentence when the disk that holds `folder` is almost full, or the folder gone; else empty."""
+    try:
+        free_bytes = shutil.disk_usage(folder).free
+    except FileNotFoundError:
+        return f"{folder}, which holds its data, is gone: stop it, and bring the folder back from a backup."
     if free_bytes >= _LOW_BYTES:
         return ""
     return f"only {free_bytes // 1024 // 1024} MB are left on the disk of {folder}: free some, or writes will fail."

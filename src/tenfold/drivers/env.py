@@ -68,8 +68,10 @@ def service_of(release: Release, service: str) -> Service:
     return found
 
 
-def with_address(command: str, port: int) -> str:
-    """`command` with `{port}` and `{host}` filled in."""
+def with_address(command: str, port: int | None) -> str:
+    """`command` with `{port}` and `{host}` filled in; unchanged without a port."""
+    if port is None:
+        return command
     return _PLACEHOLDER.sub(lambda found: str(port) if found[1] == "port" else HOST, command)
 
 

@@ -35,6 +35,10 @@ class FreePorts:
         span = _LAST - _FIRST + 1
         self._next = _FIRST + int(project.id, 16) % (span // 100) * 100
 
+    def skip_past(self, port: int) -> None:
+        """Go on after `port`, which an earlier control plane gave out last."""
+        self._next = port + 1 if _FIRST <= port < _LAST else _FIRST
+
     def take(self, taken: Container[int] = ()) -> int:
         """The next free port that is not in `taken` (those given to something that does not listen yet).
 

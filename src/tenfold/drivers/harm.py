@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 
-from tenfold.drivers.procs import Processes, Tree
+from tenfold.drivers.procs import Processes, Tree, send
 from tenfold.effects.faults import Fault, Freeze, Kill, Slow
 from tenfold.ports import Permanent
 
@@ -27,9 +27,7 @@ class ProcessHarm:
         """Do the harm; raises `Permanent` when nothing of that name runs, or for `Slow`, which only the simulator can."""
         match fault:
             case Kill(subject):
-                tree = self._tree(subject)
-                while self._processes.send(tree.key, signal.SIGKILL):
-                    await asyncio.sleep(0.005)
+                await self._processes.stop(self._tree(subject).key, grace_s=0.0)
             case Freeze(subject, seconds):
                 await self._freeze(self._tree(subject), seconds)
             case Slow():
@@ -55,7 +53,7 @@ class ProcessHarm:
             fresh = [member for member in tree.members if member.pid not in frozen.pids]
             for member in fresh:
                 frozen.note(member.pid)
-            self._processes.send(tree.key, signal.SIGSTOP)
+                send(member.identity, signal.SIGSTOP)
             if not fresh:
                 break  # Nobody was born while the others were stopped.
             looked = self._processes.look().get(tree.key)

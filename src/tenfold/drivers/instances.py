@@ -252,14 +252,16 @@ class Instances:
             size = f"{instance.memory_bytes / 1024**2:.0f} MiB"
             return f"ended by the kernel: it used more than its {size} of memory; raise instance.memory"
         if code is None:
-            return f"ended while no control plane was there to see how{last}"
+            return f"ended, its exit code unknown because an earlier control plane had started it{last}"
         if code < 0:
             return f"killed by signal {-code} ({signal.strsignal(-code)})"
         if code == 127 and (found := _NOT_FOUND.fullmatch(said)):
             return f"command not found: {found[1]}"
         if code == 0 and instance.key in self.processes.look():
             return "exit code 0: it went into the background; run it in the foreground"
-        return f"exit code {code}{last}"
+        # A shell that ran the program tells its death by a signal this way.
+        by_signal = f" ({signal.strsignal(code - 128)})" if code > 128 and signal.strsignal(code - 128) else ""
+        return f"exit code {code}{by_signal}{last}"
 
     def _state_file(self, instance: Instance) -> Path:
         return self.project.run / "states" / f"{instance.id}.json"

@@ -69,16 +69,16 @@ def is_large(path: Path) -> bool:
     return _size_bytes(path) > SIZE_BYTES_MAX
 
 
-def cut(path: Path, size_bytes_max: int = SIZE_BYTES_MAX) -> bool:
+def cut(path: Path) -> bool:
     """Copy the end of a log that has grown too large to `<name>.1` and empty it; False when it is small or gone.
 
     A full disk must not stop the emptying: then the copy is left out.
     """
-    if _size_bytes(path) <= size_bytes_max:
+    if not is_large(path):
         return False
     old = path.with_name(path.name + ".1")
     try:
-        _copy_end(path, old, size_bytes_max)
+        _copy_end(path, old, SIZE_BYTES_MAX)
     except OSError:
         old.unlink(missing_ok=True)
     os.truncate(path, 0)

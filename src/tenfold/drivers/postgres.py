@@ -15,7 +15,14 @@ from psycopg import sql
 from tenfold.drivers import postgres_data
 from tenfold.drivers.byurl import EngineByUrl, resolve_url, url_address
 from tenfold.drivers.engine import EngineDriver, Launch
-from tenfold.drivers.enginehome import Home, load_settings, save_settings, space_note, unprivileged_home
+from tenfold.drivers.enginehome import (
+    Home,
+    find_unprivileged_home,
+    load_settings,
+    make_unprivileged_home,
+    save_settings,
+    space_note,
+)
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import HOST, FreePorts, is_free
 from tenfold.drivers.project import Project
@@ -88,12 +95,13 @@ class _Embedded:
         self._project = project
         self._ports = ports
         self._shared = shared
-        self._settings: dict[str, PostgresSettings] = {}
+        self._made: dict[str, tuple[Home, PostgresSettings]] = {}
         self._connections: dict[str, Connection] = {}
 
     async def prepare(self, region: str) -> Launch:
         """Make the data folder if there is none, check it if there is one, and choose a free port."""
-        home = self._home(region)
+        name = f"{KIND}-{region}"
+        home = find_unprivileged_home(self._project, name) or make_unprivileged_home(self._project, name, self._shared)
         program = wheel_file(WHEEL, "pginstall/bin/postgres")
         if home.user is not None:
             program = await asyncio.to_thread(readable_copy, WHEEL, program, _FOLDERS, home.user, self._shared)
@@ -109,7 +117,7 @@ class _Embedded:
         notes = []
         if not is_free(settings.port):
             port = self._ports.take()
-            notes.append(f"port {settings.port} is taken by another program, so PostgreSQL listens on {port}")
+            notes.append(f"port {settings.port} is taken by another program, so PostgreSQL listens on {port}.")
             settings = replace(settings, port=port)
         save_settings(home, settings)
         postgres_data.remove_half_made(home)
@@ -119,23 +127,22 @@ class _Embedded:
             )
             if home.user is not None:
                 notes.append(
-                    f"PostgreSQL does not run as root: it runs as user {home.user.uid}, and its data are in {home.folder}"
+                    f"PostgreSQL does not run as root: it runs as user {home.user.uid}, and its data are in {home.folder}."
                 )
         postgres_data.check_data(home, int(wheel(WHEEL).version.split(".")[0]))
         postgres_data.clear_stale_lock(home)
-        self._settings[region] = settings
+        self._made[region] = (home, settings)
         return Launch(
             argv=(str(program), "-D", str(data), "-h", HOST, "-p", str(settings.port), "-k", ""),
             env=postgres_data.ENV,
             cwd=Path("/"),
             user=home.user,
-            note="; ".join(notes),
+            note=" ".join(notes),
         )
 
     async def ping(self, region: str) -> str:
         """One query over a kept connection of the superuser, who gets in even when the app has used up all connections."""
-        settings = self._known(region)
-        address = self.address(region)
+        home, settings = self._known(region)
         connection = self._connections.get(region)
         try:
             if connection is None:
@@ -154,7 +161,9 @@ class _Embedded:
             await connection.execute("SELECT 1")
         except (psycopg.Error, OSError) as error:
             await self.forget(region)
-            raise NotAnswering(explain(str(error), address, str(self._home(region).settings))) from error
+            if "refused" in str(error):
+                raise NotAnswering("it does not take connections yet.") from error
+            raise NotAnswering(explain(str(error), self.address(region), str(home.settings))) from error
         return f"PostgreSQL {connection.info.parameter_status('server_version')}"
 
     async def forget(self, region: str) -> None:
@@ -164,10 +173,10 @@ class _Embedded:
             await connection.close()
 
     def address(self, region: str) -> str:
-        return f"{HOST}:{self._known(region).port}"
+        return f"{HOST}:{self._known(region)[1].port}"
 
     def warning(self, region: str) -> str:
-        return space_note(self._home(region).folder)
+        return space_note(self._known(region)[0].folder)
 
     def last_words(self, lines: list[str]) -> str:
         """The complaint it ended with; those given to single clients say nothing of the whole."""
@@ -178,20 +187,18 @@ class _Embedded:
         return lines[-1] if lines else ""
 
     def url(self, region: str) -> str:
-        known = self._known(region)
+        known = self._known(region)[1]
         return f"postgresql://{quote(known.role, safe='')}:{known.password}@{HOST}:{known.port}/{quote(known.database, safe='')}"
 
-    def _home(self, region: str) -> Home:
-        return unprivileged_home(self._project, f"{KIND}-{region}", self._shared)
-
-    def _known(self, region: str) -> PostgresSettings:
-        """The settings of a database that was made, by this control plane or an earlier one."""
-        if region not in self._settings:
-            settings = load_settings(self._home(region), PostgresSettings)
-            if settings is None:
+    def _known(self, region: str) -> tuple[Home, PostgresSettings]:
+        """Home and settings of a database that was made, by this control plane or an earlier one."""
+        if region not in self._made:
+            home = find_unprivileged_home(self._project, f"{KIND}-{region}")
+            settings = None if home is None else load_settings(home, PostgresSettings)
+            if home is None or settings is None:
                 raise Retryable(f"the database of {region} has not been started yet.")
-            self._settings[region] = settings
-        return self._settings[region]
+            self._made[region] = (home, settings)
+        return self._made[region]
 
     def _new_settings(self) -> PostgresSettings:
         name = self._project.name.encode()[:_IDENTIFIER_BYTES].decode(errors="ignore")

@@ -106,7 +106,7 @@ async def _initdb(home: Home, initdb: Path, making: Path, settings: dict[str, st
 
 def _reason(said: str) -> str:
     """The line of initdb's complaints that tells the cause."""
-    if "No space left on device" in said:
+    if "No space left on device" in said or "Check free disk space" in said:
         return "the disk is full; free at least 100 MB."
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     causes = [line for line in lines if "FATAL" in line or "PANIC" in line or "error:" in line]

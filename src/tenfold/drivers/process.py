@@ -102,6 +102,8 @@ class ProcessDriver:
                 release = tree.tags.get(environment.RELEASE, "")
                 service = self._service(release, tree.tags.get(environment.SERVICE, ""))
                 self.instances.adopt(tree, service, self._mask_of(release))
+        if ports := self.instances.ports():
+            self._ports.skip_past(max(ports))
         self._upkeep = asyncio.create_task(self._keep_up(_leaderless(trees)))
 
     async def close(self) -> None:
@@ -176,7 +178,7 @@ class ProcessDriver:
         if port is not None:
             tags[environment.PORT] = str(port)
         command = Command(
-            argv=shell(with_address(service.command, port) if port is not None else service.command),
+            argv=shell(with_address(service.command, port), around.env["PATH"]),
             env=around.env,
             cwd=around.cwd,
             log=self.instances.log_file(effect.instance),

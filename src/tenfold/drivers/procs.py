@@ -8,6 +8,8 @@ nothing of the control plane is needed to keep it running. It carries `TENFOLD_*
 import asyncio
 import contextlib
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -43,6 +45,7 @@ __all__ = [
     "Tree",
     "TreeKey",
     "Usage",
+    "send",
     "shell",
 ]
 
@@ -60,9 +63,25 @@ _POLL_S = 0.02
 _USAGE_EVERY_S = 0.5
 
 
-def shell(command: str) -> tuple[str, ...]:
-    """The arguments that run `command` in a shell, which gives way to a simple command: it gets signals itself."""
-    return ("/bin/sh", "-c", command)
+def shell(command: str, path: str) -> tuple[str, ...]:
+    """The arguments that run `command` in a shell, with `path` as its PATH.
+
+    A single program takes the shell's place, so that it leads its tree and its end is told exactly; whatever else a shell
+    understands runs below it.
+    """
+    return ("/bin/sh", "-c", f"exec {command}" if _is_one_program(command, path) else command)
+
+
+def _is_one_program(command: str, path: str) -> bool:
+    if "\n" in command.strip():
+        return False
+    try:
+        words = list(shlex.shlex(command, posix=True, punctuation_chars=";&|()"))
+    except ValueError:
+        return False  # A quote is missing: the shell will say so.
+    if not words or any(set(word) <= set(";&|()") for word in words):
+        return False
+    return "/" in words[0] or shutil.which(words[0], path=path) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +237,9 @@ class Processes:
             raise Permanent(f"{key.id} can't start: its command or environment holds a zero byte") from error
         stat = read_stat(child.pid)
         assert stat is not None, "a child that was not waited for has an entry in /proc"
-        with contextlib.suppress(OSError):  # a disk that filled up since the tags were written: it runs, and is found without this
+        with contextlib.suppress(
+            OSError
+        ):  # a disk that filled up since the tags were written: it runs, and is found without this
             # PostgreSQL's children lead sessions of their own and overwrite their environment; they must not pass for the leader.
             self._write_tags(command.log, {**tags, TAG_LEADER: str(child.pid)})
         return Process(key, stat.identity, started_at, child)
@@ -257,7 +278,7 @@ class Processes:
     def send(self, key: TreeKey, number: int) -> int:
         """Send a signal to every process of a tree, strays included; how many got it."""
         tree = self.look().get(key)
-        return 0 if tree is None else sum(_send(member.identity, number) for member in tree.members)
+        return 0 if tree is None else sum(send(member.identity, number) for member in tree.members)
 
     async def stop(self, key: TreeKey, grace_s: float, first: int = signal.SIGTERM, leader_only: bool = False) -> None:
         """End a tree: signal `first`, then SIGKILL to whatever is left after `grace_s`; returns when nothing is left.
@@ -268,9 +289,9 @@ class Processes:
         tree = self.look().get(key)
         if tree is not None and grace_s > 0:
             for member in (tree.leader,) if leader_only and tree.leader else tree.members:
-                _send(member.identity, first)
+                send(member.identity, first)
             for member in tree.members:
-                _send(member.identity, signal.SIGCONT)
+                send(member.identity, signal.SIGCONT)
             await self._gone(tree, grace_s)
         deadline = time.monotonic() + _KILL_WITHIN_S
         while self.send(key, signal.SIGKILL):
@@ -327,7 +348,7 @@ def _is(identity: Identity) -> bool:
     return stat is not None and stat.identity == identity and stat.alive
 
 
-def _send(identity: Identity, number: int) -> bool:
+def send(identity: Identity, number: int) -> bool:
     """Signal exactly this process; False when it is gone."""
     try:
         pidfd = os.pidfd_open(identity.pid)

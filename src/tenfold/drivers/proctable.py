@@ -130,12 +130,16 @@ class ProcessTable:
 
     project: Project
     _known: dict[Identity, Mapping[str, str]] = field(default_factory=dict)
+    _owned: dict[Identity, TreeKey] = field(default_factory=dict)
 
     def look(self) -> dict[TreeKey, Tree]:
         """All trees of the project that have a living process, by what they are for."""
         stats = {pid: stat for pid, stat in read_all().items() if stat.alive and pid != os.getpid()}
         tags = self._tags(stats)
-        owner = _owners(stats, tags)
+        # Whoever was seen to belong to a tree stays with it, also when its parent dies and nothing tells of it any more.
+        remembered = {pid: key for pid, stat in stats.items() if (key := self._owned.get(stat.identity))}
+        owner = _owners(stats, tags, remembered)
+        self._owned = {stats[pid].identity: key for pid, key in owner.items()}
         trees: dict[TreeKey, list[Stat]] = {}
         for pid, key in owner.items():
             trees.setdefault(key, []).append(stats[pid])
@@ -171,10 +175,13 @@ class ProcessTable:
         return _parse(_read(str(self.tag_file(self.project.logs / log.relative_to(logs))), 65536).split(b"\n"))
 
 
-def _owners(stats: Mapping[int, Stat], tags: Mapping[int, Mapping[str, str]]) -> dict[int, TreeKey]:
-    """Which tree each process belongs to: by its own tag, else by its session, else by its parent."""
-    owner = {pid: TreeKey(found[TAG_KIND], found[TAG_ID]) for pid, found in tags.items()}
-    sessions = {stats[pid].session: key for pid, key in owner.items()}
+def _owners(
+    stats: Mapping[int, Stat], tags: Mapping[int, Mapping[str, str]], remembered: Mapping[int, TreeKey]
+) -> dict[int, TreeKey]:
+    """Which tree each process belongs to: by its own tag, else as before, else by its session, else by its parent."""
+    tagged = {pid: TreeKey(found[TAG_KIND], found[TAG_ID]) for pid, found in tags.items()}
+    sessions = {stats[pid].session: key for pid, key in tagged.items()}
+    owner = {**remembered, **tagged}
     for pid, stat in stats.items():
         if pid not in owner and stat.session in sessions:
             owner[pid] = sessions[stat.session]

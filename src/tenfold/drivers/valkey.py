@@ -102,12 +102,12 @@ class _Embedded:
         program = wheel_file(WHEEL, "/valkey-server")
         home = self._home(region)
         data = home.folder / "data"
-        data.mkdir(mode=0o700, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = load_settings(home, ValkeySettings) or ValkeySettings(self._ports.take(), secrets.token_urlsafe(24))
         note = ""
         if not is_free(settings.port):
             port = self._ports.take()
-            note = f"port {settings.port} is taken by another program, so Valkey listens on {port}"
+            note = f"port {settings.port} is taken by another program, so Valkey listens on {port}."
             settings = replace(settings, port=port)
         save_settings(home, settings)
         config = home.folder / "valkey.conf"

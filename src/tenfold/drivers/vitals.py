@@ -88,7 +88,7 @@ async def ask_forever(
         asked = asyncio.ensure_future(ping())
         try:
             while not (await asyncio.wait({asked}, timeout=PING_S))[0]:
-                tell(Event.SILENT, f"it has not answered for {PING_S:.0f} s")
+                tell(Event.SILENT, f"it has not answered for {PING_S:.0f} s.")
             tell(Event.ANSWERED, asked.result())
         except NotAnswering as error:
             tell(Event.SILENT, str(error))

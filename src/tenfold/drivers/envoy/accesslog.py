@@ -1,0 +1,166 @@
+"""The gateways' access logs: kept small, searched for one request, and read for what each route normally takes.
+Stage: world -> facts."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from tenfold.facts import RequestTrace
+
+SIZE_BYTES_MAX = 64 * 1024 * 1024
+"""A log that reaches this is put aside (`access-local.jsonl.1`, the newest, to `.7`)."""
+
+KEPT = 7
+"""So many logs that were put aside stay: with 500 bytes a line, about the last million requests."""
+
+_BLOCK_BYTES = 1 << 20
+
+
+class Line(msgspec.Struct):
+    """One line, as `render.envoy` asks for it; times are microseconds since the request's first byte."""
+
+    at: str
+    code: int = 0
+    id: str = ""
+    method: str = ""
+    path: str = ""
+    flags: str = ""
+    why: str = ""
+    pool: str = ""
+    route: str = ""
+    instance: str = ""
+    attempts: int = 0
+    total: int | None = None
+    first: int | None = None
+    asked: int | None = None
+    answered: int | None = None
+    out: int = 0
+    decision: str = ""
+
+
+_DECODER = msgspec.json.Decoder(Line)
+
+
+def decode(line: bytes) -> Line | None:
+    """The line, or None when it was cut (a full disk, a crash)."""
+    try:
+        return _DECODER.decode(line)
+    except msgspec.DecodeError:
+        return None
+
+
+def parts(log: Path) -> list[Path]:
+    """The log and those put aside, newest first."""
+    aside = (log.with_name(f"{log.name}.{number}") for number in range(1, KEPT + 1))
+    return [path for path in (log, *aside) if path.exists()]
+
+
+def is_full(log: Path) -> bool:
+    """True when the log is to be put aside."""
+    return log.exists() and log.stat().st_size >= SIZE_BYTES_MAX
+
+
+def put_aside(log: Path) -> None:
+    """Rename the log to `.1` and the older ones to one more; the oldest is deleted. Its writer goes on writing to it
+    until told."""
+    for number in range(KEPT, 0, -1):
+        older = log if number == 1 else log.with_name(f"{log.name}.{number - 1}")
+        if older.exists():
+            older.replace(log.with_name(f"{log.name}.{number}"))
+
+
+def find(log: Path, request_id: str) -> Line | None:
+    """The newest line of this request; reads from the end, a megabyte at a time."""
+    needle = msgspec.json.encode(request_id)
+    for path in parts(log):
+        for block in _blocks_from_end(path):
+            at = block.rfind(needle)
+            while at >= 0:
+                start = block.rfind(b"\n", 0, at) + 1
+                end = block.find(b"\n", at)
+                line = decode(block[start : end if end >= 0 else len(block)])
+                if line is not None and line.id == request_id:
+                    return line
+                at = block.rfind(needle, 0, start)
+    return None
+
+
+def _blocks_from_end(path: Path) -> Iterator[bytes]:
+    """Blocks of whole lines, the last one first."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        rest = b""
+        while end > 0:
+            start = max(0, end - _BLOCK_BYTES)
+            file.seek(start)
+            block = file.read(end - start) + rest
+            if start > 0:
+                cut = block.find(b"\n") + 1
+                rest, block = block[:cut], block[cut:]
+            yield block
+            end = start
+
+
+def trace(line: Line, region: str) -> RequestTrace:
+    """What `explain` tells of a request."""
+    service = line.pool.removesuffix("~ws")
+    return RequestTrace(
+        id=line.id,
+        at=float(line.at),
+        method=line.method,
+        path=line.path,
+        status=line.code,
+        service=service,
+        instance=line.instance,
+        region=region,
+        route=line.route,
+        attempts=line.attempts,
+        total_ms=_ms(line.total if line.total is not None else line.answered) or 0.0,
+        first_byte_ms=_ms(line.first),
+        upstream_ms=_ms(line.answered - line.asked) if line.answered is not None and line.asked is not None else None,
+        bytes_sent=line.out,
+        flags="" if line.flags == "-" else line.flags,
+        limited_by=limited_by(line),
+        decision=line.decision,
+    )
+
+
+_FAILURES = (
+    ("NR", "nothing is served at this host and path"),
+    ("UH", "no instance of {service} was well"),
+    ("UO", "{service} already had all the requests it may have at once"),
+    ("OM", "the edge was short of memory"),
+    ("SI", "no byte came for as long as the service's timeout allows"),
+    ("UF", "no instance of {service} could be reached in {attempts} tries"),
+    ("UC", "{instance} ended before it answered"),
+    ("UR", "{instance} broke the request off"),
+    ("LR", "the connection to {instance} was broken off"),
+    ("UPE", "the answer of {instance} was not valid HTTP ({why})"),
+    ("DPE", "the request was not valid HTTP ({why})"),
+    ("DC", "the client left before it was answered"),
+)
+
+
+def limited_by(line: Line) -> str:
+    """What held a request up or failed it, in words; empty when nothing did."""
+    words = {
+        "service": line.pool.removesuffix("~ws") or "the service",
+        "instance": line.instance or "the instance",
+        "attempts": line.attempts,
+        "why": line.why,
+    }
+    flags = line.flags.split(",")
+    for flag, text in _FAILURES:
+        if flag in flags:
+            return text.format(**words)
+    if line.attempts > 1 and line.asked is not None:
+        if line.asked > (line.answered or 0) / 2:
+            return f"the first try did not answer: try {line.attempts}, begun after {line.asked / 1000:.0f} ms, did"
+        return "it took so long that it was asked of a second instance too"
+    return ""
+
+
+def _ms(us: int | None) -> float | None:
+    return None if us is None else us / 1000

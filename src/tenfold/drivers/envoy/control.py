@@ -1,0 +1,194 @@
+"""The control server: gives each gateway its configuration over ADS (state of the world) on a unix socket. Stage:
+effects -> world.
+
+One stream per Envoy, which names its region as its node's id. A type of resource is sent when a gateway that asked
+for it runs another version, and
+each answer of the gateway (taken, or refused with a reason) is waited for. A gateway of which nothing is held is left
+as it is: it runs
+what an earlier control plane gave it.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tenfold.drivers.envoy.protos import Builder, load
+from tenfold.render.envoy import JsonObject
+
+_SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_STOP_S = 0.2
+_POLL_S = 0.01
+
+
+class Nacked(Exception):
+    """The gateway turned a configuration down; the text is its own reason. The one before goes on serving."""
+
+
+class Silent(Exception):
+    """The gateway did not answer in time: it may or may not run the new configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The resources of one type that a region is to run."""
+
+    version: str
+    resources: tuple[JsonObject, ...]
+
+
+@dataclass(slots=True)
+class _Subscription:
+    """What a stream asked for of one type, and the nonce of what it was sent last."""
+
+    names: frozenset[str]
+    nonce: str = ""
+    version: str = ""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One connected gateway."""
+
+    context: Any
+    region: str = ""
+    subscriptions: dict[str, _Subscription] = field(default_factory=dict)
+    sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    sent: int = 0
+
+
+class ControlServer:
+    """Serves every gateway of a project."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self._held: dict[tuple[str, str], _Held] = {}
+        self._streams: dict[str, _Stream] = {}
+        self._waiting: dict[tuple[str, str], tuple[str, asyncio.Future[None]]] = {}
+        self._builders: dict[str, Builder] = {}
+        self._discovery: Any = None
+        self._server: Any = None
+
+    async def start(self) -> None:
+        """Listen. Takes a third of a second of a thread's time the first time; gateways that run already connect by
+        themselves."""
+        self._discovery = await load()
+        # Imported here and not above, because a start must not wait for it.
+        import grpc.aio
+
+        stream = grpc.stream_stream_rpc_method_handler(
+            self._stream,
+            request_deserializer=self._discovery.DiscoveryRequest.FromString,
+            response_serializer=self._discovery.DiscoveryResponse.SerializeToString,
+        )
+        service = grpc.method_handlers_generic_handler(_SERVICE, {"StreamAggregatedResources": stream})
+        server = grpc.aio.server(options=[("grpc.max_receive_message_length", 64 * 1024 * 1024)])
+        server.add_generic_rpc_handlers((service,))
+        server.add_insecure_port(f"unix:{self.socket}")
+        await server.start()
+        self._server = server
+
+    async def stop(self) -> None:
+        """Let go of the gateways; they go on serving what they have."""
+        if self._server is not None:
+            await self._server.stop(_STOP_S)
+            self._server = None
+
+    def connected(self, region: str) -> bool:
+        """True while the region's gateway hangs on this server."""
+        return region in self._streams
+
+    async def wait_for(self, region: str, timeout_s: float) -> bool:
+        """True as soon as the region's gateway is connected, False when it is not within `timeout_s`."""
+        deadline_s = time.monotonic() + timeout_s
+        while region not in self._streams:
+            if time.monotonic() > deadline_s:
+                return False
+            await asyncio.sleep(_POLL_S)
+        return True
+
+    def forget(self, region: str) -> None:
+        """Hold nothing for a region: what connects under its name is left as it is."""
+        self._held = {key: held for key, held in self._held.items() if key[0] != region}
+        self._builders.pop(region, None)
+
+    def hold(self, region: str, type_url: str, version: str, resources: tuple[JsonObject, ...]) -> None:
+        """What the region is to run from now on; sent when the gateway asks, or by `offer`."""
+        self._held[region, type_url] = _Held(version, resources)
+
+    async def offer(self, region: str, type_url: str, timeout_s: float) -> None:
+        """Send what is held and wait until the gateway has taken it; raises `Nacked` or `Silent`."""
+        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[region, type_url] = (self._held[region, type_url].version, taken)
+        try:
+            stream = self._streams.get(region)
+            if stream is not None and type_url in stream.subscriptions:
+                await self._send(stream, type_url)
+            async with asyncio.timeout(timeout_s):
+                await taken
+        except TimeoutError:
+            where = "answered nothing" if region in self._streams else "is not connected"
+            raise Silent(f"the gateway of {region} {where} for {timeout_s:g} s") from None
+        finally:
+            del self._waiting[region, type_url]
+
+    async def _stream(self, requests: AsyncIterator[Any], context: Any) -> None:
+        """One gateway's stream, until it ends."""
+        stream = _Stream(context)
+        try:
+            async for request in requests:
+                if not stream.region:
+                    stream.region = request.node.id
+                    self._streams[stream.region] = stream
+                await self._heard(stream, request)
+        finally:
+            if self._streams.get(stream.region) is stream:
+                del self._streams[stream.region]
+
+    async def _heard(self, stream: _Stream, request: Any) -> None:
+        type_url, names = request.type_url, frozenset(request.resource_names)
+        known = stream.subscriptions.get(type_url)
+        held = self._held.get((stream.region, type_url))
+        if known is None:
+            stream.subscriptions[type_url] = _Subscription(names)
+            if held is not None and held.version != request.version_info:
+                await self._send(stream, type_url)
+            else:
+                self._settle(stream, type_url, request.version_info)
+            return
+        wants_more, known.names = not names <= known.names, names
+        if request.response_nonce == known.nonce:
+            if request.HasField("error_detail"):
+                self._settle(stream, type_url, known.version, refused=request.error_detail.message)
+            else:
+                self._settle(stream, type_url, known.version)
+        if wants_more and held is not None:
+            await self._send(stream, type_url)
+
+    async def _send(self, stream: _Stream, type_url: str) -> None:
+        held = self._held[stream.region, type_url]
+        resources = self._builders.setdefault(stream.region, Builder()).build(type_url, held.resources)
+        async with stream.sending:
+            stream.sent += 1
+            subscription = stream.subscriptions[type_url]
+            subscription.nonce, subscription.version = str(stream.sent), held.version
+            # A stream that broke is opened again by the gateway, and then asks for what it lacks.
+            with contextlib.suppress(asyncio.InvalidStateError):
+                await stream.context.write(
+                    self._discovery.DiscoveryResponse(
+                        version_info=held.version, resources=resources, type_url=type_url, nonce=subscription.nonce
+                    )
+                )
+
+    def _settle(self, stream: _Stream, type_url: str, version: str, refused: str = "") -> None:
+        """Tell who waits for this version that the gateway has taken it, or refused it."""
+        wanted, taken = self._waiting.get((stream.region, type_url), ("", None))
+        if taken is None or taken.done() or wanted != version:
+            return
+        if refused:
+            taken.set_exception(Nacked(refused))
+        else:
+            taken.set_result(None)

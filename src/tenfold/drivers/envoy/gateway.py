@@ -1,0 +1,184 @@
+"""One region's gateway: what it runs, and how it is led from one table to the next without a gap. Stage: effects ->
+world.
+
+Make before break: pools are added before routes point at them, and taken away after none does. If the gateway refuses
+any part, all that it took
+is taken back, so that the table before it serves on whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tenfold.drivers.envoy.admin import ask_json
+from tenfold.drivers.envoy.control import ControlServer, Nacked, Silent
+from tenfold.model import RouteTable
+from tenfold.ports import Permanent, Retryable, Unknown
+from tenfold.render.envoy import (
+    CLUSTER_TYPE,
+    ENDPOINT_TYPE,
+    LISTENER_TYPE,
+    ROUTE_TYPE,
+    GatewayConfig,
+    JsonObject,
+)
+from tenfold.render.envoy import gateway as render_gateway
+
+TAKE_UP_S = 5.0
+"""How long a gateway may take to answer to one type of resource. It takes milliseconds; a control plane that was
+restarted waits a second for it."""
+
+_DUMP_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Which table a gateway runs: `published` counts the tables given to it, `table_digest` is empty before the
+    first."""
+
+    published: int = 0
+    table_digest: str = ""
+    decision: str = ""
+
+    @staticmethod
+    def read(version: str) -> "Taken":
+        """From the version of its routes, as the gateway itself tells it."""
+        published, _, rest = version.partition(" ")
+        table_digest, _, decision = rest.partition(" ")
+        return Taken(int(published), table_digest, decision) if published.isdigit() else Taken()
+
+    @property
+    def version(self) -> str:
+        return f"{self.published} {self.table_digest} {self.decision}"
+
+
+class Gateway:
+    """The configuration of one region's Envoy, which listens on loopback `port` and logs requests to `access_log`."""
+
+    def __init__(self, region: str, port: int, access_log: Path, control: ControlServer) -> None:
+        self.region = region
+        self.port = port
+        self.taken = Taken()
+        self.refused = ""
+        self._access_log = access_log
+        self._control = control
+        self._config = self._render(RouteTable(region), self.taken)
+
+    def start_over(self, port: int) -> None:
+        """A new process comes, to listen at `port`: it is to run at once what the one before ran (nothing, the first
+        time)."""
+        self.port = port
+        empty = self._render(RouteTable(self.region), Taken())
+        self._config = replace(self._config, listeners=empty.listeners)
+        self._hold(self._config, self.taken.version)
+
+    async def learn(self, admin: Path) -> None:
+        """Take over a gateway that an earlier control plane started: what it runs is asked of itself.
+
+        Raises `NotAnswering`. One that was started but never given anything is given an empty table.
+        """
+        dump = await ask_json(admin, "/config_dump?include_eds", _DUMP_S)
+        parts = {part["@type"].rpartition(".")[2]: part for part in dump["configs"]}
+        routes = parts.get("RoutesConfigDump", {}).get("dynamic_route_configs", [])
+        listeners = [
+            found["active_state"]["listener"]
+            for found in parts.get("ListenersConfigDump", {}).get("dynamic_listeners", [])
+            if "active_state" in found
+        ]
+        if not routes or not listeners:
+            self.start_over(self.port)
+            return
+        self.port = int(listeners[0]["address"]["socket_address"]["port_value"])
+        self.taken = Taken.read(routes[0].get("version_info", ""))
+        clusters = parts.get("ClustersConfigDump", {}).get("dynamic_active_clusters", [])
+        endpoints = parts.get("EndpointsConfigDump", {}).get("dynamic_endpoint_configs", [])
+        self._config = GatewayConfig(
+            clusters=tuple(_untyped(found["cluster"]) for found in clusters),
+            endpoints=tuple(_untyped(found["endpoint_config"]) for found in endpoints),
+            listeners=tuple(_untyped(found) for found in listeners),
+            routes=tuple(_untyped(found["route_config"]) for found in routes),
+        )
+        self._control.forget(self.region)
+
+    async def publish(self, table: RouteTable, taken: Taken) -> None:
+        """Lead the gateway to `table`; returns once it runs it.
+
+        Raises `Permanent` with the gateway's reason when it refuses, `Retryable` when it is not there, `Unknown` when
+        it fell silent half-way.
+        """
+        before, after = self._config, self._render(table, taken)
+        both = replace(
+            after,
+            clusters=_union(after.clusters, before.clusters, "name"),
+            endpoints=_union(after.endpoints, before.endpoints, "cluster_name"),
+        )
+        if not await self._control.wait_for(self.region, TAKE_UP_S):
+            raise Retryable(
+                f"The gateway of {self.region} is not connected to its control plane yet; it serves on as it was."
+            )
+        # Until it is known to have arrived, it may run parts of either.
+        self._config = both
+        try:
+            await self._offer(both, taken.version)
+            if both != after:
+                await self._offer(after, taken.version)
+        except Nacked as reason:
+            self.refused = str(reason)
+            await self._take_back(before)
+            raise Permanent(
+                f"The gateway of {self.region} refused the routes ({reason}); it serves on as it was."
+            ) from reason
+        except Silent as error:
+            raise Unknown(f"It is not known whether the new routes are in force: {error}.") from error
+        self._config, self.taken, self.refused = after, taken, ""
+
+    async def _offer(self, config: GatewayConfig, routes_version: str) -> None:
+        self._hold(config, routes_version)
+        await self._control.offer(self.region, CLUSTER_TYPE, TAKE_UP_S)
+        # A pool that was changed starts again and waits for its endpoints, so these are always sent after it.
+        if config.endpoints:
+            await self._control.offer(self.region, ENDPOINT_TYPE, TAKE_UP_S)
+        await self._control.offer(self.region, LISTENER_TYPE, TAKE_UP_S)
+        await self._control.offer(self.region, ROUTE_TYPE, TAKE_UP_S)
+
+    async def _take_back(self, config: GatewayConfig) -> None:
+        """Back to what was; a gateway that refuses or misses even that is given it when it next connects."""
+        self._config = config
+        try:
+            await self._offer(config, self.taken.version)
+        except (Nacked, Silent) as error:
+            self.refused = f"{self.refused}; and what it ran before: {error}"
+
+    def _hold(self, config: GatewayConfig, routes_version: str) -> None:
+        for type_url, resources in (
+            (CLUSTER_TYPE, config.clusters),
+            (ENDPOINT_TYPE, config.endpoints),
+            (LISTENER_TYPE, config.listeners),
+        ):
+            self._control.hold(self.region, type_url, _version(resources), resources)
+        self._control.hold(self.region, ROUTE_TYPE, routes_version, config.routes)
+
+    def _render(self, table: RouteTable, taken: Taken) -> GatewayConfig:
+        return render_gateway(
+            table,
+            port=self.port,
+            access_log=str(self._access_log),
+            table_digest=taken.table_digest,
+            decision=taken.decision,
+        )
+
+
+def _union(after: Iterable[JsonObject], before: Iterable[JsonObject], name: str) -> tuple[JsonObject, ...]:
+    """All of `after`, and what only `before` has."""
+    named = {resource[name]: resource for resource in before}
+    return tuple((named | {resource[name]: resource for resource in after}).values())
+
+
+def _untyped(resource: JsonObject) -> JsonObject:
+    return {key: value for key, value in resource.items() if key != "@type"}
+
+
+def _version(resources: tuple[JsonObject, ...]) -> str:
+    return hashlib.sha256(json.dumps(resources, sort_keys=True).encode()).hexdigest()[:16]

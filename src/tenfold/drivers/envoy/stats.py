@@ -1,0 +1,144 @@
+"""Two readings of an Envoy's statistics become the traffic of each pool in between. Stage: world -> facts, without
+I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tenfold.facts import PoolSeen
+from tenfold.render.envoy import SOCKETS_SUFFIX
+
+STATS_PATH = "/stats?format=json&histogram_buckets=detailed&type=All"
+GATHER_PATH = "/stats?filter=^server.uptime$"
+CLUSTERS_PATH = "/clusters?format=json"
+CONTROL_CLUSTER = "control"
+
+_ROUTES_VERSION = "http.edge.rds.routes.version_text"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReading:
+    """One pool's counters since its Envoy began, and what its instances have at hand now.
+
+    `bins` counts answers by time: (lower bound, width) in milliseconds, so fine that a bin's middle stands for all of it (2 digits).
+    """
+
+    attempts: int = 0
+    retries: int = 0
+    errors: int = 0
+    bins: Mapping[tuple[float, float], int] = field(default_factory=dict)
+    active_by_instance: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def active(self) -> int:
+        """Requests at hand now, hedges included."""
+        return sum(self.active_by_instance.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All pools at `at_s` (of a clock that never jumps), and which routes the gateway runs."""
+
+    at_s: float
+    routes_version: str
+    pools: Mapping[str, PoolReading]
+
+
+def read(stats: Any, clusters: Any, at_s: float) -> Reading:
+    """From the answers to STATS_PATH and CLUSTERS_PATH."""
+    values: dict[str, Any] = {}
+    bins: dict[str, dict[tuple[float, float], int]] = {}
+    for stat in stats["stats"]:
+        if "histograms" in stat:
+            for found in stat["histograms"].get("details", ()):
+                bins[found["name"]] = {(b["lower_bound"], b["width"]): b["count"] for b in found.get("totals", ())}
+        else:
+            values[stat["name"]] = stat["value"]
+    pools = {}
+    for cluster in clusters.get("cluster_statuses", ()):
+        name = cluster["name"]
+        if name == CONTROL_CLUSTER:
+            continue
+        prefix = f"cluster.{name}."
+        pools[name] = PoolReading(
+            attempts=int(values.get(prefix + "upstream_rq_total", 0)),
+            retries=int(values.get(prefix + "upstream_rq_retry", 0)),
+            errors=int(values.get(prefix + "upstream_rq_5xx", 0)),
+            bins=bins.get(prefix + "upstream_rq_time", {}),
+            active_by_instance={
+                host.get("hostname", ""): _active(host["stats"]) for host in cluster.get("host_statuses", ())
+            },
+        )
+    return Reading(at_s, str(values.get(_ROUTES_VERSION, "")), pools)
+
+
+def _active(stats: Any) -> int:
+    return next((int(s.get("value", 0)) for s in stats if s["name"] == "rq_active"), 0)
+
+
+def pools_seen(before: Reading, now: Reading, region: str, seen_at: float) -> tuple[PoolSeen, ...]:
+    """The traffic of each service between two readings of the same process."""
+    return tuple(
+        _pool_seen(name, before, now, region, seen_at) for name in now.pools if not name.endswith(SOCKETS_SUFFIX)
+    )
+
+
+def at_hand(pools: tuple[PoolSeen, ...], now: Reading, seen_at: float) -> tuple[PoolSeen, ...]:
+    """The same traffic, with what each instance has at hand now."""
+    nothing = PoolReading()
+    return tuple(
+        replace(
+            pool,
+            seen_at=seen_at,
+            sockets=now.pools.get(pool.service + SOCKETS_SUFFIX, nothing).active,
+            in_flight_by_instance=dict(now.pools.get(pool.service, nothing).active_by_instance),
+            sockets_by_instance=dict(now.pools.get(pool.service + SOCKETS_SUFFIX, nothing).active_by_instance),
+        )
+        for pool in pools
+    )
+
+
+def _pool_seen(service: str, before: Reading, now: Reading, region: str, seen_at: float) -> PoolSeen:
+    elapsed_s = now.at_s - before.at_s
+    first, last = before.pools.get(service, PoolReading()), now.pools[service]
+    if last.attempts < first.attempts:
+        first = PoolReading()  # the pool was taken away and came again: it counts from nothing
+    sockets = now.pools.get(service + SOCKETS_SUFFIX, PoolReading())
+    bins = {bin_: count - first.bins.get(bin_, 0) for bin_, count in sorted(last.bins.items())}
+    answered = sum(bins.values())
+    busy_ms = sum(count * (low + width / 2) for (low, width), count in bins.items())
+    retries = last.retries - first.retries
+    return PoolSeen(
+        service=service,
+        region=region,
+        seen_at=seen_at,
+        requests_per_s=max(0, last.attempts - first.attempts - retries) / elapsed_s,
+        errors_per_s=(last.errors - first.errors) / elapsed_s,
+        # Short requests are rarely caught by a look at what is at hand, long ones are not among those that ended: the
+        # larger figure is the true one.
+        in_flight=max(busy_ms / 1000 / elapsed_s, (first.active + last.active) / 2),
+        sockets=sockets.active,
+        response_ms_mean=busy_ms / answered if answered else None,
+        response_ms_p50=percentile(bins, 0.50),
+        response_ms_p95=percentile(bins, 0.95),
+        response_ms_p99=percentile(bins, 0.99),
+        retries_per_s=retries / elapsed_s,
+        in_flight_by_instance=dict(last.active_by_instance),
+        sockets_by_instance=dict(sockets.active_by_instance),
+    )
+
+
+def percentile(bins: Mapping[tuple[float, float], int], ratio: float) -> float | None:
+    """The time, in milliseconds, that `ratio` (0..1) of the answers did not exceed; None when there were none.
+
+    `bins` are in ascending order; inside a bin answers are taken to be spread evenly.
+    """
+    left = ratio * sum(bins.values())
+    found = None
+    for (low, width), count in bins.items():
+        if count > 0:
+            found = low + width * min(1.0, left / count)
+            if left <= count:
+                return found
+            left -= count
+    return found

@@ -1,0 +1,394 @@
+"""Instances as real processes, with every bad habit a program can have."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenfold.drivers import logs
+from tenfold.drivers.proctable import read_stat
+from tenfold.effects import StopInstance
+from tenfold.model import Health, InstanceSize, Service
+from tenfold.ports import Permanent, Refused
+
+
+async def test_an_instance_is_started_becomes_ready_and_ends(bench: Any, habit: Any) -> None:
+    """An instance listens where it was told, is measured, hears SIGTERM, and leaves nothing behind."""
+    bench.release(web=habit("good"))
+    receipt = await bench.start("web-1")
+    assert receipt.outcome == "done"
+    seen = await bench.reaches("web-1", "ready")
+    assert (seen.service, seen.region, seen.release, seen.host) == ("web", "local", "r1", "127.0.0.1")
+    assert seen.pid is not None and read_stat(seen.pid) is not None
+    assert seen.memory_bytes is not None and seen.memory_bytes > 1_000_000
+    with socket.create_connection((seen.host, seen.port), timeout=5) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    assert (await bench.stop("web-1")).outcome == "done"
+    assert await bench.instance("web-1") is None
+    assert not bench.driver.processes.look()
+    assert (await bench.stop("web-1")).outcome == "done"
+
+
+async def test_the_same_start_sent_twice_runs_once(bench: Any, habit: Any) -> None:
+    """A start that is sent again, before and after the instance ended, starts nothing."""
+    bench.release(web=habit("good"))
+    await bench.start("web-1")
+    first = await bench.reaches("web-1", "ready")
+    assert (await bench.start("web-1")).outcome == "done"
+    assert (await bench.instance("web-1")).pid == first.pid
+    os.kill(first.pid, signal.SIGKILL)
+    await bench.reaches("web-1", "exited")
+    assert (await bench.start("web-1")).outcome == "done"
+    assert (await bench.instance("web-1")).state == "exited"
+
+
+async def test_a_killed_instance_is_reported_at_once_until_it_is_told_to_stop(bench: Any, habit: Any) -> None:
+    """The end of a process wakes the loop; how it ended stays known until somebody has dealt with it."""
+    bench.release(web=habit("good"))
+    await bench.start("web-1")
+    seen = await bench.reaches("web-1", "ready")
+    woken = asyncio.Event()
+    bench.driver.subscribe(woken.set)
+    os.kill(seen.pid, signal.SIGKILL)
+    await asyncio.wait_for(woken.wait(), 5)
+    gone = await bench.instance("web-1")
+    assert (gone.state, gone.note) == ("exited", "killed by signal 9 (Killed)")
+    assert gone.generation > seen.generation
+    await bench.stop("web-1")
+    assert await bench.instance("web-1") is None
+
+
+async def test_a_program_that_fails_says_why_without_its_secret(bench: Any, habit: Any) -> None:
+    """The last line of a program that failed is in its note, a secret in that line is not."""
+    bench.secrets.set("SESSION_KEY", "hunter2hunter2")
+    bench.release(web=habit("fails"), secrets=("SESSION_KEY",))
+    await bench.start("web-1")
+    seen = await bench.reaches("web-1", "exited")
+    assert seen.note == "exit code 3: cannot reach the database with ***"
+
+
+async def test_a_command_that_does_not_exist_is_named(bench: Any, habit: Any) -> None:
+    """A misspelt command is told as such, with its name."""
+    bench.release(web=Service("web", "gunicron app:app --port {port}"))
+    await bench.start("web-1")
+    assert (await bench.reaches("web-1", "exited")).note == "command not found: gunicron"
+
+
+async def test_a_missing_secret_is_named_with_its_remedy(bench: Any, habit: Any) -> None:
+    """An instance whose secret is not set is not started, and the error says what to run."""
+    bench.release(web=habit("good"), secrets=("SESSION_KEY",))
+    with pytest.raises(Permanent, match="secret SESSION_KEY not set; run: tenfold secrets set SESSION_KEY"):
+        await bench.start("web-1")
+    assert await bench.instance("web-1") is None
+
+
+async def test_an_instance_that_never_answers_well_keeps_starting(bench: Any, habit: Any) -> None:
+    """A health check that says 503 for ever leaves the instance starting, with the reason."""
+    bench.release(web=habit("never"))
+    await bench.start("web-1")
+
+    async def told() -> bool:
+        return (await bench.instance("web-1")).note == "GET /health answered 503"
+
+    deadline = time.monotonic() + 20
+    while not await told():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    assert (await bench.instance("web-1")).state == "starting"
+
+
+async def test_health_goes_and_comes_back(bench: Any, habit: Any, tmp_path: Path) -> None:
+    """An instance that answers badly often enough is unhealthy, and ready again once it answers well."""
+    switch = tmp_path / "sick"
+    bench.release(web=habit("switch", env={"SWITCH": str(switch)}))
+    await bench.start("web-1")
+    first = await bench.reaches("web-1", "ready")
+    switch.touch()
+    sick = await bench.reaches("web-1", "unhealthy")
+    assert sick.note == "GET /health answered 503" and sick.generation > first.generation
+    switch.unlink()
+    assert (await bench.reaches("web-1", "ready")).note == ""
+
+
+async def test_a_frozen_instance_is_seen_and_can_be_stopped(bench: Any, habit: Any, until: Any) -> None:
+    """A stopped process is told as frozen at the next look, unhealthy later, and still ends when told to."""
+    bench.release(web=habit("good"))
+    await bench.start("web-1")
+    seen = await bench.reaches("web-1", "ready")
+    os.kill(seen.pid, signal.SIGSTOP)
+
+    async def frozen() -> bool:
+        return (await bench.instance("web-1")).frozen
+
+    await until(frozen)
+    sick = await bench.reaches("web-1", "unhealthy")
+    assert "got no answer within 0.5 s" in sick.note
+    await bench.stop("web-1", grace_s=2.0)
+    assert not bench.driver.processes.look()
+
+
+async def test_a_program_deaf_to_sigterm_is_killed(bench: Any, habit: Any) -> None:
+    """SIGTERM is given its grace and no more."""
+    bench.release(web=habit("deaf"))
+    await bench.start("web-1")
+    seen = await bench.reaches("web-1", "ready")
+    stopping = asyncio.create_task(bench.stop("web-1", grace_s=0.5))
+    assert (await bench.reaches("web-1", "stopping")).pid == seen.pid
+    await asyncio.wait_for(stopping, 10)
+    assert not bench.driver.processes.look() and await bench.instance("web-1") is None
+
+
+async def test_a_second_stop_with_less_patience_wins(bench: Any, habit: Any) -> None:
+    """A stop that waits too long is cut short by one that does not."""
+    bench.release(web=habit("deaf"))
+    await bench.start("web-1")
+    await bench.reaches("web-1", "ready")
+    patient = asyncio.create_task(bench.stop("web-1", grace_s=600.0))
+    await bench.reaches("web-1", "stopping")
+    await asyncio.wait_for(bench.stop("web-1", grace_s=0.0), 10)
+    await asyncio.wait_for(patient, 10)
+    assert not bench.driver.processes.look()
+
+
+async def test_children_that_left_the_session_end_with_their_parent(bench: Any, habit: Any, until: Any) -> None:
+    """Double forks, new sessions and a cleared environment save no child when the instance is stopped."""
+    bench.release(web=habit("parent"))
+    await bench.start("web-1")
+    await bench.reaches("web-1", "ready")
+    (tree,) = bench.driver.processes.look().values()
+    assert len(tree.members) == 4
+    await bench.stop("web-1")
+    assert all(read_stat(member.pid) is None or not read_stat(member.pid).alive for member in tree.members)
+
+
+async def test_children_of_a_leader_that_died_are_ended(bench: Any, habit: Any, until: Any) -> None:
+    """When the process that was started dies, what it started goes too, without an order."""
+    bench.release(web=habit("parent"))
+    await bench.start("web-1")
+    seen = await bench.reaches("web-1", "ready")
+    (tree,) = bench.driver.processes.look().values()
+    assert len(tree.members) == 4
+    os.kill(seen.pid, signal.SIGKILL)
+    await bench.reaches("web-1", "exited")
+
+    async def empty() -> bool:
+        return not any((left := read_stat(member.pid)) and left.alive for member in tree.members)
+
+    await until(empty)
+
+
+async def test_the_port_of_another_program_is_stepped_over(bench: Any, habit: Any) -> None:
+    """An instance gets the next free port when something else listens on the one in turn."""
+    bench.release(web=habit("good"))
+    await bench.start("web-1")
+    first = (await bench.instance("web-1")).port
+    with socket.create_server(("127.0.0.1", first + 1)):
+        await bench.start("web-2")
+        assert (await bench.reaches("web-2", "ready")).port not in (first, first + 1)
+
+
+async def test_a_port_taken_in_between_ends_the_instance_with_the_reason(bench: Any, habit: Any) -> None:
+    """When another program takes the port between choice and start, the instance ends and says so."""
+    bench.release(web=habit("good"))
+    held: list[socket.socket] = []
+    choose = bench.driver._ports.take
+
+    def choose_and_lose(taken: Any = ()) -> int:
+        port: int = choose(taken)
+        held.append(socket.create_server(("127.0.0.1", port)))
+        return port
+
+    bench.driver._ports.take = choose_and_lose
+    await bench.start("web-1")
+    seen = await bench.reaches("web-1", "exited")
+    assert seen.note.startswith("exit code 1: ") and "Address already in use" in seen.note
+    held[0].close()
+
+
+async def test_a_background_service_is_ready_once_it_has_lived_a_second(bench: Any, habit: Any) -> None:
+    """A worker without a port is ready after a second of life; one that fails at once never is."""
+    bench.release(worker=habit("good", port=False), broken=habit("fails", port=False))
+    await bench.start("worker-1", "worker")
+    await bench.start("broken-1", "broken")
+    seen = await bench.reaches("worker-1", "ready")
+    assert seen.port is None and seen.since - seen.started_at >= 1.0
+    broken = await bench.reaches("broken-1", "exited")
+    assert broken.generation == 2, "it was never ready in between"
+
+
+async def test_a_program_that_prints_a_megabyte_a_second_keeps_a_bounded_log(
+    bench: Any, habit: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is cut while the program goes on writing to it, and holds whole lines of its end."""
+    monkeypatch.setattr(logs, "SIZE_BYTES_MAX", 300_000)
+    bench.release(web=habit("printer", port=False))
+    await bench.start("web-1")
+    log = bench.driver.instances.log_file("web-1")
+
+    async def cut_twice() -> bool:
+        old = log.with_name("web-1.log.1")
+        return old.exists() and old.stat().st_mtime - first_cut > 0.5
+
+    async def cut_once() -> bool:
+        return log.with_name("web-1.log.1").exists()
+
+    await bench.driver.observe()
+    await until(cut_once)
+    first_cut = log.with_name("web-1.log.1").stat().st_mtime
+    await until(cut_twice)
+    assert log.stat().st_size < 2_000_000
+    assert (await bench.instance("web-1")).state in ("starting", "ready")
+    assert all(set(line) <= {"x"} for line in logs.tail(log, 5))
+
+
+async def test_an_old_epoch_and_an_old_generation_are_refused(bench: Any, habit: Any) -> None:
+    """Orders of a control plane that lost its lease, or that rest on what is no longer so, are not carried out."""
+    bench.release(web=habit("good"))
+    await bench.start("web-1")
+    seen = await bench.reaches("web-1", "ready")
+    with pytest.raises(Refused, match="has changed"):
+        await bench.send(StopInstance("web-1", 1.0, expected_generation=seen.generation - 1))
+    await bench.send(StopInstance("web-9", 1.0), epoch=5)
+    with pytest.raises(Refused, match="epoch 4"):
+        await bench.send(StopInstance("web-1", 1.0), epoch=4)
+    assert (await bench.instance("web-1")).state == "ready"
+
+
+async def test_more_memory_than_allowed_ends_the_instance_with_the_reason(bench: Any, habit: Any) -> None:
+    """Where this machine enforces limits, the note names the limit and the setting; where not, the driver says so once."""
+    if bench.driver.notices:
+        assert "not enforced" in bench.driver.notices[0]
+        return
+    size = InstanceSize(memory_bytes=64 * 1024 * 1024)
+    bench.release(web=habit("greedy", port=False, instance=size))
+    await bench.start("web-1")
+    seen = await bench.reaches("web-1", "exited")
+    assert seen.note == "ended by the kernel: it used more than its 64 MiB of memory; raise instance.memory"
+    groups = [path for base in bench.driver.limits._folders() for path in (base / "web-1",)]
+    assert all(group.is_dir() for group in groups)
+    await bench.stop("web-1")
+    assert not any(group.exists() for group in groups)
+
+
+CONTROLLER = """
+import asyncio, sys, time
+from pathlib import Path
+from tenfold.drivers.fence import Fence
+from tenfold.drivers.process import ProcessDriver
+from tenfold.drivers.project import Project
+from tenfold.drivers.secrets import Secrets
+from tenfold.effects import Order, StartInstance, StopInstance
+from tenfold.model import Health, Release, Service
+
+async def main():
+    project = Project(Path(sys.argv[1]), "shop")
+    quick = Health(path="/health", every_s=0.1, timeout_s=0.5)
+    services = {
+        name: Service(name, f"{sys.executable} -S -E app.py {name} {{port}}", health=quick)
+        for name in ("good", "titled", "parent", "never", "deaf")
+    }
+    release = Release("r1", services, "digest", 1.0)
+    driver = ProcessDriver(project, {"r1": release}.get, Secrets(project.secrets("x")), Fence(project.run / "fence"))
+    for name in services:
+        await driver.apply(Order(StartInstance(f"{name}-1", name, "local", "r1"), 1, "d", time.time()))
+    while sum(fact.state == "ready" for fact in await driver.observe() if hasattr(fact, "port")) < 4:
+        await asyncio.sleep(0.05)
+    asyncio.create_task(driver.apply(Order(StopInstance("deaf-1", 2.0), 1, "d", time.time())))
+    await asyncio.sleep(0.3)
+    print("up", flush=True)
+    await asyncio.sleep(1000)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_new_control_plane_takes_over_after_the_old_was_killed(bench: Any, habit: Any, until: Any) -> None:
+    """After kill -9 every instance is found again as it was: same process, port, release and state since the same moment.
+
+    One that overwrote its environment is among them, one that never became ready is not taken for ready, one that was
+    being ended is ended, and nothing is started twice.
+    """
+    quick = Health(path="/health", every_s=0.1, timeout_s=0.5)
+    names = ("good", "titled", "parent", "never", "deaf")
+    bench.release(**{name: habit(name, health=quick) for name in names})
+    command = [sys.executable, "-c", CONTROLLER, str(bench.project.root)]
+    old = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert old.stdout is not None
+        assert await old.stdout.readline() == b"up\n"
+        before = bench.driver.processes.look()
+    finally:
+        old.kill()
+        await old.wait()
+    seen = await bench.facts()
+    states = {name: seen[f"{name}-1"].state for name in names}
+    expected = dict.fromkeys(names, "ready") | {"never": "starting", "deaf": "stopping"}
+    assert states == expected
+    for name in names:
+        fact = seen[f"{name}-1"]
+        assert (fact.service, fact.region, fact.release) == (name, "local", "r1")
+        assert fact.port is not None and fact.pid is not None and fact.since >= fact.started_at > 0
+    pids = {key.id: tree.leader.pid for key, tree in before.items()}
+    assert {f"{name}-1": seen[f"{name}-1"].pid for name in names} == pids
+    for name in ("good", "titled", "parent"):
+        await bench.start(f"{name}-1", name)
+    for _ in range(20):
+        facts = await bench.facts()
+        assert all(facts[f"{name}-1"].state == "ready" for name in ("good", "titled", "parent"))
+        assert all(facts[f"{name}-1"].since == seen[f"{name}-1"].since for name in ("good", "titled", "parent"))
+        await asyncio.sleep(0.02)
+
+    async def ended() -> bool:
+        return "deaf-1" not in await bench.facts()
+
+    await until(ended)
+    os.kill(pids["titled-1"], signal.SIGKILL)
+    gone = await bench.reaches("titled-1", "exited")
+    assert gone.note == "ended, its exit code unknown because an earlier control plane had started it"
+    ports = {seen[f"{name}-1"].port for name in names}
+    await bench.start("good-2", "good")
+    assert (await bench.instance("good-2")).port not in ports
+
+
+async def test_what_a_dead_leader_left_is_ended_by_the_next_control_plane(bench: Any, habit: Any, until: Any) -> None:
+    """Children whose leader died while nobody looked are ended, and not taken for an instance."""
+    bench.release(web=habit("parent"))
+    await bench.start("web-1")
+    seen = await bench.reaches("web-1", "ready")
+    await bench.driver.close()
+    os.kill(seen.pid, signal.SIGKILL)
+    (tree,) = bench.driver.processes.look().values()
+    bench.driver = bench.new_driver()
+    assert await bench.instance("web-1") is None
+
+    async def empty() -> bool:
+        return not bench.driver.processes.look()
+
+    await until(empty)
+    for member in tree.members:
+        if (left := read_stat(member.pid)) is not None and left.alive:
+            os.kill(member.pid, signal.SIGKILL)
+
+
+async def test_fifty_instances_become_ready_together(bench: Any, habit: Any) -> None:
+    """Health checks of many instances do not wait for one another, even when half of them never answer."""
+    slow = Health(path="/health", every_s=5.0, timeout_s=2.0, healthy_after=1)
+    bench.release(web=habit("good", health=slow), hung=habit("hung", health=slow))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    try:
+        for number in range(25):
+            await bench.start(f"web-{number}")
+        for instance in bench.driver.instances.all.values():
+            if int(instance.id[4:]) % 2:
+                instance.port = listener.getsockname()[1]  # Accepts, and never answers.
+        for number in range(0, 25, 2):
+            await bench.reaches(f"web-{number}", "ready", within_s=60)
+    finally:
+        listener.close()
