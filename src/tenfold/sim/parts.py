@@ -101,7 +101,7 @@ class Instance:
 
 @dataclass(slots=True)
 class Task:
-    """A process that runs to its end. `runs` counts how often it was really started: more than once is a broken promise."""
+    """A process that runs to its end; the world keeps it for ever, so that its id never runs again."""
 
     id: str
     kind: str
@@ -113,7 +113,6 @@ class Task:
     state: TaskState = TaskState.RUNNING
     ended_at: float | None = None
     tail: str = ""
-    runs: int = 1
 
     def end(self, state: TaskState, at: float, exit_code: int | None, tail: str) -> None:
         """Come to its end."""
