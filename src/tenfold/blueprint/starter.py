@@ -107,4 +107,4 @@ def _yaml(text: str) -> str:
     """`text` as a YAML scalar: plain where that is surely what it means, in double quotes otherwise."""
     if _PLAIN_YAML.fullmatch(text) and not text.endswith((" ", ":")) and text.lower() not in _WORDS_OF_YAML:
         return text
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in json.dumps(text, ensure_ascii=False))
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in json.dumps(text, ensure_ascii=False))

@@ -49,7 +49,7 @@ _SECONDS = {"d": Decimal(86400), "h": Decimal(3600), "m": Decimal(60), "s": Deci
 _BYTES = {
     f"{letter}{i}b": Decimal(1024 if i else 1000) ** n for n, letter in enumerate("kmgt", 1) for i in ("i", "")
 } | {"b": Decimal(1)}
-_NUMBER = r"\d{1,12}(?:\.\d{1,9})?"
+_NUMBER = r"\d{1,18}(?:\.\d{1,9})?"
 
 
 def _split(text: Written) -> tuple[Decimal, str]:

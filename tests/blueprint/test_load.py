@@ -1,0 +1,173 @@
+"""What a blueprint leaves out is settled sensibly, environments override it, and what is not acted on yet is said."""
+
+import pytest
+
+from tenfold.blueprint import BlueprintError, app_name, load, not_acted_on
+from tenfold.model import InstanceSize, Model, Region, Scaling, Service
+
+
+def read(text: str, environment: str | None = None) -> Model:
+    """The model of a text."""
+    return load(text, environment=environment, default_name="My Shop")
+
+
+def problems(text: str, environment: str | None = None) -> list[str]:
+    """The problems of a text."""
+    with pytest.raises(BlueprintError) as caught:
+        read(text, environment)
+    return [f"{problem.path}: {problem.message}" for problem in caught.value.problems]
+
+
+def test_smallest() -> None:
+    """Two lines are a whole blueprint; everything else is the model's own default."""
+    model = read("name: shop\nservices: {web: {command: run}}\n")
+    assert model == Model("shop", {"web": Service("web", "run", paths=("/",))}, {"local": Region("local")})
+    assert model.active_regions == ("local",)
+    assert not_acted_on(model) == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("My Shop", "my-shop"),
+        ("shop_2.0", "shop-2-0"),
+        ("42", "app"),
+        ("", "app"),
+        ("2nd-try", "nd-try"),
+        ("x" * 99, "x" * 40),
+    ],
+)
+def test_name_from_folder(folder: str, name: str) -> None:
+    """A blueprint without a name is called after its folder, made into a right name."""
+    assert load("services: {web: {command: run}}", default_name=folder).name == app_name(folder) == name
+
+
+@pytest.mark.parametrize(
+    ("service", "http"),
+    [
+        ('api: {command: "run {port}"}', True),
+        ("api: {command: run $PORT}", True),
+        ('api: {command: "run ${PORT}"}', True),
+        ("api: {command: run $PORTAL}", False),
+        ("api: {command: run, health: {path: /up}}", True),
+        ("api: {command: run, paths: [/api]}", True),
+        ("web: {command: run}", True),
+        ("web: {command: run, http: false}", False),
+        ("worker: {command: run}", False),
+        ("worker: {command: run, http: true}", True),
+        ('nightly: {command: "run {port}", schedule: "0 3 * * *"}', False),
+    ],
+)
+def test_http(service: str, http: bool) -> None:
+    """A service listens when it is called web, names its port, or has a health path or paths; unless it says otherwise."""
+    (found,) = read(f"services:\n  {service}\n").services.values()
+    assert found.http is http
+
+
+@pytest.mark.parametrize(
+    ("services", "paths"),
+    [
+        ("api: {command: run $PORT}", {"api": ("/",)}),
+        ("api: {command: run, paths: [/api]}\n  web: {command: run}", {"api": ("/api",), "web": ("/",)}),
+        ("worker: {command: run}\n  api: {command: run $PORT}", {"worker": (), "api": ("/",)}),
+        ("api: {command: run $PORT, paths: []}\n  web: {command: run}", {"api": (), "web": ("/",)}),
+        ("api: {command: run, paths: [/]}\n  web: {command: run, paths: [/web]}", {"api": ("/",), "web": ("/web",)}),
+    ],
+)
+def test_paths(services: str, paths: dict[str, tuple[str, ...]]) -> None:
+    """`web`, or else the first HTTP service, gets /; a service may keep itself from the edge."""
+    assert {name: service.paths for name, service in read(f"services:\n  {services}\n").services.items()} == paths
+
+
+def test_second_http_service_needs_paths() -> None:
+    """Two services that listen can't both have /, so the second is told how to get paths of its own."""
+    (problem,) = problems("services:\n  web: {command: run}\n  api: {command: run $PORT}\n")
+    assert problem.startswith("services.api: listens for HTTP, but / goes to web; give it paths of its own")
+
+
+def test_default_triggers() -> None:
+    """A service without HTTP is not scaled on requests at once, which nobody counts for it; triggers that are named stay."""
+    services = read(
+        "services:\n  web: {command: run}\n  worker: {command: run}\n"
+        "  still: {command: run, scaling: {triggers: {}}}\n"
+        "  queue: {command: run, scaling: {triggers: {jobs_waiting: {up_above: 9.5, down_below: 1}}}}\n"
+    ).services
+    metrics = {name: [trigger.metric for trigger in service.scaling.triggers] for name, service in services.items()}
+    assert metrics == {"web": ["concurrency", "cpu"], "worker": ["cpu"], "still": [], "queue": ["jobs_waiting"]}
+    assert services["web"].scaling == Scaling()
+    assert services["queue"].scaling.triggers[0].up_above == 9.5
+
+
+ENVIRONMENTS = """
+services:
+  web: {command: run, instance: {cpu: 2, memory: 1GiB}, env: {A: 1, B: 010}}
+domains: [shop.example]
+data: {}
+environments:
+  production:
+    services: {web: {instance: {memory: 2GiB}, env: {B: yes}}, worker: {command: work}}
+    domains: [a.example, b.example]
+    data: {url: postgresql://db/shop}
+  staging: {domains: []}
+"""
+
+
+def test_environments() -> None:
+    """An environment says only what differs: mappings are merged, lists and values replaced, the rest stays."""
+    usual, production, staging = (read(ENVIRONMENTS, name) for name in (None, "production", "staging"))
+    assert (usual.environment.name, usual.environment.is_production) == ("development", False)
+    assert usual == read(ENVIRONMENTS, "development")
+    assert production.environment.is_production and not staging.environment.is_production
+    assert production.services["web"].instance == InstanceSize(2.0, 2 * 1024**3)
+    assert production.services["web"].env == {"A": "1", "B": "yes"}
+    assert usual.services["web"].env == {"A": "1", "B": "010"}
+    assert set(production.services) == {"web", "worker"} and set(usual.services) == {"web"}
+    assert (production.domains, staging.domains) == (("a.example", "b.example"), ())
+    assert production.data is not None and production.data.url == "postgresql://db/shop"
+    assert usual.data is not None and usual.data.url is None
+
+
+def test_unknown_environment() -> None:
+    """An environment that the blueprint does not have is a problem that names those it has."""
+    message = 'environments: there is no environment "prod"; known are development, production, staging'
+    assert problems(ENVIRONMENTS, "prod") == [message]
+
+
+def test_every_environment_is_checked() -> None:
+    """A mistake in production is told in development, once, at its own place; what only does not fit there names it."""
+    text = ENVIRONMENTS.replace("[a.example, b.example]", "[a.example, a.example]").replace(
+        "{domains: []}", "{secrets: [A]}"
+    )
+    assert problems(text) == [
+        "services.web.env.A: is a secret too; keep it in secrets alone, so that its value is not in this file"
+        " (in the environment staging)",
+        "environments.production.domains[1]: is given twice; keep one of them",
+    ]
+
+
+def test_says_what_is_not_acted_on() -> None:
+    """Each part that changes nothing yet is named in a sentence of its own."""
+    text = """
+services: {web: {command: run, scaling: {forecast: {}}}}
+targets: {throughput: 10/s}
+regions: {a: {residency: eu}, b: {}}
+tiers: {starter: {}}
+edge: {cache: {api: 1s}, limits: {burst: 1}}
+data: {tenant_key: company_id, shards: 2, replicas: 1}
+budget: {monthly: 1 USD}
+"""
+    said = [sentence.partition(":")[0] for sentence in not_acted_on(read(text))]
+    assert said == [
+        *(
+            "regions",
+            "regions",
+            "data.shards",
+            "data.replicas",
+            "data.tenant_key",
+            "tiers",
+            "edge.cache",
+            "edge.limits",
+        ),
+        *("targets", "budget", "scaling.forecast"),
+    ]
+    assert "only a runs; b not yet" in not_acted_on(read(text))[0]
