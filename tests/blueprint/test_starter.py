@@ -4,7 +4,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tenfold.blueprint import NotRecognised, load, starter
@@ -144,6 +144,8 @@ def test_explicit_command(typed: tuple[str, ...], command: str) -> None:
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=4), st.text())
+@example(["run"], "null")
+@example(["\U00018cd6\x85\x7f"], "shop")
 def test_any_command_loads(command: list[str], name: str) -> None:
     """Any command and any folder's name become a blueprint that loads and runs that very command."""
     typed = [word.replace("\0", "").encode(errors="ignore").decode() for word in command]

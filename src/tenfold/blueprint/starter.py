@@ -62,7 +62,7 @@ def _written(name: str, recipe: Recipe) -> Iterator[str]:
     yield from (f"# {_comment(hint)}" for hint in recipe.hints)
     yield "# Quantities are text with units (5s, 512MiB, 80%). Whatever is left out has a good default."
     yield ""
-    yield f"name: {name}"
+    yield f"name: {_yaml(name)}"
     yield ""
     yield "services:"
     for program in recipe.programs:
