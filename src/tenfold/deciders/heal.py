@@ -424,8 +424,9 @@ def _heal_engine(
         return memory, Decision(
             "", "heal", subject, (stop,), f"{key} has not answered for {ENGINE_STUCK_S:.0f} s: it is started anew"
         )
+    generation = seen.generation if seen is not None else 0
     if memory is None:
-        start = StartEngine(kind, region, 1)
+        start = StartEngine(kind, region, 1, generation)
         return EngineMemory(1, now), Decision(
             "", "heal", subject, (start,), f"{key} is started: the blueprint needs it"
         )
@@ -449,6 +450,6 @@ def _heal_engine(
             )
     if _waits(failures, now):
         return memory, None
-    start = StartEngine(kind, region, memory.attempts + 1)
+    start = StartEngine(kind, region, memory.attempts + 1, generation)
     why = f"{key} is started again: {failures.last_note}"
     return replace(memory, attempts=memory.attempts + 1, asked_at=now), Decision("", "heal", subject, (start,), why)
