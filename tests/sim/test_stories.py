@@ -58,6 +58,20 @@ def test_a_frozen_instance_is_taken_away_and_replaced(shop) -> None:
     here.run_until(lambda: "web-1" not in here.world.instances and len(here.ready()) == 2, 30)
 
 
+@pytest.mark.parametrize("engine", ["gateway/local", "postgres/local", "valkey/local"])
+def test_a_killed_engine_is_started_again(shop, engine: str) -> None:
+    """An engine that was killed, and killed again, serves again within seconds each time."""
+    here = shop(f"14/{engine}", rates=STEADY)
+    here.up()
+    for _ in range(3):
+        here.world.inflict(Kill(engine))
+        here.run_until(lambda: here.world.engines[engine].state is EngineState.READY, 15)
+    here.run(5)
+    failed = here.failed
+    here.run(30)
+    assert here.failed == failed
+
+
 def test_a_crash_loop_ends_in_giving_up_loudly(shop) -> None:
     """A service that can no longer start is tried ever more rarely, then given up with a sentence that says what to do."""
     here = shop(5, rates=STEADY)

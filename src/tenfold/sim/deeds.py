@@ -4,7 +4,6 @@ from typing import assert_never
 
 from tenfold.effects import (
     AnswerRequest,
-    Effect,
     Order,
     PublishRoutes,
     RemoveRelease,
@@ -18,7 +17,7 @@ from tenfold.effects import (
 from tenfold.facts import EngineState, InstanceState, TaskState
 from tenfold.ports import Permanent, Refused, Retryable
 from tenfold.sim.behaviour import LATER_S, Breakage
-from tenfold.sim.parts import ALIVE, NEVER_S, Engine, Instance, Task
+from tenfold.sim.parts import NEVER_S, Engine, Instance, Task
 from tenfold.sim.world import World
 
 SPAWN_S = 0.02
@@ -38,13 +37,13 @@ def carry_out(world: World, order: Order) -> float:
     world.epoch_seen = order.epoch
     if order.key in world.done:
         return 0.0
-    seconds = _do(world, order.effect)
+    seconds = _do(world, order)
     world.done.add(order.key)
     return seconds
 
 
-def _do(world: World, effect: Effect) -> float:
-    match effect:
+def _do(world: World, order: Order) -> float:
+    match effect := order.effect:
         case StartInstance():
             return _start_instance(world, effect)
         case StopInstance():
@@ -58,10 +57,9 @@ def _do(world: World, effect: Effect) -> float:
         case StopEngine():
             return _stop_engine(world, effect)
         case PublishRoutes():
-            return _publish(world, effect)
+            return _publish(world, effect, order.epoch)
         case RemoveRelease():
-            world.releases.pop(effect.release, None)
-            return SPAWN_S
+            return _remove_release(world, effect)
         case AnswerRequest():
             raise Permanent("A request is answered by the loop, not by a driver.")
         case _:
@@ -119,15 +117,18 @@ def _stop_instance(world: World, effect: StopInstance) -> float:
     if instance.state is InstanceState.EXITED:
         del world.instances[instance.id]
         return 0.0
-    if effect.expected_generation not in (0, instance.generation):
-        raise Refused(f"{instance.id} has changed since it was looked at (it is {instance.state} now).")
-    assert instance.state in ALIVE
     now_s = world.clock.elapsed_s
     frozen = instance.frozen_until_s > now_s
-    seconds = effect.grace_s if frozen else instance.behaviour.stop_time_s(effect.grace_s)
-    instance.exits_elapsed_s, instance.exit_note = now_s + seconds, "told to stop"
-    instance.enter(InstanceState.STOPPING, world.clock.now(), "told to stop")
-    return seconds + world.step_s
+    ends_s = now_s + (effect.grace_s if frozen else instance.behaviour.stop_time_s(effect.grace_s))
+    if instance.state is InstanceState.STOPPING:
+        instance.exits_elapsed_s = min(instance.exits_elapsed_s, ends_s)
+    elif effect.expected_generation not in (0, instance.generation):
+        raise Refused(f"{instance.id} has changed since it was looked at (it is {instance.state} now).")
+    else:
+        instance.exits_elapsed_s, instance.exit_note = ends_s, "told to end"
+        instance.enter(InstanceState.STOPPING, world.clock.now(), "told to end")
+        world.wake("process")
+    return instance.exits_elapsed_s - now_s + world.step_s
 
 
 def _run_task(world: World, effect: RunTask) -> float:
@@ -165,6 +166,14 @@ def _stop_task(world: World, effect: StopTask) -> float:
     return SPAWN_S
 
 
+def _remove_release(world: World, effect: RemoveRelease) -> float:
+    users = [instance.id for instance in world.instances.values() if instance.release == effect.release]
+    if users:
+        raise Refused(f"Release {effect.release} is still run by {', '.join(users)}.")
+    world.releases.pop(effect.release, None)
+    return SPAWN_S
+
+
 def _start_engine(world: World, effect: StartEngine) -> float:
     if effect.kind not in world.sources or effect.region not in world.gateways:
         raise Permanent(f"There is no {effect.kind} to run in {effect.region}.")
@@ -172,6 +181,7 @@ def _start_engine(world: World, effect: StartEngine) -> float:
     engine, at = world.engines.get(key), world.clock.now()
     if engine is not None and engine.state is not EngineState.EXITED:
         return 0.0
+    _expect(effect.expected_generation, engine, key)
     seconds = ENGINE_START_S[effect.kind]
     number = world.number()
     begun = Engine(
@@ -184,7 +194,7 @@ def _start_engine(world: World, effect: StartEngine) -> float:
         generation=engine.generation + 1 if engine else 1,
     )
     world.engines[key] = begun
-    if effect.kind == "gateway" and effect.region not in world.fed:
+    if effect.kind == "gateway" and effect.region not in world.published:
         world.gateways[effect.region].forget()
     return SPAWN_S
 
@@ -194,8 +204,7 @@ def _stop_engine(world: World, effect: StopEngine) -> float:
     engine = world.engines.get(key)
     if engine is None:
         return 0.0
-    if engine.state is not EngineState.EXITED and effect.expected_generation not in (0, engine.generation):
-        raise Refused(f"{key} has changed since it was looked at (it is {engine.state} now).")
+    _expect(effect.expected_generation, engine, key)
     del world.engines[key]
     if effect.kind == "gateway":
         world.gateways[effect.region].forget()
@@ -203,18 +212,28 @@ def _stop_engine(world: World, effect: StopEngine) -> float:
     return ENGINE_STOP_S
 
 
-def _publish(world: World, effect: PublishRoutes) -> float:
+def _expect(generation: int, engine: Engine | None, key: str) -> None:
+    """Raise `Refused` when an engine has changed since the decider looked."""
+    actual = engine.generation if engine else 0
+    if generation != actual:
+        raise Refused(f"{key} has changed since it was looked at (generation {actual}, not {generation}).")
+
+
+def _publish(world: World, effect: PublishRoutes, epoch: int) -> float:
     region = effect.table.region
     gateway, engine = world.gateways.get(region), world.engines.get(f"gateway/{region}")
     if gateway is None:
         raise Permanent(f"There is no gateway in {region}.")
     if engine is None or engine.state is not EngineState.READY:
         raise Retryable(f"The gateway of {region} is not there to take a table.")
+    number = (epoch, effect.expected_generation)
+    if number < world.published.get(region, (0, 0)):
+        raise Refused(f"The gateway of {region} was already given newer routes than these.")
     if world.refused_until_s.get(region, 0.0) > world.clock.elapsed_s:
         gateway.refused = "simulated refusal"
         raise Permanent(f"The gateway of {region} refused the table ({gateway.refused}); the one before goes on serving.")
     gateway.accept(effect.table, effect.table_digest)
-    world.fed.add(region)
+    world.published[region] = number
     world.counts["published"] += 1
     world.wake("gateway")
     return ACCEPT_S

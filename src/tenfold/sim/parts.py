@@ -19,7 +19,6 @@ from tenfold.sim.behaviour import Behaviour, Breakage
 from tenfold.sim.queue import Station, station
 
 HOST = "127.0.0.1"
-ALIVE = (InstanceState.STARTING, InstanceState.READY, InstanceState.UNHEALTHY, InstanceState.STOPPING)
 NEVER_S = float("inf")
 
 

@@ -32,7 +32,7 @@ from tenfold.sim.faults import ControlCrash, FaultSchedule
 from tenfold.sim.ports import Drivers, deliver
 from tenfold.sim.world import World
 
-RECEIPT_WITHIN_S = 30.0
+RECEIPT_WITHIN_S = 60.0
 """An order without a receipt for this long has an unknown end."""
 
 
@@ -49,6 +49,7 @@ class _Life:
     observed: dict[str, float] = field(default_factory=dict)
     facts: dict[str, tuple[Fact, ...]] = field(default_factory=dict)
     pending: dict[str, float] = field(default_factory=dict)
+    subjects: dict[str, str] = field(default_factory=dict)
     due: list[tuple[float, ReceiptSeen]] = field(default_factory=list)
 
 
@@ -154,6 +155,7 @@ class Simulation:
         life.due = [(due_s, receipt) for due_s, receipt in life.due if due_s > now_s]
         for key in receipts:
             life.pending.pop(key, None)
+            life.subjects = {subject: busy for subject, busy in life.subjects.items() if busy != key}
         shown = _by_kind([fact for facts in life.facts.values() for fact in facts])
         return Snapshot(
             taken_at=now,
@@ -172,8 +174,14 @@ class Simulation:
             self.requests.pop(order.effect.request, None)
             life.due.append((now_s, ReceiptSeen(key, Outcome.DONE, "", now)))
             return
+        if key in life.pending:
+            return
+        busy = life.subjects.get(order.effect.subject)
+        if busy is not None:
+            life.due.append((now_s, ReceiptSeen(key, Outcome.RETRYABLE, f"not sent: {busy} is still under way", now)))
+            return
         delivery = deliver(self.world, order)
-        life.pending[key] = now
+        life.pending[key], life.subjects[order.effect.subject] = now, key
         if delivery.after_s is None:
             lost = ReceiptSeen(key, Outcome.UNKNOWN, f"no receipt within {RECEIPT_WITHIN_S:.0f} s", now + RECEIPT_WITHIN_S)
             life.due.append((now_s + RECEIPT_WITHIN_S, lost))

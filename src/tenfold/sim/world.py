@@ -72,7 +72,7 @@ class World:
         self.lease_holder: object = None
         self.life = 0
         self.done: set[str] = set()
-        self.fed: set[str] = set()
+        self.published: dict[str, tuple[int, int]] = {}
         self.counts = {"started": 0, "stopped": 0, "died": 0, "published": 0}
         self._stepped_s = self.clock.elapsed_s
         self._wakes: list[tuple[str, Callable[[], None]]] = []
@@ -113,7 +113,7 @@ class World:
         self.life += 1
         self._wakes.clear()
         self.done.clear()
-        self.fed.clear()
+        self.published.clear()
         for instance in [i for i in self.instances.values() if not i.alive]:
             del self.instances[instance.id]
         return self.life
