@@ -122,7 +122,7 @@ def test_procfile_names_every_service() -> None:
         "admin": ("/admin",),
         "app": (),
     }
-    assert reason == "a Procfile names worker-1, web, admin, app"
+    assert reason == "a Procfile with worker-1, web, admin, app"
 
 
 @pytest.mark.parametrize(

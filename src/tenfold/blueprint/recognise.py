@@ -41,7 +41,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What was recognised: the programs, a sentence on what and why, and further `hints` for the one who reads the blueprint."""
+    """What was recognised: the programs, what it was and how that was told, and further `hints` for the one who reads the blueprint."""
 
     programs: tuple[Program, ...]
     reason: str
@@ -73,7 +73,7 @@ def _procfile(files: Files) -> Recipe | None:
         programs[name] = Program(name, command, path=path)
     main = "web" if "web" in programs else next(iter(programs))
     programs[main] = replace(programs[main], build=build, release=release, path=None)
-    return Recipe(tuple(programs.values()), f"a Procfile names {', '.join(programs)}")
+    return Recipe(tuple(programs.values()), f"a Procfile with {', '.join(programs)}")
 
 
 def _django(files: Files) -> Recipe | None:
@@ -84,18 +84,18 @@ def _django(files: Files) -> Recipe | None:
     package = settings[1] if settings else next((p.rpartition("/")[0] for p in files if p.endswith("/wsgi.py")), "")
     build = _python_build(files)
     python = _python_name(files, build)
-    why = "manage.py says Django"
+    why = "a Django project (manage.py)"
     is_threaded = False
     if _needs(files, "gunicorn") and f"{package}/wsgi.py" in files:
         command = f"gunicorn {package}.wsgi --bind {{host}}:{{port}} --threads {_THREADS}"
         is_threaded = True
-        why += ", and its requirements name gunicorn"
+        why += " whose requirements name gunicorn"
     elif _needs(files, "uvicorn") and f"{package}/asgi.py" in files:
         command = f"uvicorn {package}.asgi:application --host {{host}} --port {{port}}"
-        why += ", and its requirements name uvicorn"
+        why += " whose requirements name uvicorn"
     else:
         command = f"{python} manage.py runserver --noreload {{host}}:{{port}}"
-        why += "; without gunicorn or uvicorn in its requirements, Django's own development server runs it"
+        why += " without gunicorn or uvicorn in its requirements, so Django's own development server runs it"
     program = Program(
         "web", command, build=build, release=f"{python} manage.py migrate --noinput", is_threaded=is_threaded
     )
@@ -114,25 +114,25 @@ def _python(files: Files) -> Recipe | None:
         if (app and app[2] == "Flask") or (factory and "Flask(" in text):
             return _flask(files, path, module, prefix, build, app[1] if app else None, factory[1] if factory else "")
         if app or bare:
-            name, kind = (app[1], app[2]) if app else (bare[1] if bare else "", "an ASGI app")
+            name, kind = (app[1], f"a {app[2]} app") if app else (bare[1] if bare else "", "an ASGI app")
             command = f"{prefix}uvicorn {module}:{name} --host {{host}} --port {{port}}"
-            return Recipe((Program("web", command, build=build),), f"{path} makes {kind} called {name}")
+            return Recipe((Program("web", command, build=build),), f"{kind} called {name} ({path})")
     return None
 
 
 def _flask(
     files: Files, path: str, module: str, prefix: str, build: str | None, app: str | None, factory: str
 ) -> Recipe:
-    why = f"{path} makes a Flask app"
+    why = f"a Flask app ({path})"
     is_threaded = _needs(files, "gunicorn")
     if is_threaded:
         target = f"{module}:{app}" if app else f"'{module}:{factory}()'"
         command = f"gunicorn {target} --bind {{host}}:{{port}} --threads {_THREADS}"
-        why += ", and its requirements name gunicorn"
+        why += " whose requirements name gunicorn"
     else:
         target = f"{module}:{app or factory}"
         command = f"{_python_name(files, build)} -m flask --app {target} run --host {{host}} --port {{port}}"
-        why += "; without gunicorn in its requirements, Flask's own development server runs it"
+        why += " without gunicorn in its requirements, so Flask's own development server runs it"
     return Recipe((Program("web", prefix + command, build=build, is_threaded=is_threaded),), why)
 
 
@@ -146,9 +146,9 @@ def _node(files: Files) -> Recipe | None:
         return None
     scripts = package.get("scripts") if isinstance(package, dict) else None
     if isinstance(scripts, dict) and isinstance(scripts.get("start"), str):
-        command, why = "npm start", f"package.json has the script start ({scripts['start']})"
+        command, why = "npm start", f"a Node app (package.json, script start: {scripts['start']})"
     elif "server.js" in files:
-        command, why = "node server.js", "package.json and server.js say Node"
+        command, why = "node server.js", "a Node app (server.js)"
     else:
         return None
     says_port = any("PORT" in (text or "") for text in files.values())
@@ -160,14 +160,14 @@ def _static(files: Files) -> Recipe | None:
     for folder in ("public", "dist", "build", "site", "_site"):
         if f"{folder}/index.html" in files:
             command = f"python3 -m http.server {{port}} --bind {{host}} --directory {folder}"
-            return Recipe((Program("web", command),), f"{folder}/index.html says a static site")
+            return Recipe((Program("web", command),), f"a static site ({folder}/index.html)")
     if "index.html" not in files:
         return None
     hint = (
         "It serves every file of this folder; move the site to public/ and add --directory public to serve only that."
     )
     return Recipe(
-        (Program("web", "python3 -m http.server {port} --bind {host}"),), "index.html says a static site", (hint,)
+        (Program("web", "python3 -m http.server {port} --bind {host}"),), "a static site (index.html)", (hint,)
     )
 
 

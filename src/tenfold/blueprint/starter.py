@@ -24,7 +24,7 @@ class NotRecognised(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Starter:
-    """A blueprint's `text`, and a sentence on what was recognised and why."""
+    """A blueprint's `text`, and the `reason` for it, which completes "made from ..."."""
 
     text: str
     reason: str
@@ -58,7 +58,7 @@ def _shell_word(argument: str) -> str:
 
 def _written(name: str, recipe: Recipe) -> Iterator[str]:
     yield f"# The blueprint of {name}: `tenfold up` runs it, `tenfold deploy` ships a change, `tenfold status` shows it."
-    yield f"# Made from: {_comment(recipe.reason)}."
+    yield f"# Made from {_comment(recipe.reason)}."
     yield from (f"# {_comment(hint)}" for hint in recipe.hints)
     yield "# Quantities are text with units (5s, 512MiB, 80%). Whatever is left out has a good default."
     yield ""
