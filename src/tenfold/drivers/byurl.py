@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from tenfold.drivers.vitals import PING_S, Event, Vitals, ask_forever
 from tenfold.effects import Effect, Order, Outcome, Receipt, StartEngine, StopEngine
@@ -34,12 +33,9 @@ def resolve_url(text: str, key: str, lookup: Callable[[str], str | None]) -> str
 
 
 def url_address(url: str, port: int) -> str:
-    """`host:port` of a URL, without user name and password; `port` where it names none."""
-    try:
-        parts = urlsplit(url)
-        return f"{parts.hostname or 'localhost'}:{parts.port or port}"
-    except ValueError:
-        return ""
+    """`host:port` of a URL, without user name and password however badly it is written; `port` where it names none."""
+    host = re.split(r"[/?#]", url.partition("://")[2].rpartition("@")[2], maxsplit=1)[0] or "localhost"
+    return host if ":" in host.rpartition("]")[2] else f"{host}:{port}"
 
 
 class Asker(Protocol):
@@ -85,7 +81,8 @@ class EngineByUrl:
         if self._left:
             return ()
         if self._asking is None:
-            self._happened(Event.FOUND, "it has not been asked yet")
+            self._asked.clear()
+            self._happened(Event.FOUND, "it has not been asked yet.")
             self._asking = asyncio.create_task(self._ask(), name=f"ask {self.kind}/{self.region}")
             await self._asked.wait()
         if self._asking.done():

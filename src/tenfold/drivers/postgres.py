@@ -163,7 +163,7 @@ class _Embedded:
             await self.forget(region)
             if "refused" in str(error):
                 raise NotAnswering("it does not take connections yet.") from error
-            raise NotAnswering(explain(str(error), self.address(region), str(home.settings))) from error
+            raise NotAnswering(explain(error, self.address(region), str(home.settings))) from error
         return f"PostgreSQL {connection.info.parameter_status('server_version')}"
 
     async def forget(self, region: str) -> None:
@@ -250,7 +250,7 @@ class _Asker:
             await self._connection.execute("SELECT 1")
         except (psycopg.Error, OSError) as error:
             await self.close()
-            raise NotAnswering(explain(str(error), self._address, "data.url")) from error
+            raise NotAnswering(explain(error, self._address, "data.url")) from error
         return f"PostgreSQL {self._connection.info.parameter_status('server_version')}"
 
     async def close(self) -> None:
@@ -259,6 +259,7 @@ class _Asker:
             await connection.close()
 
 
+_NO_URL = "{where} is not a URL that PostgreSQL understands: write postgresql://user:password@host:5432/database"
 _SENTENCES = (
     ("password authentication failed", "{address} refuses the user name or the password: correct {where}"),
     ("no password supplied", "{address} asks for a password: put one into {where}"),
@@ -281,25 +282,18 @@ _SENTENCES = (
     ("translate host name", "the host of {address} is not known: correct {where}"),
     ("timeout", "{address} does not answer: look at the network and its firewall, or correct {where}"),
     ("unreachable", "{address} can't be reached: look at the network, or correct {where}"),
-    (
-        "invalid URI",
-        "{where} is not a URL that PostgreSQL understands: write postgresql://user:password@host:5432/database",
-    ),
-    (
-        "invalid connection option",
-        "{where} is not a URL that PostgreSQL understands: write postgresql://user:password@host:5432/database",
-    ),
-    (
-        'missing "="',
-        "{where} is not a URL that PostgreSQL understands: write postgresql://user:password@host:5432/database",
-    ),
+    ("invalid integer value", _NO_URL),
+    ("invalid port number", _NO_URL),
 )
 
 
-def explain(error: str, address: str, where: str) -> str:
+def explain(error: Exception, address: str, where: str) -> str:
     """PostgreSQL's error as a sentence that says what to do; `where` is where the URL or the password is written."""
-    for sign, sentence in _SENTENCES:
-        if sign in error:
+    said = str(error)
+    # Where the client could not read the URL, its words quote parts of it, a password among them.
+    unread = isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None
+    for sign, sentence in _SENTENCES if not unread else (("", _NO_URL),):
+        if sign in said:
             return sentence.format(address=address, where=where) + "."
-    cause = error.rpartition("FATAL:")[2].strip().split("\n")[0]
+    cause = said.rpartition("FATAL:")[2].strip().split("\n")[0]
     return f"{address} does not serve: {cause}"
