@@ -134,7 +134,9 @@ def test_a_record_that_lacks_a_field_is_refused_by_name() -> None:
         Codec(Before).decode(Codec(After).encode(After("x")))
 
 
-@pytest.mark.parametrize("body", (b"", b"\xc1", b"\x93\x01", pack([1, 2]), pack("text"), pack({"name": 3, "dropped": 1})))
+@pytest.mark.parametrize(
+    "body", (b"", b"\xc1", b"\x93\x01", pack([1, 2]), pack("text"), pack({"name": 3, "dropped": 1}))
+)
 def test_damaged_bytes_are_refused(body: bytes) -> None:
     """Damaged bytes never become a value."""
     with pytest.raises(CodecError):

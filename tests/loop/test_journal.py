@@ -62,7 +62,9 @@ def test_any_tick_can_be_read_alone(journal: Journal, path: Path, fill: Fill) ->
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_restart_goes_on_from_the_last_memory(tmp_path_factory: pytest.TempPathFactory, fill: Fill, data: st.DataObject) -> None:
+def test_a_restart_goes_on_from_the_last_memory(
+    tmp_path_factory: pytest.TempPathFactory, fill: Fill, data: st.DataObject
+) -> None:
     """However many ticks were written before it was closed, a journal opened again has the last memory and goes on counting."""
     path = tmp_path_factory.mktemp("restart") / "journal.db"
     total = 0
@@ -82,7 +84,9 @@ def test_a_restart_goes_on_from_the_last_memory(tmp_path_factory: pytest.TempPat
 def test_decisions_receipts_notes_and_rejections(journal: Journal, path: Path) -> None:
     """A decision is found by its id, with how its orders ended; what was turned down stands beside it; notes are kept."""
     stop = StopInstance("web-1", 5.0)
-    decided = Decided((Decision("d1", "scale", "web@local", (stop,), "load fell"),), (Rejection(stop, "d2", "no"),), Memory())
+    decided = Decided(
+        (Decision("d1", "scale", "web@local", (stop,), "load fell"),), (Rejection(stop, "d2", "no"),), Memory()
+    )
     journal.append(Entry(MODEL, journal.seen(Snapshot(5.0)), decided, notes=[Note(4.0, "the clock jumped")]))
     receipt = Receipt(stop.key, Outcome.UNKNOWN, 6.0, "no answer")
     journal.append(Entry(MODEL, journal.seen(Snapshot(6.0)), Decided((), (), Memory()), receipts=[(receipt, "d1")]))
@@ -142,7 +146,11 @@ def test_a_request_nobody_takes_is_withdrawn(journal: Journal, path: Path) -> No
 
 def test_minute_history_has_gaps_where_nothing_was_seen(journal: Journal, path: Path) -> None:
     """A window is a row of minutes; those without a figure are None, never zero."""
-    minutes = {(100, "web@local.in_flight"): 2.5, (102, "web@local.in_flight"): 4.0, (101, "worker@local.in_flight"): 1.0}
+    minutes = {
+        (100, "web@local.in_flight"): 2.5,
+        (102, "web@local.in_flight"): 4.0,
+        (101, "worker@local.in_flight"): 1.0,
+    }
     journal.append(Entry(MODEL, journal.seen(Snapshot(1.0)), Decided((), (), Memory()), minutes=minutes))
     with JournalReader(path) as reader:
         window = reader.window(6000.0, 6240.0, "web@local.")

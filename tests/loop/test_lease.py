@@ -19,6 +19,17 @@ time.sleep(60)
 """
 
 
+ASKER = """
+import sys
+from pathlib import Path
+from tenfold.loop import FileLease
+lease = FileLease(Path(sys.argv[1]))
+print(1, flush=True)
+while True:
+    lease.holder()
+"""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where the lease lies, in a folder that is not there yet."""
@@ -43,7 +54,7 @@ async def test_the_second_is_told_who_holds_it(path: Path) -> None:
 async def test_a_holder_killed_leaves_the_lease_free(path: Path) -> None:
     """Holders killed with -9 one after the other: each next one gets a higher epoch at once."""
     for epoch in (1, 2, 3):
-        holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
+        holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
         assert holder.stdout is not None
         try:
             assert holder.stdout.readline() == f"{epoch}\n"
@@ -61,11 +72,10 @@ async def test_a_holder_killed_leaves_the_lease_free(path: Path) -> None:
 
 async def test_asking_for_the_holder_does_not_keep_others_out(path: Path) -> None:
     """Commands that ask who holds a free lease, all the time, do not make a control plane believe that it is taken."""
-    ask = f"from tenfold.loop import FileLease\nfrom pathlib import Path\nlease = FileLease(Path({str(path)!r}))\nprint(1, flush=True)\nwhile True: lease.holder()"
     mine = FileLease(path)
     assert await mine.acquire() == 1
     await mine.release()
-    asker = subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE)
+    asker = subprocess.Popen([sys.executable, "-c", ASKER, str(path)], stdout=subprocess.PIPE)  # noqa: ASYNC220
     assert asker.stdout is not None
     try:
         asker.stdout.readline()

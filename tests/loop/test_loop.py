@@ -1,7 +1,6 @@
 """The loop over a world of functions, on virtual time: what it does when all is well, and when something hangs, fails, jumps or is lost."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from tenfold.effects import Effect, Order, StopInstance
 from tenfold.facts import DownRequest, Fact, Snapshot
-from tenfold.loop import Desk, End, JournalReader, Loop, replay
+from tenfold.loop import Desk, End, JournalReader, Loop
 from tenfold.loop.orders import ORDER_S_MAX
 from tenfold.loop.watch import OBSERVE_S_MAX
 from tenfold.ports import Permanent, Refused, Retryable, Unknown
@@ -89,7 +88,7 @@ async def _run(rig: Rig, seconds: float) -> Loop:
 
 
 def test_an_actuator_that_hangs(rig: Rig) -> None:
-    """While a driver hangs the loop ticks on, shows the order as pending, sends nothing else to that subject, and at last calls it unknown."""
+    """While a driver hangs the loop ticks on, shows the order as pending, spares its subject, and at last calls it unknown."""
 
     async def do(order: Order) -> None:
         if order.effect.subject == "instance/web-2":
@@ -139,10 +138,6 @@ def test_an_observer_that_hangs_keeps_its_old_facts(rig: Rig) -> None:
     async def main() -> None:
         nonlocal hangs
         loop = rig.loop()
-        await run_for_and(loop)
-
-    async def run_for_and(loop: Loop) -> None:
-        nonlocal hangs
         task = asyncio.ensure_future(loop.run())
         await rig.clock.sleep(5.0)
         hangs = True
@@ -277,6 +272,7 @@ def test_a_lost_lease_stops_everything_at_once(rig: Rig) -> None:
         rig.lease.lost = True
         orders, seq = len(rig.hand.orders), rig.journal.seq
         assert await task is End.LOST
+        await rig.clock.sleep(0.001)
         assert (len(rig.hand.orders), rig.journal.seq) == (orders, seq)
         assert len(given_up) == orders > 0
 
@@ -285,7 +281,7 @@ def test_a_lost_lease_stops_everything_at_once(rig: Rig) -> None:
 
 
 def test_a_journal_that_fails_makes_the_loop_hold(rig: Rig) -> None:
-    """While nothing can be written no order goes out and no receipt is lost; it is said once; afterwards all goes on, with nothing forgotten."""
+    """While nothing can be written no order goes out and no receipt is lost; afterwards all goes on, with nothing forgotten."""
     rig.brain.each_tick = lambda snapshot: [rig.start(f"web-{len(rig.brain.shown)}")]
     away = rig.path.with_name("away")
 
@@ -406,8 +402,6 @@ def test_a_restart_goes_on_from_memory(rig: Rig) -> None:
     first = rig.brain.shown[before]
     assert first.pending == {} and first.instances == {} and first.observed == {}
     assert rig.journal.memory.decisions == len(rig.brain.shown)
-    result = replay(rig.path, 1, 10**6, replace(rig.brain, wants=[], each_tick=lambda s: ()))
-    assert result.ticks == len(rig.brain.shown) - result.ticks or result.ticks > 0
 
 
 def test_minutes_are_written_as_they_end(rig: Rig) -> None:

@@ -21,7 +21,16 @@ def test_figures_keep_half_a_percent(value: float) -> None:
 def test_an_instance_without_its_noise() -> None:
     """Times keep milliseconds, cores three digits, memory steps of 256 KiB; the rest stays as it is."""
     seen = InstanceSeen(
-        "web-1", "web", "local", "r1", InstanceState.READY, 1.00049, 2.0, 3.12345, cpu_cores=0.123456, memory_bytes=10_000_000
+        "web-1",
+        "web",
+        "local",
+        "r1",
+        InstanceState.READY,
+        1.00049,
+        2.0,
+        3.12345,
+        cpu_cores=0.123456,
+        memory_bytes=10_000_000,
     )
     calm = steady(seen)
     assert isinstance(calm, InstanceSeen)

@@ -145,7 +145,9 @@ assert again.memory.decisions == held + 5
 
 def test_no_space_left(path: Path) -> None:
     """When no more may be written, ticks fail with a sentence and nothing of them is there; with space again it goes on."""
-    run = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
     assert run.returncode == 0, run.stderr
     with JournalReader(path) as reader:
         span = reader.span()

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 CLOCK_JUMP_S = 2.0
 """A wall clock that strays this far from the steady one between two ticks has jumped."""
 TIDY_EVERY_S = 60.0
+GRAIN_S = 0.001
+"""Rests shorter than this are no rests: a timer may fire that much early."""
 NOTES_MAX = 1000
 """Notes kept while the journal can't be written; older ones are dropped."""
 
@@ -266,7 +268,7 @@ class Loop:
     async def _rest(self, begun_s: float) -> None:
         """Wait for the next tick: its time, a wake-up, or another process's request, whatever comes first."""
         loop = asyncio.get_running_loop()
-        while (left_s := begun_s + self._pace.tick_s - loop.time()) > 0:
+        while (left_s := begun_s + self._pace.tick_s - loop.time()) > GRAIN_S:
             try:
                 await asyncio.wait_for(self._woken.wait(), min(left_s, self._pace.requests_every_s))
             except TimeoutError:
@@ -275,7 +277,7 @@ class Loop:
             else:
                 break
         too_soon_s = begun_s + self._pace.spacing_s - loop.time()
-        if too_soon_s > 0 and not self._is_stopping:
+        if too_soon_s > GRAIN_S and not self._is_stopping:
             await self._clock.sleep(too_soon_s)
 
     def _has_news(self) -> bool:
