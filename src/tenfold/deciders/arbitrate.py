@@ -5,20 +5,29 @@ What is turned down is journalled with the reason; what is already under way is 
 before.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tenfold.effects import Decision, Effect, Rejection, StartInstance
 from tenfold.facts import Snapshot
 from tenfold.model import Model
 
+REPEAT_AFTER_S = 3.0
+"""The same effect goes out again after this long at the soonest."""
 RANK = {name: rank for rank, name in enumerate(("failover", "heal", "release", "route", "scale", "schedule"))}
 """Who wins a subject that two deciders want in one tick; lower is stronger."""
 
 
 def arbitrate(
-    model: Model, snapshot: Snapshot, decisions: tuple[Decision, ...]
-) -> tuple[tuple[Decision, ...], tuple[Rejection, ...]]:
-    """The decisions with the effects that may go out, and those that may not. Order of decisions is kept."""
+    model: Model, snapshot: Snapshot, decisions: tuple[Decision, ...], sent: Mapping[str, float]
+) -> tuple[tuple[Decision, ...], tuple[Rejection, ...], Mapping[str, float]]:
+    """The decisions with the effects that may go out, those that may not, and when each was last let through.
+
+    Order of decisions is kept. An effect that was let through a moment ago (`sent`) and has ended, whichever way, waits
+    before it goes out again: a driver that refuses at once must not make the loop spin.
+    """
+    now = snapshot.taken_at
+    sent = {key: at for key, at in sent.items() if 0 <= now - at < REPEAT_AFTER_S}
     winner: dict[str, tuple[int, str]] = {}
     for decision in decisions:
         for effect in decision.effects:
@@ -28,7 +37,7 @@ def arbitrate(
     for decision in decisions:
         passed: list[Effect] = []
         for effect in decision.effects:
-            if effect.key in snapshot.pending:
+            if effect.key in snapshot.pending or effect.key in sent:
                 continue
             veto = _veto(model, effect)
             if veto:
@@ -40,7 +49,8 @@ def arbitrate(
                 passed.append(effect)
         if passed or not decision.effects:
             settled.append(replace(decision, effects=tuple(passed)))
-    return tuple(settled), tuple(rejected)
+    sent |= {effect.key: now for decision in settled for effect in decision.effects}
+    return tuple(settled), tuple(rejected), sent
 
 
 def _veto(model: Model, effect: Effect) -> str:

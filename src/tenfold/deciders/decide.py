@@ -64,8 +64,8 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
         made += some
         memory = replace(memory, schedule=scheduled)
     numbered = tuple(replace(d, id=f"d{memory.decisions + i}") for i, d in enumerate(made, 1))
-    settled, rejected = arbitrate(model, snapshot, numbered)
-    return Decided(settled, rejected, replace(memory, decisions=memory.decisions + len(numbered)))
+    settled, rejected, sent = arbitrate(model, snapshot, numbered, memory.sent)
+    return Decided(settled, rejected, replace(memory, decisions=memory.decisions + len(numbered), sent=sent))
 
 
 def _engines(model: Model) -> tuple[tuple[str, ...], tuple[str, ...]]:

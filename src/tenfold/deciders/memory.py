@@ -154,7 +154,11 @@ class ScheduleMemory:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Everything deciders remember. `decisions` counts the decisions made so far (their ids are `d1`, `d2`, ...)."""
+    """Everything deciders remember.
+
+    `decisions` counts the decisions made so far (their ids are `d1`, `d2`, ...); `sent` tells when an effect was last
+    let through, by its key, for the last few seconds.
+    """
 
     release: ReleaseMemory = ReleaseMemory()
     scale: ScaleMemory = ScaleMemory()
@@ -162,3 +166,4 @@ class Memory:
     route: RouteMemory = RouteMemory()
     schedule: ScheduleMemory = ScheduleMemory()
     decisions: int = 0
+    sent: Mapping[str, float] = field(default_factory=dict)
