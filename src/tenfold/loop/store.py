@@ -15,6 +15,9 @@ SCHEMA_VERSION = 1
 APPLICATION_ID = 0x54464A31
 """What marks the file as Tenfold's journal (`TFJ1`)."""
 
+LOG_PAGES_MAX = 4000
+"""A write-ahead log of 16 MB is written back by the tick that finds it; the upkeep does it each minute, long before, where no tick waits."""
+
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE ticks (
@@ -114,7 +117,8 @@ def open_to_write(path: Path, busy_s: float) -> sqlite3.Connection:
                 _create(db, path)
             check_version(db, path)
             db.execute("PRAGMA synchronous=NORMAL")
-            db.execute("PRAGMA journal_size_limit=16777216")
+            db.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES_MAX}")
+            db.execute(f"PRAGMA journal_size_limit={LOG_PAGES_MAX * 4096}")
         except (sqlite3.Error, JournalError):
             db.close()
             raise
