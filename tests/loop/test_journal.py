@@ -132,6 +132,15 @@ def test_a_request_waits_until_it_is_answered(journal: Journal, path: Path, rele
         desk.append(request)
 
 
+def test_requests_stay_in_the_order_they_were_made(journal: Journal, path: Path) -> None:
+    """A clock that was set back between two requests does not change which came first."""
+    for number, at in enumerate((100.0, 50.0, 75.0)):
+        Desk(path).append(DownRequest(f"q{number}", at))
+    assert list(journal.requests()) == ["q0", "q1", "q2"]
+    with JournalReader(path) as reader:
+        assert [r.request.id for r in reader.requests(limit=2)] == ["q1", "q2"]
+
+
 def test_a_request_nobody_takes_is_withdrawn(journal: Journal, path: Path) -> None:
     """A command that finds no loop takes its request back, once, and an answer that was given stays."""
     desk = Desk(path)

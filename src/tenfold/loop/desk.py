@@ -56,8 +56,8 @@ class Desk:
                 if isinstance(request, UpRequest | DeployRequest):
                     release = request.release
                     db.execute(
-                        "INSERT OR IGNORE INTO releases (id, at, body) VALUES (?, ?, ?)",
-                        (release.id, release.made_at, RELEASES.encode(release)),
+                        "INSERT OR IGNORE INTO releases (id, body) VALUES (?, ?)",
+                        (release.id, RELEASES.encode(release)),
                     )
         finally:
             db.close()

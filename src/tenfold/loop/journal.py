@@ -220,10 +220,8 @@ class Journal:
                 version = self._data_version(db)
                 if version == self._version:
                     return
-                waiting = db.execute(
-                    "SELECT id, body FROM requests WHERE answered_at IS NULL ORDER BY at, id"
-                ).fetchall()
-                kept = db.execute("SELECT id, body FROM releases WHERE removed_at IS NULL ORDER BY at, id").fetchall()
+                waiting = db.execute("SELECT id, body FROM requests WHERE answered_at IS NULL ORDER BY n").fetchall()
+                kept = db.execute("SELECT id, body FROM releases WHERE removed_at IS NULL ORDER BY n").fetchall()
         except JournalError:
             self._fail()
             raise

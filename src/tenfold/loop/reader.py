@@ -146,7 +146,7 @@ class JournalReader:
     def releases(self, with_removed: bool = False) -> dict[str, Release]:
         """The releases by id, oldest first; those whose files are gone only `with_removed`."""
         with told(self._path, "read"):
-            rows = self._db.execute("SELECT id, removed_at, body FROM releases ORDER BY at, id").fetchall()
+            rows = self._db.execute("SELECT id, removed_at, body FROM releases ORDER BY n").fetchall()
         try:
             return {name: RELEASES.decode(body) for name, gone, body in rows if with_removed or gone is None}
         except CodecError as error:
@@ -156,7 +156,7 @@ class JournalReader:
         """The newest `limit` requests that can be read, with their answers, oldest first."""
         with told(self._path, "read"):
             rows = self._db.execute(
-                "SELECT id, body, answered_at, ok, text FROM requests ORDER BY at DESC, id DESC LIMIT ?", (limit,)
+                "SELECT id, body, answered_at, ok, text FROM requests ORDER BY n DESC LIMIT ?", (limit,)
             ).fetchall()
         found = []
         for name, body, at, ok, text in reversed(rows):

@@ -16,7 +16,7 @@ APPLICATION_ID = 0x54464A31
 """What marks the file as Tenfold's journal (`TFJ1`)."""
 
 LOG_PAGES_MAX = 4000
-"""A write-ahead log of 16 MB is written back by the tick that finds it; the upkeep does it each minute, long before, where no tick waits."""
+"""A write-ahead log of 16 MB is written back by the tick that finds it; the upkeep does it long before, where no tick waits."""
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -34,9 +34,10 @@ CREATE TABLE receipts (
 CREATE INDEX receipts_by_key ON receipts (key);
 CREATE INDEX receipts_by_decision ON receipts (decision);
 CREATE TABLE requests (
-    id TEXT PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL, answered_at REAL, ok INTEGER, text TEXT) WITHOUT ROWID;
-CREATE INDEX requests_open ON requests (at) WHERE answered_at IS NULL;
-CREATE TABLE releases (id TEXT PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL, removed_at REAL) WITHOUT ROWID;
+    n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at REAL NOT NULL, body BLOB NOT NULL,
+    answered_at REAL, ok INTEGER, text TEXT);
+CREATE INDEX requests_open ON requests (n) WHERE answered_at IS NULL;
+CREATE TABLE releases (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, body BLOB NOT NULL, removed_at REAL);
 CREATE TABLE models (digest TEXT PRIMARY KEY, body BLOB NOT NULL, last_tick INTEGER) WITHOUT ROWID;
 CREATE TABLE notes (n INTEGER PRIMARY KEY, tick INTEGER NOT NULL, at REAL NOT NULL, text TEXT NOT NULL);
 CREATE TABLE minutes (minute INTEGER NOT NULL, series TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (minute, series)) WITHOUT ROWID;
