@@ -72,14 +72,15 @@ async def open_control_plane(
     except JournalError as error:
         raise Fail(str(error)) from None
     posted = PostedMetrics(clock)
-    console, port = Console(posted, clock), FreePorts(project).take()
+    console, ports = Console(posted, clock), FreePorts(project)
+    port = ports.take()
     await console.start(port)
     url = f"http://{HOST}:{port}"
 
     def release_of(id_: str) -> Release | None:
         return journal.releases().get(id_)
 
-    drivers = wiring.build(project, model, release_of, url)
+    drivers = wiring.build(project, model, release_of, ports, url)
     loop = Loop(
         model=model,
         decide=decide,

@@ -52,12 +52,12 @@ class Drivers:
 
 
 def build(
-    project: Project, model: Model, release_of: Callable[[str], Release | None], console_url: str | None
+    project: Project, model: Model, release_of: Callable[[str], Release | None], ports: FreePorts, console_url: str | None
 ) -> Drivers:
     """The drivers for `model`. Raises `Fail` when a store's URL names something that is not set."""
     fence = Fence(project.run / "fence")
     secrets = Secrets(project.secrets(model.environment.name))
-    stores = _stores(project, model, secrets, fence)
+    stores = _stores(project, model, secrets, fence, ports)
 
     def store_urls(region: str) -> Mapping[str, str]:
         return {name: url for store in stores for name, url in store.urls(region).items()}
@@ -66,11 +66,11 @@ def build(
     extra = {environment.ENVIRONMENT: model.environment.name}
     if console_url is not None:
         extra[environment.URL] = console_url
-    process = ProcessDriver(project, release_of, secrets, fence, store_urls, task_region=home, control_env=extra)
-    return Drivers(process, EnvoyDriver(project, FreePorts(project), fence, port=model.edge.port), stores)
+    process = ProcessDriver(project, release_of, secrets, fence, ports, store_urls, task_region=home, control_env=extra)
+    return Drivers(process, EnvoyDriver(project, ports, fence, port=model.edge.port), stores)
 
 
-def _stores(project: Project, model: Model, secrets: Secrets, fence: Fence) -> tuple[Store, ...]:
+def _stores(project: Project, model: Model, secrets: Secrets, fence: Fence, ports: FreePorts) -> tuple[Store, ...]:
     if model.data is None:
         return ()
     home = model.active_regions[0]
@@ -84,12 +84,12 @@ def _stores(project: Project, model: Model, secrets: Secrets, fence: Fence) -> t
         postgres: Store = (
             PostgresByUrl(model.data.url, home, lookup)
             if model.data.url
-            else PostgresDriver(project, FreePorts(project), fence)
+            else PostgresDriver(project, ports, fence)
         )
         valkey: Store = (
             ValkeyByUrl(model.data.valkey_url, home, lookup)
             if model.data.valkey_url
-            else ValkeyDriver(project, FreePorts(project), fence)
+            else ValkeyDriver(project, ports, fence)
         )
     except DriverError as error:
         raise Fail(str(error)) from None
@@ -102,7 +102,7 @@ def surroundings(here: Here, service: str | None, release_id: str | None) -> Sur
         release, model = _release(reader, release_id)
     if service is None:
         service = "web" if "web" in release.services else next(iter(release.services))
-    drivers = build(here.project(), model, lambda id_: release if id_ == release.id else None, None)
+    drivers = build(here.project(), model, lambda id_: release if id_ == release.id else None, FreePorts(here.project()), None)
     try:
         return drivers.process.surroundings(release, service, model.active_regions[0])
     except DriverError as error:

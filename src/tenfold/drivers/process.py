@@ -47,7 +47,7 @@ class ProcessDriver:
     """Runs instances and tasks as processes of the invoking user.
 
     `release_of` gives a release by its id (None: unknown), `store_urls` the stores' variables for a region (`DATABASE_URL`, …),
-    `fence` is shared with the other drivers. Tasks run in `task_region`. `control_env` are `TENFOLD_*` variables that every program gets.
+    `fence` and `ports` are shared with the other drivers. Tasks run in `task_region`. `control_env` are `TENFOLD_*` variables that every program gets.
     """
 
     source = "process"
@@ -58,6 +58,7 @@ class ProcessDriver:
         release_of: Callable[[str], Release | None],
         secrets: Secrets,
         fence: Fence,
+        ports: FreePorts,
         store_urls: Callable[[str], Mapping[str, str]] = lambda _region: {},
         task_region: str = "local",
         control_env: Mapping[str, str] | None = None,
@@ -70,7 +71,7 @@ class ProcessDriver:
         self._task_region = task_region
         self._control_env = dict(control_env or {})
         self._wakes: list[Callable[[], None]] = []
-        self._ports = FreePorts(project)
+        self._ports = ports
         self._upkeep: asyncio.Task[None] | None = None
         self._opened = False
         self.processes = Processes(project)
@@ -224,6 +225,7 @@ class ProcessDriver:
 
     async def _remove(self, effect: RemoveRelease) -> str:
         users = [instance.id for instance in self.instances.all.values() if instance.release == effect.release]
+        users += self.tasks.running(effect.release)
         if users:
             raise Refused(f"release {effect.release} is still run by {', '.join(users)}")
         await asyncio.to_thread(releases.remove, self._project, effect.release)

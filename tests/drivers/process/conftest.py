@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tenfold.drivers.fence import Fence
+from tenfold.drivers.freeport import FreePorts
 from tenfold.drivers.process import ProcessDriver
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
@@ -59,6 +60,7 @@ class Bench:
             self.releases.get,
             self.secrets,
             Fence(self.project.run / "fence"),
+            FreePorts(self.project),
             store_urls=lambda _region: self.urls,
         )
 

@@ -27,7 +27,7 @@ async def test_a_frozen_instance_thaws_when_undone_and_by_itself(bench: Any, hab
     assert (await bench.instance("web-1")).frozen
     await harm.undo()
     assert frozen() == [False] * 4
-    await harm.inflict(Freeze("web-1", 0.2))
+    await harm.inflict(Freeze("web-1", 2.0))
     assert frozen() == [True] * 4
 
     async def thawed() -> bool:

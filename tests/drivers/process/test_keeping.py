@@ -1,6 +1,5 @@
 """What is kept in files: the fence, secrets, logs."""
 
-import asyncio
 import os
 import stat
 from pathlib import Path
@@ -28,6 +27,9 @@ def test_the_fence_remembers_the_highest_epoch_for_everyone(tmp_path: Path) -> N
         one.check(3)
     with pytest.raises(Refused):
         Fence(tmp_path / "run" / "fence").check(1)
+    (tmp_path / "run" / "fence").write_text("")
+    with pytest.raises(Permanent, match="is damaged"):
+        one.check(5)
 
 
 def test_secrets_are_kept_for_their_owner_alone(tmp_path: Path) -> None:
@@ -86,12 +88,16 @@ def test_short_values_are_not_masked() -> None:
 def test_the_end_of_a_log_is_whole_lines(tmp_path: Path) -> None:
     """A tail has no first half of a line, in which half a secret would not be recognised."""
     log = tmp_path / "web-1.log"
-    assert logs.tail(log, 5) == [] and logs.last_line(log) == ""
+    assert logs.tail(log, 5) == [] and logs.last_line(log, str) == ""
     log.write_bytes(b"one\ntwo \xff\nthree\n\n  \n")
     assert logs.tail(log, 3) == ["three", "", "  "]
-    assert logs.last_line(log) == "three"
+    assert logs.last_line(log, str) == "three"
     log.write_text("secret" * 100 + "\nlast\n")
     assert logs.tail(log, 5, size_bytes_max=50) == ["last"]
+    log.write_text("x" * 20_000)
+    assert len(logs.tail(log, 5, size_bytes_max=10_000)[0]) < 2_000
+    log.write_text("x" * 290 + "secretsecret")
+    assert logs.last_line(log, Mask(["secretsecret"])).endswith("x***")
 
 
 def test_a_log_is_cut_under_its_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,24 +121,6 @@ def test_old_logs_are_deleted_but_no_engines(tmp_path: Path) -> None:
     logs.prune(tmp_path, frozenset({tmp_path / "web-0.log"}), keep_max=2)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"gateway-us-central1.log", "control.log", "web-0.log", "web-4.log", "web-5.log"}
-
-
-async def test_following_a_log_goes_on_over_a_cut(tmp_path: Path) -> None:
-    """Lines come as they are written, from before the file exists until after it was emptied."""
-    log = tmp_path / "web-1.log"
-    lines = logs.follow(log)
-    first = asyncio.ensure_future(anext(lines))
-    await asyncio.sleep(0.05)
-    log.write_text("one\ntw")
-    assert await asyncio.wait_for(first, 10) == "one"
-    log.write_text("one\ntwo\n")
-    assert await asyncio.wait_for(anext(lines), 10) == "two"
-    log.write_text("")
-    second = asyncio.ensure_future(anext(lines))
-    await asyncio.sleep(0.3)
-    log.write_text("new\n")
-    assert await asyncio.wait_for(second, 10) == "new"
-    await lines.aclose()
 
 
 def test_the_shells_own_variables_are_left_alone() -> None:

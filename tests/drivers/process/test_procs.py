@@ -87,18 +87,22 @@ async def test_only_the_own_project_is_seen(processes: Processes, project: Proje
     assert not processes.look()
 
 
-async def test_only_the_leader_is_signalled_when_asked(processes: Processes, project: Project) -> None:
-    """A program that ends its children itself can be told alone, by a signal of its own."""
-    text = f"trap 'echo asked >> {project.root}/said; kill $!; exit 0' INT; sleep 1000 & wait; wait"
-    process = processes.spawn(KEY, command(project, text))
-    deadline = time.monotonic() + 10
-    while len(processes.look()[KEY].members) < 2:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
-    await processes.stop(KEY, 10.0, first=signal.SIGINT, leader_only=True)
-    assert (project.root / "said").read_text() == "asked\n"
-    assert process.poll() and process.exit_code == 0
+async def test_the_leader_is_told_first_and_what_outlives_it_next(processes: Processes, project: Project) -> None:
+    """A server ends its workers in its own order; a shell that dies at once leaves its programs to be told themselves."""
+    worker = (
+        f"sh -c 'trap \"echo worker >> {project.root}/said; exit\" TERM; echo > {project.root}/up; sleep 1000 & wait'"
+    )
+    server = f"trap 'sleep 0.3; echo server >> {project.root}/said; kill $!; exit 0' TERM; {worker} & wait; wait"
+    for text in (server, f"{worker}; true"):
+        process = processes.spawn(KEY, command(project, text))
+        deadline = time.monotonic() + 10
+        while not (project.root / "up").exists():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        (project.root / "up").unlink()
+        await processes.stop(KEY, 10.0)
+        assert process.poll() and not processes.look()
+    assert (project.root / "said").read_text().split() == ["server", "worker", "worker"]
 
 
 async def test_cpu_and_memory_of_a_tree(processes: Processes, project: Project) -> None:

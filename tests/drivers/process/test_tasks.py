@@ -169,6 +169,7 @@ import asyncio, os, signal, sys, time
 from pathlib import Path
 from tenfold.drivers import tasks
 from tenfold.drivers.fence import Fence
+from tenfold.drivers.freeport import FreePorts
 from tenfold.drivers.process import ProcessDriver
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
@@ -187,7 +188,7 @@ async def main():
     if when == "after the start":
         Processes.spawn = lambda *all: (spawn(*all), die())
     release = Release("r1", {"web": Service("web", "true")}, "digest", 1.0)
-    driver = ProcessDriver(project, {"r1": release}.get, Secrets(project.secrets("x")), Fence(project.run / "fence"))
+    driver = ProcessDriver(project, {"r1": release}.get, Secrets(project.secrets("x")), Fence(project.run / "fence"), FreePorts(project))
     await driver.open()
     print("up", flush=True)
     command = f"echo ran >> {project.root}/counter; sleep 0.2"
