@@ -21,8 +21,8 @@ async def ask(socket: Path, path: str, timeout_s: float, method: str = "GET") ->
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_unix_connection(str(socket))
             try:
-                # HTTP/1.0: the answer ends where the connection does, so there are no chunks to be put together.
-                writer.write(f"{method} {path} HTTP/1.0\r\nHost: envoy\r\nContent-Length: 0\r\n\r\n".encode())
+                head = f"{method} {path} HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                writer.write(head.encode())
                 answer = await reader.read(_ANSWER_BYTES_MAX)
                 while chunk := await reader.read(_ANSWER_BYTES_MAX):
                     answer += chunk
@@ -32,11 +32,20 @@ async def ask(socket: Path, path: str, timeout_s: float, method: str = "GET") ->
         raise NotAnswering(f"its admin page did not answer within {timeout_s:g} s") from None
     except OSError as error:
         raise NotAnswering(f"its admin page can't be reached ({error.strerror or error})") from error
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status = head.split(b"\r\n", 1)[0].split(b" ")[1:2]
+    headers, _, body = answer.partition(b"\r\n\r\n")
+    status = headers.split(b"\r\n", 1)[0].split(b" ")[1:2]
     if status != [b"200"]:
         raise NotAnswering(f"its admin page answered {b''.join(status).decode() or 'nothing'} to {path}")
-    return body
+    return _joined(body) if b"\r\ntransfer-encoding: chunked" in headers.lower() else body
+
+
+def _joined(chunked: bytes) -> bytes:
+    """A body that was sent in chunks, each after its size in hexadecimal digits."""
+    body, at = [], 0
+    while (end := chunked.find(b"\r\n", at)) > at and (size := int(chunked[at:end], 16)):
+        body.append(chunked[end + 2 : end + 2 + size])
+        at = end + 2 + size + 2
+    return b"".join(body)
 
 
 async def ask_json(socket: Path, path: str, timeout_s: float) -> Any:

@@ -64,7 +64,7 @@ class EnvoyDriver:
         self._watched: dict[str, _Watched] = {}
         self._published: dict[str, tuple[int, int]] = {}
         self._done: dict[str, None] = {}
-        self._recipe = EnvoyRecipe(project, ports, port, self._port_of, self._coming)
+        self._recipe = EnvoyRecipe(project, ports, port, self._port_of, self._coming, self._met)
         self._engines = EngineDriver(self._recipe, project, fence)
         self._control = ControlServer(self._recipe.control_socket)
         self._serving: asyncio.Task[None] | None = None
@@ -157,11 +157,7 @@ class EnvoyDriver:
         if watched.pid != pid:
             watched.pid, watched.reading, watched.pools = pid, None, ()
         with contextlib.suppress(NotAnswering):
-            async with watched.learning:
-                if region not in self._gateways:
-                    gateway = self._new_gateway(region)
-                    await gateway.learn(admin)
-                    self._gateways[region] = gateway
+            await self._met(region)
             # Times are gathered from Envoy's threads only after it was asked: ask once to have them gathered, then
             # for what there is.
             await ask(admin, GATHER_PATH, _ADMIN_S)
@@ -198,6 +194,14 @@ class EnvoyDriver:
 
     def _new_gateway(self, region: str) -> Gateway:
         return Gateway(region, self._port, self._recipe.access_log(region), self._control)
+
+    async def _met(self, region: str) -> None:
+        """The region's Envoy answers: one that this control plane did not start is asked what it runs. Raises `NotAnswering`."""
+        async with self._watch(region).learning:
+            if region not in self._gateways:
+                gateway = self._new_gateway(region)
+                await gateway.learn(self._recipe.admin_socket(region))
+                self._gateways[region] = gateway
 
     def _coming(self, region: str, port: int) -> None:
         """A new Envoy is about to be started for `region`."""

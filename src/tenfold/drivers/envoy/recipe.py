@@ -6,7 +6,7 @@ import resource
 import signal
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tenfold.drivers.engine import Launch
@@ -35,7 +35,8 @@ _LAST_WORDS = ("critical", "error", "warning")
 class EnvoyRecipe:
     """One Envoy per region, at `port` or else at one of `ports`.
 
-    `port_of` knows where a region's edge listens now; `coming` is told of a new process, and its port, before it is started.
+    `port_of` knows where a region's edge listens now; `coming` is told of a new process, and its port, before it is started; `met` is told of each
+    one that answers.
     """
 
     kind = KIND
@@ -49,12 +50,14 @@ class EnvoyRecipe:
         port: int,
         port_of: Callable[[str], int],
         coming: Callable[[str, int], None],
+        met: Callable[[str], Awaitable[None]],
     ) -> None:
         self._project = project
         self._ports = ports
         self._port = port
         self._port_of = port_of
         self._coming = coming
+        self._met = met
         self._folder: Path | None = None
 
     @property
@@ -73,7 +76,8 @@ class EnvoyRecipe:
     async def prepare(self, region: str) -> Launch:
         """Choose a port, write the bootstrap."""
         program = wheel_file(WHEEL, PROGRAM)
-        port = self._port if is_free(self._port) else self._ports.take()
+        before = self._port_of(region)
+        port = next((port for port in (self._port, before) if is_free(port)), None) or self._ports.take()
         self._project.logs.mkdir(parents=True, exist_ok=True)
         self._project.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         config = bootstrap(
@@ -92,6 +96,8 @@ class EnvoyRecipe:
             "--disable-hot-restart",
             *("--concurrency", str(WORKERS)),
             *("--log-level", "warning", "--log-format", "%Y-%m-%dT%T.%e %l %n: %v"),
+            # A control plane that is away is no news after the first hundred lines.
+            *("--component-log-level", "config:error"),
             # A line of the access log is on disk within a second.
             *("--file-flush-interval-msec", "1000"),
         )
@@ -109,6 +115,7 @@ class EnvoyRecipe:
         info = await ask_json(self.admin_socket(region), "/server_info", PING_S)
         if info.get("state") != "LIVE":
             raise NotAnswering(f"it is {str(info.get('state', 'not ready')).lower().replace('_', ' ')}")
+        await self._met(region)
         return f"Envoy {str(info['version']).split('/')[1]}"
 
     async def forget(self, region: str) -> None:
