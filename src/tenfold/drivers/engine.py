@@ -190,9 +190,7 @@ class EngineDriver:
         _expect(effect.expected_generation, engine)
         process, engine.process = engine.process, None
         try:
-            await self._processes.stop(
-                self._key(engine.region), self.recipe.stop_grace_s, self.recipe.stop_signal, leader_only=True
-            )
+            await self._processes.stop(self._key(engine.region), self.recipe.stop_grace_s, self.recipe.stop_signal)
         except BaseException:
             engine.process = process
             if process is not None and process.poll():

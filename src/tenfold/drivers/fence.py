@@ -7,7 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from tenfold.ports import Refused, Retryable
+from tenfold.ports import Permanent, Refused, Retryable
 
 
 class Fence:
@@ -45,3 +45,5 @@ class Fence:
             return int(self._path.read_text())
         except FileNotFoundError:
             return 0
+        except ValueError as error:
+            raise Permanent(f"{self._path} is damaged; end everything (tenfold down), then delete it") from error

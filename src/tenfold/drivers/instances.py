@@ -35,7 +35,9 @@ _STALL_S = 0.5
 """When a check took this much longer than it may, this process itself was held up, and the check says nothing."""
 
 _STRAYS_GRACE_S = 1.0
-_NOT_FOUND = re.compile(r"(?:.*: )?(?:exec: )?([^:]+): (?:not found|command not found|No such file or directory)")
+_NOT_FOUND = re.compile(
+    r"(?:.*: )?(?:exec: )?([^:]+): (?:not found|command not found|No such file or directory|Permission denied)"
+)
 
 
 @dataclass(slots=True)
@@ -246,7 +248,7 @@ class Instances:
 
     def _how_it_ended(self, instance: Instance) -> str:
         code = instance.process.exit_code
-        said = instance.mask(logs.last_line(instance.log))
+        said = logs.last_line(instance.log, instance.mask)
         last = f": {said}" if said else ""
         if self.limits.was_out_of_memory(instance.id):
             size = f"{instance.memory_bytes / 1024**2:.0f} MiB"

@@ -4,10 +4,9 @@ A program must never die or wait because of its log, so a file that grows is cop
 writing; files are opened for append, so what it writes next lands at the new end.
 """
 
-import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from pathlib import Path
 
 SIZE_BYTES_MAX = 16 * 1024 * 1024
@@ -15,12 +14,15 @@ SIZE_BYTES_MAX = 16 * 1024 * 1024
 
 _INSTANCE_LOG = re.compile(r"-\d+\.log$")
 _ENDED_LOGS_MAX = 200
-_LINE_CHARS_MAX = 2000
-_FOLLOW_EVERY_S = 0.1
+_LAST_LINE_CHARS_MAX = 300
+_SECRET_CHARS_MAX = 8192
 
 
 def tail(path: Path, lines: int, size_bytes_max: int = 256 * 1024) -> list[str]:
-    """The last `lines` lines of a log, oldest first; none when there is no such file. Looks at `size_bytes_max` at the most."""
+    """The last `lines` lines of a log, oldest first, from its last `size_bytes_max`; none when there is no such file.
+
+    Lines are whole, so that a secret in them can be recognised: mask them before you shorten them.
+    """
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -30,38 +32,16 @@ def tail(path: Path, lines: int, size_bytes_max: int = 256 * 1024) -> list[str]:
     except FileNotFoundError:
         return []
     found = data.decode(errors="replace").splitlines()
-    if start > 0 and len(found) > 1:
-        # The first one is cut somewhere: half a secret could not be masked.
-        found = found[1:]
-    return [line[:_LINE_CHARS_MAX] for line in found[-lines:]]
+    if start > 0 and found:
+        # The first one may begin in the midst of a secret; of a single long line, what follows is shown.
+        found = found[1:] or [found[0][_SECRET_CHARS_MAX:]]
+    return found[-lines:]
 
 
-def last_line(path: Path) -> str:
-    """The last line of a log that says anything, at most 300 characters; empty when there is none."""
+def last_line(path: Path, mask: Callable[[str], str]) -> str:
+    """The last line of a log that says anything, masked, at most 300 characters; empty when there is none."""
     said = (line.strip() for line in reversed(tail(path, 50, 32 * 1024)))
-    return next((line[:300] for line in said if line), "")
-
-
-async def follow(path: Path, lines: int = 10) -> AsyncIterator[str]:
-    """The last `lines` lines, then each new one as it is written, for ever. Goes on when the file is cut or not there yet."""
-    for line in tail(path, lines):
-        yield line
-    offset = _size_bytes(path)
-    rest = b""
-    while True:
-        size = _size_bytes(path)
-        if size < offset:
-            offset, rest = 0, b""
-        if size > offset:
-            with path.open("rb") as file:
-                file.seek(offset)
-                data = file.read(1 << 20)
-            offset += len(data)
-            *whole, rest = (rest + data).split(b"\n")
-            for line_bytes in whole:
-                yield line_bytes.decode(errors="replace").rstrip("\r")
-        else:
-            await asyncio.sleep(_FOLLOW_EVERY_S)
+    return mask(next((line for line in said if line), ""))[:_LAST_LINE_CHARS_MAX]
 
 
 def is_large(path: Path) -> bool:

@@ -47,7 +47,8 @@ class ProcessDriver:
     """Runs instances and tasks as processes of the invoking user.
 
     `release_of` gives a release by its id (None: unknown), `store_urls` the stores' variables for a region (`DATABASE_URL`, …),
-    `fence` and `ports` are shared with the other drivers. Tasks run in `task_region`. `control_env` are `TENFOLD_*` variables that every program gets.
+    `fence` and `ports` are shared with the other drivers. Tasks run in `task_region`. `control_env` are `TENFOLD_*`
+    variables that every program gets.
     """
 
     source = "process"

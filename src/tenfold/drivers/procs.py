@@ -237,10 +237,9 @@ class Processes:
             raise Permanent(f"{key.id} can't start: its command or environment holds a zero byte") from error
         stat = read_stat(child.pid)
         assert stat is not None, "a child that was not waited for has an entry in /proc"
-        with contextlib.suppress(
-            OSError
-        ):  # a disk that filled up since the tags were written: it runs, and is found without this
-            # PostgreSQL's children lead sessions of their own and overwrite their environment; they must not pass for the leader.
+        # PostgreSQL's children lead sessions of their own and overwrite their environment; they must not pass for the
+        # leader. On a disk that filled up in this moment the process still runs, and is found by its environment.
+        with contextlib.suppress(OSError):
             self._write_tags(command.log, {**tags, TAG_LEADER: str(child.pid)})
         return Process(key, stat.identity, started_at, child)
 
@@ -280,19 +279,14 @@ class Processes:
         tree = self.look().get(key)
         return 0 if tree is None else sum(send(member.identity, number) for member in tree.members)
 
-    async def stop(self, key: TreeKey, grace_s: float, first: int = signal.SIGTERM, leader_only: bool = False) -> None:
+    async def stop(self, key: TreeKey, grace_s: float, first: int = signal.SIGTERM) -> None:
         """End a tree: signal `first`, then SIGKILL to whatever is left after `grace_s`; returns when nothing is left.
 
-        `leader_only` gives `first` to the leader alone, for programs that end their children themselves. A frozen tree
-        is thawed to hear it. Raises `Retryable` when a process can't be killed (it hangs in the kernel).
+        The leader is told alone, since servers end their own workers in their own order; what outlives it is told next. A
+        frozen tree is thawed to hear it. Raises `Retryable` when a process can't be killed (it hangs in the kernel).
         """
-        tree = self.look().get(key)
-        if tree is not None and grace_s > 0:
-            for member in (tree.leader,) if leader_only and tree.leader else tree.members:
-                send(member.identity, first)
-            for member in tree.members:
-                send(member.identity, signal.SIGCONT)
-            await self._gone(tree, grace_s)
+        if grace_s > 0:
+            await self._ask_to_end(key, grace_s, first)
         deadline = time.monotonic() + _KILL_WITHIN_S
         while self.send(key, signal.SIGKILL):
             if time.monotonic() > deadline:
@@ -320,20 +314,19 @@ class Processes:
         self._usage = {key: used for key, used in self._usage.items() if key in trees}
         return found
 
-    async def _gone(self, tree: Tree, within_s: float) -> None:
-        """Wait until nothing of the tree lives, at most `within_s`."""
+    async def _ask_to_end(self, key: TreeKey, within_s: float, first: int) -> None:
+        """Signal the leader, then what it left behind, and wait until nothing lives, at most `within_s`."""
         deadline = time.monotonic() + within_s
-        pause_s = _POLL_S
-        while time.monotonic() < deadline:
-            await asyncio.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
-            if any(_is(member.identity) for member in tree.members):
-                pause_s = min(pause_s * 1.5, 0.25)
-                continue
-            # Those that were known have ended; only a look over everything tells whether they left others.
-            left = self.look().get(tree.key)
-            if left is None:
-                return
-            tree, pause_s = left, _POLL_S
+        told: set[Identity] = set()
+        while (tree := self.look().get(key)) is not None and time.monotonic() < deadline:
+            listeners = (tree.leader,) if tree.leader is not None else tree.members
+            for member in listeners:
+                if member.identity not in told:
+                    told.add(member.identity)
+                    send(member.identity, first)
+            for member in tree.members:
+                send(member.identity, signal.SIGCONT)
+            await _ended([member.identity for member in listeners], deadline)
 
     def _write_tags(self, log: Path, tags: Mapping[str, str]) -> None:
         path = self.table.tag_file(log)
@@ -341,6 +334,14 @@ class Processes:
         fresh = path.with_suffix(path.suffix + ".new")
         fresh.write_text("".join(f"{name}={value}\n" for name, value in tags.items()))
         fresh.replace(path)
+
+
+async def _ended(identities: Sequence[Identity], deadline: float) -> None:
+    """Wait until none of these lives, or until `deadline`; asks less and less often."""
+    pause_s = _POLL_S
+    while any(_is(identity) for identity in identities) and (left_s := deadline - time.monotonic()) > 0:
+        await asyncio.sleep(min(pause_s, left_s))
+        pause_s = min(pause_s * 1.5, 0.25)
 
 
 def _is(identity: Identity) -> bool:

@@ -166,7 +166,7 @@ class ProcessTable:
         if tags.get(TAG_PROJECT) == self.project.id and tags.get(TAG_KIND) and tags.get(TAG_ID):
             return tags
         try:
-            log = Path(f"/proc/{pid}/fd/1").readlink()
+            log = Path(os.readlink(f"/proc/{pid}/fd/1").removesuffix(" (deleted)"))  # noqa: PTH115 - it is no path yet
         except OSError:
             return {}
         logs = self.project.logs.resolve()

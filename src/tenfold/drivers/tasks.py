@@ -140,6 +140,10 @@ class Tasks:
         """Every task, as it is now."""
         return [self._see(record, now) for record in self._records.values()]
 
+    def running(self, release: str) -> list[str]:
+        """The tasks of a release that run."""
+        return [task for task in self._running if self._records[task].release == release]
+
     def running_logs(self) -> list[Path]:
         """The logs that tasks are writing to."""
         return [self.log_file(task) for task in self._running]
