@@ -76,8 +76,9 @@ class EnvoyRecipe:
     async def prepare(self, region: str) -> Launch:
         """Choose a port, write the bootstrap."""
         program = wheel_file(WHEEL, PROGRAM)
-        before = self._port_of(region)
-        port = next((port for port in (self._port, before) if is_free(port)), None) or self._ports.take()
+        # One that ran before comes back to where its clients know it.
+        known = (self._port_of(region), self._port)
+        port = next((port for port in known if is_free(port)), None) or self._ports.take()
         self._project.logs.mkdir(parents=True, exist_ok=True)
         self._project.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         config = bootstrap(
@@ -101,11 +102,9 @@ class EnvoyRecipe:
             # A line of the access log is on disk within a second.
             *("--file-flush-interval-msec", "1000"),
         )
-        note = (
-            ""
-            if port == self._port
-            else f"port {self._port} is in use by another program, so the edge listens at {port}"
-        )
+        note = ""
+        if port not in known:
+            note = f"port {self._port} is in use by another program, so the edge listens at {port}"
         # Every descriptor the machine allows: a shell gives way to Envoy once the limit is raised.
         raised = ("/bin/sh", "-c", 'ulimit -n "$(ulimit -Hn)"; exec "$@"', "sh")
         return Launch((*raised, *argv), {"PATH": os.environ.get("PATH", os.defpath)}, self._project.state, note=note)
