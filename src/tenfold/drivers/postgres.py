@@ -120,7 +120,7 @@ class _Embedded:
             notes.append(f"port {settings.port} is taken by another program, so PostgreSQL listens on {port}.")
             settings = replace(settings, port=port)
         save_settings(home, settings)
-        postgres_data.remove_half_made(home)
+        await postgres_data.remove_half_made(home)
         if is_new:
             await postgres_data.make_data(
                 home, program.with_name("initdb"), settings.superuser_password, f"tenfold-{self._project.name}"

@@ -1,8 +1,10 @@
 """The data folder of an embedded PostgreSQL: made whole or not at all, untouched when it is not ours to run. Stage: effects -> world."""
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import stat
 import tempfile
 from pathlib import Path
@@ -34,6 +36,7 @@ SETTINGS = {
 """Written into `postgresql.conf` when the data are made; from then on that file is the user's. The address is given at each start."""
 
 _INITDB_WITHIN_S = 120.0
+_KILLS_MAX = 200
 ENV = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 
 
@@ -83,7 +86,7 @@ async def _initdb(home: Home, initdb: Path, making: Path, settings: dict[str, st
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         env=ENV,
-        cwd="/",
+        cwd=making,
         user=None if home.user is None else home.user.uid,
         group=None if home.user is None else home.user.gid,
         extra_groups=None if home.user is None else [],
@@ -113,10 +116,30 @@ def _reason(said: str) -> str:
     return (causes or lines or ["it said nothing"])[0]
 
 
-def remove_half_made(home: Home) -> None:
-    """Remove what a start that was cut short left behind. Such folders never held data: they get their final name when they are whole."""
+async def remove_half_made(home: Home) -> None:
+    """Remove what a start that was cut short left behind, and end it where it is still at work without the one who began it.
+
+    Such folders never held data: they get their final name when they are whole.
+    """
     for folder in home.folder.glob("making-*"):
+        for _ in range(_KILLS_MAX):
+            if not _kill_within(folder.resolve()):
+                break
+            await asyncio.sleep(0.01)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_within(folder: Path) -> int:
+    """SIGKILL PostgreSQL's own programs that work in `folder`; how many there were."""
+    killed = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        # One that ended meanwhile, and one of another user, are not ours to end.
+        with contextlib.suppress(OSError):
+            works_here = (process / "cwd").readlink().is_relative_to(folder)
+            if works_here and (process / "comm").read_text().strip() in ("initdb", "postgres", "sh"):
+                os.kill(int(process.name), signal.SIGKILL)
+                killed += 1
+    return killed
 
 
 def check_data(home: Home, major: int) -> None:

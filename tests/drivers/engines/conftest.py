@@ -133,7 +133,8 @@ class Place:
         for root in self.folder.iterdir():
             processes = Processes(Project(root, "any"))
             for key in processes.look():
-                await processes.stop(key, 0.0)
+                # Killed outright, PostgreSQL would leave its shared memory behind.
+                await processes.stop(key, 10.0, signal.SIGINT)
         shutil.rmtree(self.folder)
 
 
