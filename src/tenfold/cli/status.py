@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import click
@@ -122,15 +123,14 @@ def _heading(view: View) -> RenderableType:
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
-        fold = "fold" if column in ("why", "note") else "ellipsis"
-        justify = "right" if column in right else "left"
-        table.add_column(column, justify=justify, overflow=fold, no_wrap=fold != "fold")  # type: ignore[arg-type]
+        folds = column == "why"
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=not folds)
     return table
 
 
 def _pools(view: View) -> RenderableType:
     snapshot, memory = view.tick.snapshot, view.tick.memory
-    numbers = ("ready", "wanted", "req/s", "at hand", "p95", "errors")
+    numbers = ("ready", "req/s", "at hand", "p95", "errors")
     table = _table("service", *numbers, "why", right=numbers)
     serving = view.model.releases.get(memory.release.serving or "")
     for service in (serving.services if serving else view.model.services).values():
@@ -144,8 +144,7 @@ def _pools(view: View) -> RenderableType:
             p95 = pool.response_ms_p95 if pool else None
             table.add_row(
                 key,
-                str(ready),
-                str(scale.wanted) if scale else "-",
+                f"{ready} of {scale.wanted}" if scale else str(ready),
                 f"{pool.requests_per_s:.1f}" if pool else "-",
                 f"{pool.in_flight:.1f}" if pool else "-",
                 f"{p95:.0f} ms" if p95 is not None else "-",
@@ -158,7 +157,7 @@ def _pools(view: View) -> RenderableType:
 def _instances(view: View) -> RenderableType:
     snapshot = view.tick.snapshot
     numbers = ("for", "cpu", "memory", "at hand", "sockets")
-    table = _table("instance", "release", "state", *numbers, "address", "note", right=numbers)
+    table = _table("instance", "release", "state", *numbers, "address", right=numbers)
     for seen in sorted(snapshot.instances.values(), key=lambda i: (i.service, i.started_at)):
         pool = snapshot.pools.get(f"{seen.service}@{seen.region}")
         state = state_of(view, seen)
@@ -172,9 +171,8 @@ def _instances(view: View) -> RenderableType:
             str(pool.in_flight_by_instance.get(seen.id, 0)) if pool and seen.port else "-",
             str(pool.sockets_by_instance.get(seen.id, 0)) if pool and seen.port else "-",
             f"{seen.host or '127.0.0.1'}:{seen.port}" if seen.port else "",
-            seen.note,
         )
-    return table
+    return Group(table, *_notes((i.id, i.note) for i in snapshot.instances.values()))
 
 
 def _engines(view: View) -> RenderableType:
@@ -190,9 +188,15 @@ def _engines(view: View) -> RenderableType:
             f"{seen.cpu_cores:.0%}" if seen.cpu_cores is not None else "-",
             f"{seen.memory_bytes / 1048576:.0f} MB" if seen.memory_bytes is not None else "-",
             seen.address,
-            seen.note,
         )
-    return table
+    return Group(table, *_notes((e.key, e.note) for e in view.tick.snapshot.engines.values()))
+
+
+def _notes(notes: Iterable[tuple[str, str]]) -> Iterator[RenderableType]:
+    """What there is to say about some rows, below their table: a column for it would squeeze the others."""
+    for name, note in notes:
+        if note:
+            yield Text.assemble((f"  {name}: ", "dim"), note)
 
 
 def _decisions(view: View) -> RenderableType:
