@@ -208,7 +208,7 @@ class RealStage(Stage):
             case "valkey":
                 return ValkeyDriver(self.project, ports, fence)
             case "gateway":
-                return EnvoyDriver(self.project, ports, fence, 8080)
+                return EnvoyDriver(self.project, ports, fence, ports.take())
             case _:
                 raise AssertionError(kind)
 
