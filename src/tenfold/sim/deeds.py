@@ -38,7 +38,9 @@ def carry_out(world: World, order: Order) -> float:
     if order.key in world.done:
         return 0.0
     seconds = _do(world, order)
-    world.done.add(order.key)
+    # What becomes of an instance or a task shows in it: a stop may come again, with less grace.
+    if isinstance(order.effect, StartEngine | StopEngine | PublishRoutes):
+        world.done.add(order.key)
     return seconds
 
 
@@ -67,8 +69,7 @@ def _do(world: World, order: Order) -> float:
 
 
 def _start_instance(world: World, effect: StartInstance) -> float:
-    existing = world.instances.get(effect.instance)
-    if existing is not None and existing.alive:
+    if effect.instance in world.instances:
         return 0.0
     release = world.releases.get(effect.release)
     service = release.services.get(effect.service) if release else None
