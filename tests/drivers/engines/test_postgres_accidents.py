@@ -187,7 +187,7 @@ async def test_lost_settings_never_mean_a_new_database(place: Any) -> None:
     settings = place.postgres_home / "settings.json"
     kept = settings.read_bytes()
     settings.unlink()
-    with pytest.raises(Retryable, match="passwords"):
+    with pytest.raises(Permanent, match="passwords"):
         await place.start(place.postgres())
     settings.write_bytes(kept[: len(kept) // 2])
     with pytest.raises(Permanent, match="damaged"):
