@@ -11,6 +11,7 @@ from tenfold.facts import DeployRequest, DownRequest, EngineState, PersonRequest
 
 
 def take_up(request: PersonRequest, memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
+    """Begin what a person asks for, answer it at once, or leave it for later when it is under way already."""
     operation = memory.operation
     if f"answer:{request.id}" in sight.snapshot.pending:
         return memory, ()

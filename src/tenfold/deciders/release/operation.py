@@ -31,6 +31,7 @@ def running(memory: ReleaseMemory, heal: HealMemory) -> tuple[str, ...]:
 def begin(
     kind: str, release_id: str, request: str, memory: ReleaseMemory, sight: Sight
 ) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
+    """Start the operation `kind` (`up`, `deploy`, `rollback`) for a release, at its first step."""
     now = sight.snapshot.taken_at
     operation = Operation(
         id=f"{kind}-{release_id}-{request}",
@@ -154,8 +155,10 @@ def shift_back(memory: ReleaseMemory) -> ReleaseMemory:
 
 
 def say(subject: str, why: str) -> Decision:
+    """A decision without effects: something that a person would ask about."""
     return Decision("", "release", subject, (), why)
 
 
 def answer(request: str, ok: bool, text: str, subject: str) -> Decision:
+    """The decision that tells whoever made `request` how it ended."""
     return Decision("", "release", subject, (AnswerRequest(request, ok, text),), text)
