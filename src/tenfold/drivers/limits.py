@@ -5,11 +5,14 @@ Where groups can't be made, nothing is enforced and `why_not` says so, once and 
 """
 
 import contextlib
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenfold.drivers.procs import send
+from tenfold.drivers.proctable import read_stat
 from tenfold.drivers.project import Project
 from tenfold.model import InstanceSize
 from tenfold.ports import Retryable
@@ -82,10 +85,9 @@ class Limits:
         return _counts(self._bases.memory / self._name / instance / name).get("oom_kill", 0) > 0
 
     def remove(self, instance: str) -> None:
-        """Remove the groups of an instance of which nothing runs any more; those still busy go at the next `sweep`."""
+        """End whatever of an instance is still in its groups, and remove them; those still busy go at the next `sweep`."""
         for base in self._folders():
-            with contextlib.suppress(OSError):
-                (base / instance).rmdir()
+            _remove(base / instance)
 
     def sweep(self, living: frozenset[str]) -> None:
         """Remove the groups of all instances but `living`, and the project's own when none is left."""
@@ -93,11 +95,9 @@ class Limits:
             if base.is_dir():
                 for group in base.iterdir():
                     if group.is_dir() and group.name not in living:
-                        with contextlib.suppress(OSError):
-                            group.rmdir()
+                        _remove(group)
                 if not living:
-                    with contextlib.suppress(OSError):
-                        base.rmdir()
+                    _remove(base)
 
     def _folders(self) -> set[Path]:
         if self._bases is None:
@@ -151,6 +151,16 @@ def _may_join(base: Path) -> bool:
     finally:
         with contextlib.suppress(OSError):
             probe.rmdir()
+
+
+def _remove(group: Path) -> None:
+    """Kill what is in a group (a process may have shed every other sign of where it belongs), and remove the group."""
+    with contextlib.suppress(OSError):
+        for pid in (group / "cgroup.procs").read_text().split():
+            stat = read_stat(int(pid))
+            if stat is not None:
+                send(stat.identity, signal.SIGKILL)
+        group.rmdir()
 
 
 def _counts(path: Path) -> Mapping[str, int]:

@@ -96,8 +96,7 @@ class ProcessDriver:
         self._opened = True
         self._project.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         trees = self.processes.look()
-        living = [key.id for key, tree in trees.items() if key.kind == "instance" and tree.leader is not None]
-        self.limits.sweep(frozenset(living))
+        self.limits.sweep(frozenset(key.id for key in trees if key.kind == "instance"))
         self.tasks.adopt(trees)
         for key, tree in trees.items():
             if key.kind == "instance" and tree.leader is not None:
@@ -110,6 +109,7 @@ class ProcessDriver:
 
     async def close(self) -> None:
         """Let go of everything; it all goes on running, for the next control plane to find."""
+        self.limits.sweep(frozenset(self.instances.all))
         self.instances.close()
         self.tasks.close()
         if self._upkeep is not None:
@@ -269,6 +269,7 @@ class ProcessDriver:
                 if time.monotonic() - pruned_at > _PRUNE_EVERY_S:
                     pruned_at = time.monotonic()
                     logs.prune(self._project.logs, frozenset(instance_logs))
+                    self.limits.sweep(frozenset(self.instances.all))
             self.tasks.end_overdue(time.time())
             await asyncio.sleep(_UPKEEP_EVERY_S)
 

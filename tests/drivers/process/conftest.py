@@ -13,6 +13,7 @@ import pytest
 
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import FreePorts
+from tenfold.drivers.limits import Limits
 from tenfold.drivers.process import ProcessDriver
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
@@ -131,6 +132,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     made.state.mkdir(mode=0o700)
     yield made
     clear(Processes(made))
+    Limits(made).sweep(frozenset())
 
 
 @pytest.fixture
