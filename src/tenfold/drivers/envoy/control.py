@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.drivers.envoy.protos import Builder, load
-from tenfold.render.envoy import JsonObject
+from tenfold.render.envoy_listener import JsonObject
 
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _STOP_S = 0.2

@@ -22,9 +22,9 @@ from tenfold.render.envoy import (
     LISTENER_TYPE,
     ROUTE_TYPE,
     GatewayConfig,
-    JsonObject,
 )
 from tenfold.render.envoy import gateway as render_gateway
+from tenfold.render.envoy_listener import JsonObject
 
 TAKE_UP_S = 5.0
 """How long a gateway may take to answer to one type of resource. It takes milliseconds; a control plane that was

@@ -8,7 +8,7 @@ import importlib
 import json
 from typing import Any
 
-from tenfold.render.envoy import JsonObject
+from tenfold.render.envoy_listener import JsonObject
 
 _REGISTERED = (
     "envoy.config.cluster.v3.cluster_pb2",

@@ -35,8 +35,8 @@ _LAST_WORDS = ("critical", "error", "warning")
 class EnvoyRecipe:
     """One Envoy per region, at `port` or else at one of `ports`.
 
-    `port_of` knows where a region's edge listens now; `coming` is told of a new process, and its port, before it is started; `met` is told of each
-    one that answers.
+    `port_of` knows where a region's edge listens now; `coming` is told of a new process, and its port, before it is
+    started; `met` is told of each one that answers.
     """
 
     kind = KIND
