@@ -56,7 +56,7 @@ class Story:
 
     def snapshot(self) -> Snapshot:
         """What is now."""
-        fresh = {s: self.now for s in ("process", "gateway", "postgres", "valkey", "metrics")}
+        fresh = dict.fromkeys(("process", "gateway", "postgres", "valkey", "metrics"), self.now)
         observed = {s: at - 60.0 if s in self.stale else at for s, at in fresh.items()}
         releases = {r: ReleaseSeen(r, self.now) for r in self.model.releases}
         parts: dict[str, object] = {
@@ -105,7 +105,9 @@ class Story:
 
     def traffic(self, in_flight: float, per_s: float = 100.0, **changes: object) -> None:
         """The gateway's figures of `web` now."""
-        pool = PoolSeen("web", "local", self.now + 1.0, requests_per_s=per_s, in_flight=in_flight, response_ms_mean=20.0)
+        pool = PoolSeen(
+            "web", "local", self.now + 1.0, requests_per_s=per_s, in_flight=in_flight, response_ms_mean=20.0
+        )
         self.pools["web@local"] = replace(pool, **changes)  # type: ignore[arg-type]
 
 

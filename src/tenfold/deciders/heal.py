@@ -145,7 +145,8 @@ def _look(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line]) -> None:
             if not member.was_ready:
                 draft.members[id_] = replace(member, was_ready=True)
             failures = draft.failures.get(member.line)
-            if failures is not None and now - max(seen.since, failures.last_at) >= SETTLED_S:
+            # Only one that was started after the last failure shows that starting works again; its elders show nothing.
+            if failures is not None and seen.started_at >= failures.last_at and now - seen.since >= SETTLED_S:
                 del draft.failures[member.line]
                 draft.hush(f"line/{member.line}")
 

@@ -1,0 +1,68 @@
+"""The composition: pure, one effect per subject, vetoes, and the same answer for the same question."""
+
+from dataclasses import replace
+from typing import Any
+
+from tenfold.deciders import decide
+from tenfold.deciders.arbitrate import arbitrate
+from tenfold.effects import Decision, StartInstance, StopInstance
+
+Story = Any
+
+
+def test_equal_questions_get_equal_answers(serving: Story) -> None:
+    """Deciding twice on the same model, snapshot and memory gives the same decisions and the same memory."""
+    serving.traffic(in_flight=400.0)
+    serving.tick()
+    serving.traffic(in_flight=400.0)
+    serving.now += 1
+    shot = serving.snapshot()
+    assert decide(serving.model, shot, serving.memory) == decide(serving.model, shot, serving.memory)
+
+
+def test_a_quiet_tick_decides_nothing(serving: Story) -> None:
+    """When all is well nothing is decided, and memory changes only by what was learned."""
+    for _ in range(30):
+        serving.traffic(in_flight=80.0)
+        assert serving.tick().decisions == ()
+
+
+def test_decisions_are_numbered_and_every_one_says_why(serving: Story) -> None:
+    """Ids go up by one, and no reason is empty."""
+    serving.traffic(in_flight=400.0)
+    serving.tick()
+    serving.traffic(in_flight=400.0)
+    before = serving.memory.decisions
+    decided = serving.tick()
+    assert [d.id for d in decided.decisions] == [f"d{before + n}" for n in range(1, len(decided.decisions) + 1)]
+    assert all(len(d.why) > 10 for d in decided.decisions)
+
+
+def test_two_wishes_about_one_instance_are_settled_and_the_loser_told(serving: Story) -> None:
+    """Healing goes before scaling, and what lost is kept with its reason."""
+    stop, start = StopInstance("web-1", 2.0), StartInstance("web-1", "web", "local", "r1")
+    wishes = (
+        Decision("d1", "scale", "web@local", (start,), "more"),
+        Decision("d2", "heal", "instance/web-1", (stop,), "sick"),
+    )
+    settled, rejected, _ = arbitrate(serving.model, serving.snapshot(), wishes, {})
+    assert [d.id for d in settled] == ["d2"]
+    assert [(r.decision, r.why) for r in rejected] == [
+        ("d1", "d2 decided about instance/web-1 in the same moment and goes first")
+    ]
+
+
+def test_a_region_that_the_blueprint_does_not_name_is_vetoed(serving: Story) -> None:
+    """Nothing starts where data may not be, whoever asks for it."""
+    wish = Decision("d1", "heal", "web@mars", (StartInstance("web-9", "web", "mars", "r1"),), "more")
+    settled, rejected, _ = arbitrate(serving.model, serving.snapshot(), (wish,), {})
+    assert settled == ()
+    assert "the blueprint has no region mars" in rejected[0].why
+
+
+def test_what_is_under_way_is_not_sent_again(serving: Story) -> None:
+    """An effect without a receipt yet is dropped silently, since it was decided before."""
+    stop = StopInstance("web-1", 2.0)
+    shot = replace(serving.snapshot(), pending={stop.key: serving.now})
+    wish = Decision("d1", "heal", "instance/web-1", (stop,), "sick")
+    assert arbitrate(serving.model, shot, (wish,), {})[:2] == ((), ())
