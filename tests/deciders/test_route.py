@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.deciders.memory import Member, MemberState
-from tenfold.deciders.route import build_table, digest_of
+from tenfold.deciders.route import build_table, digest_of, routable
 from tenfold.effects import PublishRoutes
 from tenfold.facts import GatewaySeen, InstanceSeen, InstanceState, RouteSeen, Snapshot
 from tenfold.model import Model, Region, Release, Service
@@ -68,7 +68,7 @@ def test_every_table_is_well_formed(data: st.DataObject) -> None:
         meant = data.draw(st.sampled_from(list(MemberState)))
         members[id_] = Member("web", "local", release, meant, NOW - 9, NOW - 9)
     shot = Snapshot(NOW, observed={"process": NOW}, instances=instances)
-    table = build_table(MODEL, RELEASE, "local", shot, members, ("r0",))
+    table = build_table(MODEL, RELEASE, "local", routable(shot, members), {}, ("r0",))
     [routes] = table.services
     names = [e.instance for e in routes.endpoints]
     assert len(names) == len(set(names))
@@ -84,4 +84,4 @@ def test_every_table_is_well_formed(data: st.DataObject) -> None:
     assert well <= serving
     assert not well or serving == well
     assert not any(instances[i].state in (InstanceState.EXITED, InstanceState.STARTING) for i in names)
-    assert digest_of(table) == digest_of(build_table(MODEL, RELEASE, "local", shot, members, ("r0",)))
+    assert digest_of(table) == digest_of(build_table(MODEL, RELEASE, "local", routable(shot, members), {}, ("r0",)))

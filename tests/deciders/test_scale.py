@@ -119,7 +119,7 @@ def test_slow_answers_add_a_quarter_and_wait_to_see_the_effect(new_story: Callab
         now += 1.0
         ready = {f"web-{n}": _instance(f"web-{n}", now) for n in range(memory.wanted)}
         pool = PoolSeen("web", "local", now, requests_per_s=50.0, in_flight=20.0, response_ms_mean=900.0)
-        memory, _ = scale_pool(web, "local", "r1", _snapshot(now, ready, {"web@local": pool}), memory)
+        memory, _ = scale_pool(web, "local", [*ready.values()], _snapshot(now, ready, {"web@local": pool}), memory)
         sizes.append(memory.wanted)
     assert sizes[2] == 3
     assert max(sizes) == 5, "three steps in seventy seconds"
@@ -133,7 +133,7 @@ def test_a_metric_the_app_posts_scales_by_its_share_per_instance(new_story: Call
     for at in (1000.0, 1001.0):
         metric = MetricSeen("web", "local", "concurrent_users", 1700.0, at)
         shot = replace(_snapshot(at, ready, {}), metrics={metric.key: metric})
-        memory, decision = scale_pool(web, "local", "r1", shot, memory)
+        memory, decision = scale_pool(web, "local", [*ready.values()], shot, memory)
     assert memory.wanted == 6
     assert decision is not None
     assert "850 users per instance, above 400" in decision.why
@@ -143,7 +143,7 @@ def test_a_new_blueprint_bound_takes_hold_at_once(serving: Story) -> None:
     """When a release allows fewer instances than are wanted, the number is brought within its bounds, and said so."""
     web = serving.model.releases["r1"].services["web"]
     tight = replace(web, scaling=replace(web.scaling, instances_min=1, instances_max=1))
-    memory, decision = scale_pool(tight, "local", "r1", serving.snapshot(), serving.memory.scale.pools["web@local"])
+    memory, decision = scale_pool(tight, "local", [], serving.snapshot(), serving.memory.scale.pools["web@local"])
     assert memory.wanted == 1
     assert decision is not None
     assert decision.why == "the blueprint now allows 1 to 1 instances"
@@ -180,7 +180,7 @@ def _settle(in_flight: float, ready: int, now_wanted: int) -> int:
         now = 1000.0 + second
         seen = {f"web-{n}": _instance(f"web-{n}", now) for n in range(ready)}
         pool = PoolSeen("web", "local", now, requests_per_s=10.0, in_flight=in_flight)
-        memory, _ = scale_pool(web, "local", "r1", _snapshot(now, seen, {"web@local": pool}), memory)
+        memory, _ = scale_pool(web, "local", [*seen.values()], _snapshot(now, seen, {"web@local": pool}), memory)
     return memory.wanted
 
 

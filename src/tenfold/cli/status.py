@@ -177,7 +177,7 @@ def _instances(view: View) -> RenderableType:
 
 def _engines(view: View) -> RenderableType:
     table = _table(
-        "engine", "version", "state", "for", "cpu", "memory", "address", "note", right=("for", "cpu", "memory")
+        "engine", "version", "state", "for", "cpu", "memory", "address", right=("for", "cpu", "memory")
     )
     for seen in view.tick.snapshot.engines.values():
         table.add_row(

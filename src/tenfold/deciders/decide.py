@@ -5,13 +5,12 @@ Order: what was asked for (release), how many (scale), make it so (heal), who ge
 (schedule); then `arbitrate`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tenfold.deciders.arbitrate import arbitrate
 from tenfold.deciders.heal import Line, heal, heal_engines
 from tenfold.deciders.memory import Intent, MemberState, Memory, ReleaseMemory
-from tenfold.deciders.release import release, running
+from tenfold.deciders.release import answer_up, release, running
 from tenfold.deciders.route import route
 from tenfold.deciders.scale import scale
 from tenfold.deciders.schedule import schedule
@@ -36,7 +35,7 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
         key for key in stores if (e := snapshot.engines.get(key)) is None or e.state is not EngineState.READY
     )
     made: list[Decision] = []
-    wanted = _wanted(model, memory)
+    wanted = {key: pool.wanted for key, pool in memory.scale.pools.items()}
     released, some = release(model, snapshot, memory.release, memory.heal, memory.route, wanted, waiting_for)
     made += some
     memory = replace(memory, release=released)
@@ -58,7 +57,9 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     if released.intent is not Intent.NONE:
         routed, some = route(model, serving, snapshot, healed.members, released.served, memory.route, cause)
         made += some
-        memory = replace(memory, route=routed)
+        released, some = answer_up(model, snapshot, released, wanted, routed)
+        made += some
+        memory = replace(memory, route=routed, release=released)
     if serving is not None and up:
         scheduled, some = schedule(serving, snapshot, memory.schedule)
         made += some
@@ -89,11 +90,6 @@ def _engines_last(stopping: tuple[str, ...], snapshot: Snapshot) -> tuple[str, .
     return gateways if up else stopping
 
 
-def _wanted(model: Model, memory: Memory) -> Mapping[str, int]:
-    """How many instances each line of each running release should have."""
-    return {line.key: line.wanted for line in _lines(model, memory)}
-
-
 def _lines(model: Model, memory: Memory) -> tuple[Line, ...]:
     lines = []
     for id_ in running(memory.release, memory.heal):
@@ -101,8 +97,8 @@ def _lines(model: Model, memory: Memory) -> tuple[Line, ...]:
         for service in release_.services.values() if release_ else ():
             for region in model.active_regions if service.runs_always else ():
                 pool = memory.scale.pools.get(f"{service.name}@{region}")
-                low, high = service.scaling.instances_min, service.scaling.instances_max
-                wanted = min(max(pool.wanted, low), high) if pool else low
+                low = service.scaling.instances_min
+                wanted = service.scaling.clamp(pool.wanted) if pool else low
                 beside = memory.release.serving not in (None, id_)
                 why = pool.why if pool else f"{low} is the least the blueprint asks for"
                 why = f"as many as {memory.release.serving} has" if beside else why

@@ -7,6 +7,7 @@ Healing never makes an outage worse: when most of a pool is unhealthy at the sam
 nothing is restarted for it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -88,8 +89,9 @@ def heal(
     by_line = {line.key: line for line in lines}
     _look(draft, snapshot, by_line)
     started: dict[str, tuple[Effect, ...]] = {}
+    running = Counter(m.line for m in draft.members.values() if m.state is MemberState.WANTED)
     for line in lines:
-        starts = _fill(draft, line, snapshot, waiting_for)
+        starts = _fill(draft, line, line.wanted - running[line.key], snapshot, waiting_for)
         if starts:
             started[line.key] = starts
     _release_surplus(draft, by_line, snapshot)
@@ -221,12 +223,11 @@ def _pools_sick_together(draft: _Draft, snapshot: Snapshot) -> set[str]:
     return together
 
 
-def _fill(draft: _Draft, line: Line, snapshot: Snapshot, waiting_for: str) -> tuple[Effect, ...]:
-    """Start what the line lacks, unless it must wait."""
-    mine = [m for m in draft.members.values() if m.line == line.key and m.state is MemberState.WANTED]
-    missing, now, subject = line.wanted - len(mine), snapshot.taken_at, f"line/{line.key}"
+def _fill(draft: _Draft, line: Line, missing: int, snapshot: Snapshot, waiting_for: str) -> tuple[Effect, ...]:
+    """Start the `missing` instances of the line, unless it must wait."""
     if missing <= 0:
         return ()
+    now, subject = snapshot.taken_at, f"line/{line.key}"
     failures = draft.failures.get(line.key)
     if failures is not None and _waits(failures, now):
         if failures.gave_up:
@@ -321,6 +322,9 @@ def _drained(id_: str, member: Member, seen: InstanceSeen, snapshot: Snapshot, d
     now, pool = snapshot.taken_at, snapshot.pools.get(member.pool)
     if seen.port is None or seen.state is InstanceState.STARTING or not member.was_ready:
         return "has no requests to finish"
+    gateway = snapshot.engines.get(f"gateway/{member.region}")
+    if snapshot.fresh("gateway", PROCESS_AGE_S_MAX) and (gateway is None or gateway.state is EngineState.EXITED):
+        return "has no requests to finish, since no gateway runs"
     # Neither a clock that was set back nor a stuck request keeps it for longer.
     if not 0 <= now - member.since < drain_s:
         return f"had {drain_s:.0f} s to finish its requests"
@@ -393,13 +397,17 @@ def heal_engines(
     for key in stopping:
         seen = snapshot.engines.get(key)
         if seen is None or seen.state is EngineState.EXITED:
-            engines.pop(key, None)
             continue
         stop = StopEngine(seen.kind, seen.region, seen.generation)
         if stop.key not in snapshot.pending:
             decisions.append(
                 Decision("", "heal", f"engine/{key}", (stop,), f"{key} is stopped: nothing needs it any more")
             )
+    # What was stopped did not fail: when it is wanted again it starts at once, as if for the first time.
+    for key in engines.keys() - set(wanted):
+        seen = snapshot.engines.get(key)
+        if seen is None or seen.state is EngineState.EXITED:
+            del engines[key]
     return replace(memory, engines=engines), tuple(decisions)
 
 

@@ -9,6 +9,7 @@ sick ones are kept: an error from a sick instance tells more than an empty list.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from tenfold.deciders.memory import Member, MemberState, RouteMemory
 from tenfold.effects import Decision, PublishRoutes
@@ -34,8 +35,9 @@ def route(
 ) -> tuple[RouteMemory, tuple[Decision, ...]]:
     """The tables to publish now. `served` are releases that had traffic before; `cause` is why the table may have changed, in words."""
     decisions = []
+    seen = routable(snapshot, members)
     for region in model.active_regions:
-        table = build_table(model, serving, region, snapshot, members, served)
+        table = build_table(model, serving, region, seen, snapshot.routes, served)
         digest = digest_of(table)
         gateway = snapshot.gateways.get(region)
         engine = snapshot.engines.get(f"gateway/{region}")
@@ -58,12 +60,26 @@ def route(
     return memory, tuple(decisions)
 
 
+Pools = Mapping[str, list[tuple[Member, InstanceSeen]]]
+"""By pool (`web@local`): the instances that listen and have been well at some time, with what is meant to happen to them."""
+
+
+def routable(snapshot: Snapshot, members: Mapping[str, Member]) -> Pools:
+    """The instances that traffic could go to, by pool."""
+    pools: dict[str, list[tuple[Member, InstanceSeen]]] = {}
+    for id_, member in members.items():
+        seen = snapshot.instances.get(id_)
+        if seen is not None and seen.port is not None and seen.state in (InstanceState.READY, InstanceState.UNHEALTHY):
+            pools.setdefault(member.pool, []).append((member, seen))
+    return pools
+
+
 def build_table(
     model: Model,
     serving: Release | None,
     region: str,
-    snapshot: Snapshot,
-    members: Mapping[str, Member],
+    pools: Pools,
+    routes: Mapping[str, RouteSeen],
     served: tuple[str, ...],
 ) -> RouteTable:
     """What the gateway of `region` should know now."""
@@ -72,10 +88,10 @@ def build_table(
         ServiceRoutes(
             service=s.name,
             paths=s.paths,
-            endpoints=_endpoints(s, region, serving.id, snapshot, members, served),
+            endpoints=_endpoints(serving.id, pools.get(f"{s.name}@{region}", []), served),
             health=s.health,
             hedge_after_ms=HEDGE_AFTER_MS,
-            rules=_rules(s, region, snapshot.routes),
+            rules=_rules(s, region, routes),
         )
         for s in services
         if serving and s.runs_always and s.http and s.paths
@@ -85,27 +101,24 @@ def build_table(
 
 def digest_of(table: RouteTable) -> str:
     """Equal tables, equal digests. Sixteen hexadecimal digits."""
-    return hashlib.sha256(repr(table).encode()).hexdigest()[:16]
+    endpoints = (f"{e.instance} {e.host}:{e.port} {e.weight} {e.state}" for s in table.services for e in s.endpoints)
+    rest = (_rest_of(replace(s, endpoints=())) for s in table.services)
+    text = "\n".join((table.region, *table.domains, *rest, *endpoints))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _endpoints(
-    service: Service,
-    region: str,
-    release: str,
-    snapshot: Snapshot,
-    members: Mapping[str, Member],
-    served: tuple[str, ...],
-) -> tuple[Endpoint, ...]:
+@lru_cache(maxsize=4096)
+def _rest_of(routes: ServiceRoutes) -> str:
+    """All of a service's routes but the endpoints, as text; seldom new, and dear to spell out each tick."""
+    return repr(routes)
+
+
+def _endpoints(release: str, pool: list[tuple[Member, InstanceSeen]], served: tuple[str, ...]) -> tuple[Endpoint, ...]:
     well: list[InstanceSeen] = []
     sick: list[InstanceSeen] = []
     leaving: list[InstanceSeen] = []
     warm: list[InstanceSeen] = []
-    for id_, member in members.items():
-        seen = snapshot.instances.get(id_)
-        if seen is None or seen.port is None or (member.service, member.region) != (service.name, region):
-            continue
-        if seen.state not in (InstanceState.READY, InstanceState.UNHEALTHY):
-            continue
+    for member, seen in pool:
         if member.release == release and member.state is MemberState.WANTED:
             is_well = seen.state is InstanceState.READY and not seen.frozen
             (well if is_well else sick).append(seen)

@@ -63,36 +63,40 @@ def scale(
     fleet fills them."""
     pools: dict[str, PoolScale] = {}
     decisions: list[Decision] = []
+    ready = ready_by_pool(release, snapshot)
     for service in services.values():
         if not service.runs_always:
             continue
         for region in regions:
             key = f"{service.name}@{region}"
-            pool, decision = scale_pool(service, region, release, snapshot, memory.pools.get(key))
+            pool, decision = scale_pool(service, region, ready.get(key, []), snapshot, memory.pools.get(key))
             pools[key] = pool
             if decision is not None:
                 decisions.append(decision)
     return ScaleMemory(pools), tuple(decisions)
 
 
+def ready_by_pool(release: str, snapshot: Snapshot) -> dict[str, list[InstanceSeen]]:
+    """The instances of `release` that can serve now, by pool."""
+    ready: dict[str, list[InstanceSeen]] = {}
+    for seen in snapshot.instances.values():
+        if seen.release == release and seen.state is InstanceState.READY and not seen.frozen:
+            ready.setdefault(f"{seen.service}@{seen.region}", []).append(seen)
+    return ready
+
+
 def scale_pool(
-    service: Service, region: str, release: str, snapshot: Snapshot, before: PoolScale | None
+    service: Service, region: str, ready: list[InstanceSeen], snapshot: Snapshot, before: PoolScale | None
 ) -> tuple[PoolScale, Decision | None]:
-    """One pool: its new memory, and the decision when something changed that a person would ask about."""
+    """One pool, whose `ready` instances share its load: its new memory, and the decision when something changed that a
+    person would ask about."""
     now, key = snapshot.taken_at, f"{service.name}@{region}"
     low, high = service.scaling.instances_min, service.scaling.instances_max
     if before is None:
         return PoolScale(low, f"{low} is the least the blueprint asks for", now), None
-    clamped = min(max(before.wanted, low), high)
+    clamped = service.scaling.clamp(before.wanted)
     if clamped != before.wanted:
         return _change(before, key, clamped, f"the blueprint now allows {low} to {high} instances", (), now)
-    ready = [
-        seen
-        for seen in snapshot.instances.values()
-        if (seen.service, seen.region, seen.release) == (service.name, region, release)
-        and seen.state is InstanceState.READY
-        and not seen.frozen
-    ]
     if not snapshot.fresh("process", TRAFFIC_AGE_S_MAX):
         return replace(before, high_since={}, low_since={}), None
     pool = snapshot.pools.get(key)
@@ -162,6 +166,8 @@ def _remember(before: PoolScale, readings: tuple[Reading, ...], troubled_at: flo
             high[name] = min(before.high_since.get(name, reading.seen_at), reading.seen_at)
         if reading.value < reading.trigger.down_below:
             low[name] = min(before.low_since.get(name, now), now)
+    if (before.high_since, before.low_since, before.troubled_at) == (high, low, troubled_at):
+        return before
     return replace(before, high_since=high, low_since=low, troubled_at=troubled_at)
 
 
@@ -194,18 +200,18 @@ def _lower(
     """Fewer instances, when every trigger agrees and nothing says hold; otherwise the memory as it is."""
     lows = [r for r in readings if r.trigger.metric in memory.low_since]
     if memory.wanted <= low or not lows:
-        return replace(memory, holding=""), None
+        return _hold(memory, key, "")
     missing = [r for r in readings if r.value is None]
     if len(lows) + len(missing) < len(readings):
-        return replace(memory, holding=""), None
+        return _hold(memory, key, "")
     if not missing:
         if any(now - memory.low_since[r.trigger.metric] < r.trigger.cooldown_s for r in lows):
-            return replace(memory, holding=""), None
+            return _hold(memory, key, "")
         if memory.troubled_at is None or now - memory.troubled_at >= AFTER_OUTAGE_S:
             # Never below what any trigger needs, and never more than halved at once: what is let go is slow to come back.
             wanted = max(low, (memory.wanted + 1) // 2 if ready else memory.wanted, *(r.wanted(ready) for r in lows))
             if wanted >= memory.wanted:
-                return replace(memory, holding=""), None
+                return _hold(memory, key, "")
             quiet = max(lows, key=lambda r: r.wanted(ready))
             why = f"{key} needs only {count(wanted)} instead of {memory.wanted}: {describe(quiet, 'below')}"
             return _change(memory, key, wanted, why, readings, now)
@@ -216,10 +222,10 @@ def _lower(
 
 
 def _hold(memory: PoolScale, key: str, holding: str) -> tuple[PoolScale, Decision | None]:
-    """Say once why nothing is let go."""
-    said = memory.holding == holding
-    decision = None if said else Decision("", "scale", key, (), holding)
-    return replace(memory, holding=holding), decision
+    """Let nothing go; say why once, where there is something to say."""
+    if memory.holding == holding:
+        return memory, None
+    return replace(memory, holding=holding), Decision("", "scale", key, (), holding) if holding else None
 
 
 def _change(

@@ -68,6 +68,10 @@ class Scaling:
     )
     forecast: Forecast | None = None
 
+    def clamp(self, instances: int) -> int:
+        """`instances`, or the nearest number that is allowed."""
+        return min(max(instances, self.instances_min), self.instances_max)
+
 
 @dataclass(frozen=True, slots=True)
 class Service:

@@ -19,7 +19,7 @@ from tenfold.effects import Decision
 from tenfold.facts import Snapshot
 from tenfold.model import Model
 
-__all__ = ["release", "running"]
+__all__ = ["answer_up", "release", "running"]
 
 
 def release(
@@ -33,7 +33,7 @@ def release(
 ) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
     """Take up requests and move the operation on.
 
-    `wanted` is the number of instances by line; `waiting_for` names stores that are not ready.
+    `wanted` is the number of instances by pool; `waiting_for` names stores that are not ready.
     """
     sight = Sight(model, snapshot, heal, routes, wanted, waiting_for)
     decisions: list[Decision] = []
@@ -48,5 +48,4 @@ def release(
         decisions += made
     else:
         memory = learn_error_ratio(memory, sight)
-    memory, made = answer_up(memory, sight)
-    return memory, (*decisions, *made)
+    return memory, tuple(decisions)

@@ -1,13 +1,24 @@
 """What people ask for (up, deploy, rollback, down) becomes intent and operations, or a refusal that says what to
 do."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from tenfold.deciders.memory import Intent, ReleaseMemory
+from tenfold.deciders.memory import Intent, ReleaseMemory, RouteMemory
 from tenfold.deciders.release.operation import answer, begin, say, shift_back
 from tenfold.deciders.release.steps import LOOK_S_MAX, Sight, not_ready
 from tenfold.effects import Decision, StopTask
-from tenfold.facts import DeployRequest, DownRequest, EngineState, PersonRequest, RollbackRequest, TaskState, UpRequest
+from tenfold.facts import (
+    DeployRequest,
+    DownRequest,
+    EngineState,
+    PersonRequest,
+    RollbackRequest,
+    Snapshot,
+    TaskState,
+    UpRequest,
+)
+from tenfold.model import Model
 
 
 def take_up(request: PersonRequest, memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
@@ -85,6 +96,12 @@ def _take_up_rollback(
     if operation is not None:
         if operation.kind == "rollback" or operation.undoing:
             return memory, (answer(request.id, False, f"already going back from {operation.release}", request.id),)
+        if operation.step is not None and operation.step.name == "retire":
+            # The old one is being let go, so it can't take the traffic at once: the new one serves until it can.
+            shipped = f"{operation.release} serves"
+            told = answer(operation.request, True, shipped, f"release/{operation.release}")
+            memory, made = _take_up_rollback(request, replace(memory, operation=None), sight)
+            return memory, (told, *made)
         stopped = replace(operation, undoing=True, why="`tenfold rollback` stopped it")
         back = replace(shift_back(memory), operation=stopped)
         text = f"{operation.release} is stopped and undone; {back.serving or 'nothing'} serves"
@@ -107,13 +124,21 @@ def _take_up_rollback(
     return begin("rollback", target, request.id, memory, sight)
 
 
-def answer_up(memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
-    """Answer who asked to be up and found something to go on with."""
-    if memory.up_request is None or memory.serving is None:
+def answer_up(
+    model: Model, snapshot: Snapshot, memory: ReleaseMemory, wanted: Mapping[str, int], routes: RouteMemory
+) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
+    """Answer who asked to be up and found something to go on with: once the instances of what serves are ready and each
+    gateway runs the table of this tick (`routes`)."""
+    target = model.releases.get(memory.serving or "")
+    if memory.up_request is None or target is None or not_ready(target, model, snapshot, wanted):
         return memory, ()
-    target = sight.model.releases.get(memory.serving)
-    if target is None or not_ready(target, sight):
-        return memory, ()
+    if any(s.runs_always and s.http for s in target.services.values()):
+        for region in model.active_regions:
+            engine, gateway = snapshot.engines.get(f"gateway/{region}"), snapshot.gateways.get(region)
+            if engine is None or engine.state is not EngineState.READY or gateway is None:
+                return memory, ()
+            if gateway.table_digest != routes.digests.get(region):
+                return memory, ()
     return replace(memory, up_request=None), (answer(memory.up_request, True, f"{memory.serving} serves", "up"),)
 
 

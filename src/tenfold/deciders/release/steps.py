@@ -110,7 +110,7 @@ def _start(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight
     if failed and max(count for count, _ in failed.values()) >= START_FAILURES:
         line, (_, note) = max(failed.items(), key=lambda item: item[1][0])
         return Progress(StepState.FAILED, f"{line.partition('@')[0]} does not start: {note}")
-    lacking = not_ready(release_, sight)
+    lacking = not_ready(release_, sight.model, sight.snapshot, sight.wanted)
     if not lacking:
         return Progress(StepState.DONE)
     slowest_s = max((s.health.starts_within_s for s in release_.services.values()), default=60.0)
@@ -142,7 +142,7 @@ def _watch(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight
     began = step.started_at or 0.0
     for line, (count, note) in _failures(operation.release, began, sight).items():
         release_ = sight.model.releases[operation.release]
-        ready = _ready(line, sight)
+        ready = _ready(line, sight.snapshot)
         if count >= START_FAILURES or not ready:
             return Progress(
                 StepState.FAILED, f"{release_.services[line.partition('@')[0]].name} did not stay well: {note}"
@@ -188,10 +188,10 @@ def _failures(release_id: str, since: float, sight: Sight) -> Mapping[str, tuple
     return found
 
 
-def _ready(line: str, sight: Sight) -> int:
+def _ready(line: str, snapshot: Snapshot) -> int:
     return sum(
         seen.state is InstanceState.READY
-        for seen in sight.snapshot.instances.values()
+        for seen in snapshot.instances.values()
         if f"{seen.service}@{seen.region}/{seen.release}" == line
     )
 
@@ -201,20 +201,21 @@ def without_ready(release_: Release, sight: Sight) -> str:
     lacking = []
     for service in release_.services.values():
         for region in sight.model.active_regions if service.runs_always else ():
-            if not _ready(f"{service.name}@{region}/{release_.id}", sight):
+            if not _ready(f"{service.name}@{region}/{release_.id}", sight.snapshot):
                 lacking.append(service.name)
     return ", ".join(lacking)
 
 
-def not_ready(release_: Release, sight: Sight) -> str:
+def not_ready(release_: Release, model: Model, snapshot: Snapshot, wanted: Mapping[str, int]) -> str:
     """Which services lack ready instances, in words; empty when none does."""
     lacking = []
     for service in release_.services.values():
-        for region in sight.model.active_regions if service.runs_always else ():
-            line = f"{service.name}@{region}/{release_.id}"
-            wanted, ready = sight.wanted.get(line, service.scaling.instances_min), _ready(line, sight)
-            if ready < wanted:
-                lacking.append(f"{ready} of {wanted} {service.name}")
+        for region in model.active_regions if service.runs_always else ():
+            pool = f"{service.name}@{region}"
+            count = service.scaling.clamp(wanted.get(pool, service.scaling.instances_min))
+            ready = _ready(f"{pool}/{release_.id}", snapshot)
+            if ready < count:
+                lacking.append(f"{ready} of {count} {service.name}")
     return ", ".join(lacking)
 
 
