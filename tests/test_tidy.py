@@ -18,9 +18,12 @@ FUNCTION_LINES_MAX = 70
 MODULE_LINES_MAX = 500
 PURE_ROOMS = {"model", "wire", "facts", "effects", "ports", "blueprint", "estimators", "deciders", "render"}
 UNITLESS = {
-    *("timeout", "delay", "interval", "size", "duration", "latency", "memory", "ttl", "cooldown", "grace", "period"),
+    *("timeout", "delay", "interval", "duration", "latency", "memory", "ttl", "cooldown", "grace", "period"),
     *("age", "wait", "elapsed", "uptime", "backoff", "lifetime"),
 }
+"""As the last word of a number's name."""
+UNITLESS_ALONE = {"size", "length"}
+"""As the whole name: `page_size` says rows, `size` says nothing."""
 BROAD_EXCEPT_ALLOWED = {"src/tenfold/loop/loop.py", "src/tenfold/cli/__init__.py"}
 ROOTS = ("tenfold.cli", "tenfold.proof.load", "tenfold.sdk", "tenfold.sim")
 """What is used from outside: the command, the load engine, the app's tools, and the world that the conformance suite runs on."""
@@ -108,7 +111,7 @@ def module_docstring(module: Module) -> Iterator[str]:
 
 
 def public_docstrings(module: Module) -> Iterator[str]:
-    """(10) What others may use says what it means. A property of one line may let its name say it."""
+    """(10) What others may use says what it means. A property of one line, or a protocol's bare member, may let its name say it."""
     if not module.in_src:
         return
     for node in module.tree.body:
@@ -116,8 +119,11 @@ def public_docstrings(module: Module) -> Iterator[str]:
             if not ast.get_docstring(node):
                 yield module.at(node, f"{node.name} has no docstring")
             if isinstance(node, ast.ClassDef):
+                is_protocol = any(ast.unparse(base).startswith("Protocol") for base in node.bases)
                 for member in node.body:
-                    if isinstance(member, Function) and not member.name.startswith("_") and not _says_itself(member):
+                    if not isinstance(member, Function) or member.name.startswith("_"):
+                        continue
+                    if not _says_itself(member) and not (is_protocol and len(member.body) == 1):
                         yield module.at(member, f"{node.name}.{member.name} has no docstring")
 
 
@@ -132,8 +138,9 @@ def units(module: Module) -> Iterator[str]:
     """(2) A number that is a duration or a size carries its unit last."""
     for node in ast.walk(module.tree):
         for name, annotation in _numbers(node):
-            last = name.lower().rpartition("_")[2]
-            if last in UNITLESS and annotation is not None and re.search(r"\b(int|float)\b", annotation):
+            lower = name.lower()
+            bare = lower.rpartition("_")[2] in UNITLESS or lower in UNITLESS_ALONE
+            if bare and annotation is not None and re.search(r"\b(int|float)\b", annotation):
                 yield module.at(node, f"{name}: {annotation} has no unit in its name ({name}_s, {name}_ms, {name}_bytes?)")
 
 
@@ -264,6 +271,7 @@ OFFENCES: tuple[tuple[Callable[[Module], Iterator[str]], str, str], ...] = (
     (units, "src/tenfold/loop/a.py", "def f(timeout: int): ...\n"),
     (units, "src/tenfold/loop/a.py", "class A:\n    memory: int | None = None\n"),
     (units, "src/tenfold/loop/a.py", "READ_TIMEOUT = 5\n"),
+    (units, "src/tenfold/loop/a.py", "def f(*, size: int = 3): ...\n"),
     (units, "src/tenfold/loop/a.py", "def latency() -> float: ...\n"),
     (pure_rooms, "src/tenfold/deciders/a.py", "now = datetime.now(UTC)\n"),
     (pure_rooms, "src/tenfold/render/a.py", "open('x')\n"),
