@@ -1,5 +1,6 @@
 """What the loop writes, every command reads: whole ticks, decisions with their reasons, requests and their answers."""
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -229,3 +230,15 @@ def test_no_journal_is_not_an_error_of_the_journal(path: Path) -> None:
     """Where nothing ran yet, the sentence says how to begin."""
     with pytest.raises(JournalMissing, match="tenfold up"):
         JournalReader(path)
+
+
+def test_a_journal_that_is_about_to_be_made(path: Path) -> None:
+    """Who looks while the first control plane makes the file finds nothing there yet, not a foreign file."""
+    path.touch()
+    with pytest.raises(JournalMissing, match="tenfold up"):
+        JournalReader(path)
+    begun = sqlite3.connect(path, isolation_level=None)
+    begun.execute("PRAGMA journal_mode=WAL")
+    with pytest.raises(JournalMissing, match="tenfold up"):
+        JournalReader(path)
+    begun.close()

@@ -146,11 +146,18 @@ def open_to_read(path: Path, busy_s: float = 5.0) -> sqlite3.Connection:
     with told(path, "read"):
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=busy_s, isolation_level=None)
         try:
+            _check_begun(db, path)
             check_version(db, path)
         except (sqlite3.Error, JournalError):
             db.close()
             raise
         return db
+
+
+def _check_begun(db: sqlite3.Connection, path: Path) -> None:
+    """Raise `JournalMissing` while the file is there and empty: its writer is about to fill it, in one transaction."""
+    if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise JournalMissing(f"nothing has run here yet ({path} is empty): start with `tenfold up`")
 
 
 def check_version(db: sqlite3.Connection, path: Path) -> None:
