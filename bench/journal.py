@@ -1,0 +1,8 @@
+"""x."""
+
+from bench.shop import Tell
+from bench.table import Figure, Unmeasured
+
+
+async def journal(tell: Tell) -> list[Figure]:
+    raise Unmeasured("x")

@@ -1,0 +1,32 @@
+"""Every row of the bench by name: its drill in a few words, and what measures it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from bench import brain, crashes, deploys, edge, instances, journal, scaling, surge
+from bench.shop import Tell
+from bench.table import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A drill and how it is measured."""
+
+    drill: str
+    measure: Callable[[Tell], Awaitable[list[Figure]]]
+
+
+ROWS: Mapping[str, Row] = {
+    "instance-kill": Row("an instance killed with -9", instances.instance_kill),
+    "instance-freeze": Row("an instance frozen (SIGSTOP)", instances.instance_freeze),
+    "control-plane-kill": Row(
+        "the control plane killed with -9, 20 times, deploys included", crashes.control_plane_kill
+    ),
+    "deploys": Row("10 deploys, 2 rollbacks, a broken release of each kind", deploys.deploys),
+    "load-x5": Row("load x5 at once", surge.load_x5),
+    "load-gone": Row("the load gone", surge.load_gone),
+    "edge-cpu": Row("CPU per request of the edge over a bare Envoy's", edge.edge_cpu),
+    "scaling": Row("requests per second at 1, 2, 4 instances", scaling.scaling),
+    "brain": Row("one decision for 100 services in 10 regions", brain.brain),
+    "journal": Row("the journal of a day with 20 instances", journal.journal),
+}
