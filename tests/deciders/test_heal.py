@@ -9,6 +9,7 @@ from tenfold.deciders.heal import BACKOFF_S, GIVE_UP_AFTER
 from tenfold.deciders.memory import Memory
 from tenfold.effects import StartEngine, StartInstance, StopInstance
 from tenfold.facts import EngineSeen, EngineState, InstanceState, ReceiptSeen
+from tenfold.model import Data
 
 Story = Any
 
@@ -173,8 +174,6 @@ def test_a_dead_gateway_is_started_again_and_a_recovering_store_is_left_alone(se
 
 def test_instances_wait_for_a_store_that_is_not_ready(new_story: Callable[..., Story], serving: Story) -> None:
     """While the database recovers no instance is started only to fail; the wait is said once."""
-    from tenfold.model import Data
-
     serving.model = replace(serving.model, data=Data())
     for kind in ("postgres", "valkey"):
         serving.engines[f"{kind}/local"] = EngineSeen(kind, "local", EngineState.READY, serving.now, serving.now, pid=9)
@@ -201,3 +200,20 @@ def test_the_same_effect_is_not_sent_again_at_once_when_its_driver_says_no(servi
         decided = serving.tick(0.05)
         sent += [e.key for e in effects(decided, StopInstance)]
     assert len(sent) <= 2
+
+
+def test_an_instance_that_is_unhealthy_because_its_database_is_away_is_left_alone(serving: Story) -> None:
+    """A health check that needs the database fails with it: restarting the app would not bring the database back."""
+    serving.model = replace(serving.model, data=Data())
+    for kind in ("postgres", "valkey"):
+        serving.engines[f"{kind}/local"] = EngineSeen(kind, "local", EngineState.READY, serving.now, serving.now, pid=9)
+    serving.tick()
+    serving.engines["postgres/local"] = replace(serving.engines["postgres/local"], state=EngineState.UNHEALTHY)
+    serving.ready("web-1", state=InstanceState.UNHEALTHY, note="/api/health answered 503")
+    decided = [serving.tick() for _ in range(20)]
+    assert not [e for d in decided for e in effects(d, StopInstance)]
+    said = [x.why for d in decided for x in d.decisions if x.by == "heal"]
+    assert said == [
+        "web-1 is unhealthy (/api/health answered 503) while postgres/local is not ready: "
+        "it is left alone until that is mended"
+    ]

@@ -51,11 +51,15 @@ class ControlPlane:
 
 async def take_lease(project: Project) -> tuple[FileLease, int]:
     """The lease and its new epoch; raises `Fail` when another control plane holds it."""
-    lease = lease_of(project)
+    journal = Journal(project.journal)
     try:
+        # The lease's own record of the epoch may have been deleted with the folder; the journal's may not be undercut.
+        lease = lease_of(project, journal.epoch())
         epoch = await lease.acquire()
-    except LeaseError as error:
+    except (LeaseError, JournalError) as error:
         raise Fail(str(error)) from None
+    finally:
+        journal.close()
     if epoch is None:
         raise Fail(lease.taken())
     return lease, epoch

@@ -90,9 +90,9 @@ class Here:
             raise Fail(str(error)) from None
 
 
-def lease_of(project: Project) -> FileLease:
-    """The lease that the project's control planes contend for."""
-    return FileLease(project.run / "lease")
+def lease_of(project: Project, epoch_min: int = 0) -> FileLease:
+    """The lease that the project's control planes contend for; a new epoch is above `epoch_min`."""
+    return FileLease(project.run / "lease", epoch_min)
 
 
 def make_state(project: Project) -> None:

@@ -8,7 +8,7 @@ nothing is restarted for it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tenfold.deciders.memory import EngineMemory, Failures, HealMemory, Member, MemberState
@@ -75,6 +75,12 @@ class _Draft:
     def hush(self, subject: str) -> None:
         self.told.pop(subject, None)
 
+    def hush_all(self, prefix: str, but: Container[str] = ()) -> None:
+        """Hush every subject that begins with `prefix`, but those whose rest is in `but`."""
+        for subject in tuple(self.told):
+            if subject.startswith(prefix) and subject.removeprefix(prefix) not in but:
+                self.hush(subject)
+
 
 def heal(
     lines: tuple[Line, ...], snapshot: Snapshot, memory: HealMemory, causes: Mapping[str, Decision], waiting_for: str
@@ -87,7 +93,7 @@ def heal(
     draft = _Draft(dict(memory.members), dict(memory.numbers), dict(memory.failures), dict(memory.told))
     _adopt(draft, snapshot)
     by_line = {line.key: line for line in lines}
-    _look(draft, snapshot, by_line)
+    _look(draft, snapshot, by_line, waiting_for)
     started: dict[str, tuple[Effect, ...]] = {}
     running = Counter(m.line for m in draft.members.values() if m.state is MemberState.WANTED)
     for line in lines:
@@ -123,9 +129,11 @@ def _adopt(draft: _Draft, snapshot: Snapshot) -> None:
         draft.decide(f"instance/{seen.id}", f"{seen.id} was running already and is taken over")
 
 
-def _look(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line]) -> None:
+def _look(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line], waiting_for: str) -> None:
     """Compare each remembered instance with what is seen: lost, ended, failed to start, sick, or well."""
     sick_pools = _pools_sick_together(draft, snapshot)
+    if not waiting_for:
+        draft.hush_all("store/")
     for id_, member in tuple(draft.members.items()):
         seen, now = snapshot.instances.get(id_), snapshot.taken_at
         if seen is None:
@@ -141,6 +149,9 @@ def _look(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line]) -> None:
             continue
         elif seen.state is InstanceState.STARTING:
             _look_at_start(draft, id_, member, seen, lines, now)
+        elif seen.state is InstanceState.UNHEALTHY and waiting_for and not seen.frozen:
+            why = f"{id_} is unhealthy ({seen.note}) while {waiting_for} is not ready: it is left alone until that is mended"
+            draft.tell(f"store/{member.line}", why)
         elif seen.frozen or seen.state is InstanceState.UNHEALTHY:
             _look_at_sick(draft, id_, member, seen, sick_pools, lines, now)
         else:
@@ -209,17 +220,18 @@ def _look_at_sick(
 
 def _pools_sick_together(draft: _Draft, snapshot: Snapshot) -> set[str]:
     """Lines of at least two instances of which more than half are unhealthy now; the others' complaint is hushed."""
-    total: dict[str, int] = {}
-    sick: dict[str, int] = {}
+    sick: Counter[str] = Counter()
+    well: Counter[str] = Counter()
     for id_, member in draft.members.items():
         seen = snapshot.instances.get(id_)
-        if seen is None or member.state is not MemberState.WANTED or seen.state is InstanceState.STARTING:
+        if seen is None or member.state is not MemberState.WANTED:
             continue
-        total[member.line] = total.get(member.line, 0) + 1
-        sick[member.line] = sick.get(member.line, 0) + (seen.state is InstanceState.UNHEALTHY)
-    together = {line for line, n in total.items() if n >= 2 and sick[line] * 2 > n}
-    for line in total.keys() - together:
-        draft.hush(f"sick/{line}")
+        if seen.state is InstanceState.UNHEALTHY:
+            sick[member.line] += 1
+        elif seen.state is InstanceState.READY:
+            well[member.line] += 1
+    together = {line for line, n in sick.items() if n >= 2 and n > well[line]}
+    draft.hush_all("sick/", together)
     return together
 
 

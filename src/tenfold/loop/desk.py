@@ -29,19 +29,6 @@ class Desk:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def claim_release_number(self) -> int:
-        """The next release's number, never given twice. Raises `JournalError`."""
-        db = open_to_write(self._path, BUSY_S)
-        try:
-            with told(self._path, "written"), transaction(db):
-                row = db.execute(
-                    "INSERT INTO meta VALUES ('release_number', 1)"
-                    " ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value"
-                ).fetchone()
-                return int(row[0])
-        finally:
-            db.close()
-
     def append(self, request: PersonRequest) -> None:
         """Hand in `request`, with the release it brings. Raises `JournalError`, also for an id that was used before."""
         db = open_to_write(self._path, BUSY_S)
