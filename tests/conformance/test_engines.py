@@ -71,7 +71,7 @@ def test_old_epochs_and_changed_engines_are_refused(play_engine) -> None:
 
 
 def test_a_stop_ends_it_and_the_next_start_brings_it_back(play_engine) -> None:
-    """A stopped engine is absent, and comes back where it was; a stop of an absent one is done."""
+    """A stopped engine is absent, comes back, and is stopped again; a stop of an absent one is done."""
 
     async def story(stage, kind: str) -> None:
         assert (await stage.do(StopEngine(kind, "local"))).outcome is Outcome.DONE
@@ -79,7 +79,9 @@ def test_a_stop_ends_it_and_the_next_start_brings_it_back(play_engine) -> None:
         await stage.do(StopEngine(kind, "local", seen.generation))
         assert await stage.see(EngineSeen, f"{kind}/local") is None
         await stage.do(StartEngine(kind, "local", 2))
-        await stage.until(EngineSeen, f"{kind}/local", is_in(EngineState.READY), START_S)
+        again = await stage.until(EngineSeen, f"{kind}/local", is_in(EngineState.READY), START_S)
+        await stage.do(StopEngine(kind, "local", again.generation))
+        assert await stage.see(EngineSeen, f"{kind}/local") is None
 
     play_engine(story)
 

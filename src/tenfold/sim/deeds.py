@@ -184,6 +184,8 @@ def _start_engine(world: World, effect: StartEngine) -> float:
         return 0.0
     _expect(effect.expected_generation, engine, key)
     seconds = ENGINE_START_S[effect.kind]
+    if engine is not None:
+        world.generations[key] = engine.generation
     number = world.number()
     begun = Engine(
         kind=effect.kind,
@@ -192,7 +194,7 @@ def _start_engine(world: World, effect: StartEngine) -> float:
         pid=number,
         since=at,
         ready_elapsed_s=world.clock.elapsed_s + seconds,
-        generation=engine.generation + 1 if engine else 1,
+        generation=world.generations.get(key, 0) + 1,
     )
     world.engines[key] = begun
     if effect.kind == "gateway" and effect.region not in world.published:
@@ -206,6 +208,8 @@ def _stop_engine(world: World, effect: StopEngine) -> float:
     if engine is None:
         return 0.0
     _expect(effect.expected_generation, engine, key)
+    # A driver goes on counting: the stop of the next one must not look like this one.
+    world.generations[key] = engine.generation
     del world.engines[key]
     if effect.kind == "gateway":
         world.gateways[effect.region].forget()
@@ -232,7 +236,9 @@ def _publish(world: World, effect: PublishRoutes, epoch: int) -> float:
         raise Refused(f"The gateway of {region} was already given newer routes than these.")
     if world.refused_until_s.get(region, 0.0) > world.clock.elapsed_s:
         gateway.refused = "simulated refusal"
-        raise Permanent(f"The gateway of {region} refused the table ({gateway.refused}); the one before goes on serving.")
+        raise Permanent(
+            f"The gateway of {region} refused the table ({gateway.refused}); the one before goes on serving."
+        )
     gateway.accept(effect.table, effect.table_digest)
     world.published[region] = number
     world.counts["published"] += 1

@@ -52,7 +52,13 @@ class Pool:
         return f"{self.service}@{self.region}"
 
     def step(
-        self, arrivals: int, sockets: int, seconds: float, shares: Sequence[tuple[str, int]], timeout_s: float, now_s: float
+        self,
+        arrivals: int,
+        sockets: int,
+        seconds: float,
+        shares: Sequence[tuple[str, int]],
+        timeout_s: float,
+        now_s: float,
     ) -> None:
         """Let `seconds` pass in which `arrivals` requests reach the gateway, which shares them by weight (`shares`: instance id, weight).
 
@@ -76,7 +82,11 @@ class Pool:
             served.add(member.id)
             _serve(member, arrivals * weight / weight_answering, step, timeout_s)
         for member in self.members.values():
-            if member.id not in served and member.frozen_until_s <= now_s and member.state is not InstanceState.STARTING:
+            if (
+                member.id not in served
+                and member.frozen_until_s <= now_s
+                and member.state is not InstanceState.STARTING
+            ):
                 _serve(member, 0.0, step, timeout_s)
         self._hold_sockets(sockets, [member for member, _ in answering])
         step.failed += self._lost

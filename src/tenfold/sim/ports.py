@@ -36,7 +36,9 @@ def deliver(world: World, order: Order) -> Delivery:
     if world.receipts_lost_until_s > now_s:
         if world.choice_random.random() < 0.5:
             return Delivery(None)
-        return Delivery(after_s, Unknown("The line broke before the receipt came; the world will show whether it happened."))
+        return Delivery(
+            after_s, Unknown("The line broke before the receipt came; the world will show whether it happened.")
+        )
     if world.receipts_late_until_s > now_s:
         after_s += world.receipts_late_s
     return Delivery(after_s)

@@ -102,7 +102,9 @@ class Simulation:
         while not reached():
             if self.world.clock.elapsed_s - from_s >= within_s:
                 last = "; ".join(f"{at:.0f} s {d.why}" for at, d in self.decided[-5:])
-                raise AssertionError(f"seed {self.world.seed}: not reached within {within_s:g} s; last decisions: {last}")
+                raise AssertionError(
+                    f"seed {self.world.seed}: not reached within {within_s:g} s; last decisions: {last}"
+                )
             self.step()
         return self.world.clock.elapsed_s - from_s
 
@@ -183,7 +185,9 @@ class Simulation:
         delivery = deliver(self.world, order)
         life.pending[key], life.subjects[order.effect.subject] = now, key
         if delivery.after_s is None:
-            lost = ReceiptSeen(key, Outcome.UNKNOWN, f"no receipt within {RECEIPT_WITHIN_S:.0f} s", now + RECEIPT_WITHIN_S)
+            lost = ReceiptSeen(
+                key, Outcome.UNKNOWN, f"no receipt within {RECEIPT_WITHIN_S:.0f} s", now + RECEIPT_WITHIN_S
+            )
             life.due.append((now_s + RECEIPT_WITHIN_S, lost))
             return
         outcome = outcome_of(delivery.error)

@@ -62,6 +62,7 @@ class World:
         self.instances: dict[str, Instance] = {}
         self.tasks: dict[str, Task] = {}
         self.engines: dict[str, Engine] = {}
+        self.generations: dict[str, int] = {}
         self.gateways = {region: Gateway(region, RouteTable(region)) for region in model.active_regions}
         self.pools: dict[str, Pool] = {}
         for region in model.active_regions:
