@@ -1,8 +1,97 @@
-"""x."""
+"""How long one decision takes for 100 services in 10 regions: `decide` alone, over a simulated world that is up and serving."""
+
+import asyncio
+import gc
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
 
 from bench.shop import Tell
-from bench.table import Figure, Unmeasured
+from bench.table import Figure, Unmeasured, at_most, told
+from tenfold.deciders import Decided, Memory, decide
+from tenfold.facts import InstanceState, Snapshot, UpRequest
+from tenfold.model import Data, Health, Model, Region, Release, Rollout, Scaling, Service
+from tenfold.sim import Behaviour, Simulation, World, constant
+
+SERVICES, REGIONS, INSTANCES = 100, 10, 2
+MS_MAX = 20.0
+SETTLE_TICKS, TICKS = 40, 60
+PATH_RPS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Everywhere(Model):
+    """A model whose regions are all run. Regions but the first are not acted on yet; the deciders are written for them."""
+
+    @property
+    def active_regions(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(self.regions)
 
 
 async def brain(tell: Tell) -> list[Figure]:
-    raise Unmeasured("x")
+    """Time each decision of a fleet at work."""
+    return await asyncio.to_thread(_measure, tell)
+
+
+def _measure(tell: Tell) -> list[Figure]:
+    services = {
+        f"s{n}": Service(f"s{n}", "serve", paths=(f"/s{n}",), health=Health("/"), scaling=Scaling(INSTANCES, 8))
+        for n in range(SERVICES)
+    }
+    model = Everywhere(
+        "fleet", services, {f"r{n}": Region(f"r{n}") for n in range(REGIONS)}, data=Data(), rollout=Rollout(3.0)
+    )
+    pools = [f"{s}@{r}" for s in services for r in model.regions]
+    behaviour = Behaviour(start_s=2.0, cpu_ms=10, wait_ms=40)
+    world = World(
+        model, 1, rates={pool: constant(PATH_RPS) for pool in pools}, behaviours=dict.fromkeys(services, behaviour)
+    )
+    watch = _Watch()
+    simulation = Simulation(world, watch)
+    simulation.ask(UpRequest("up", world.clock.now(), Release("r1", services, "source", world.clock.now())))
+    tell(f"a fleet of {len(pools)} pools starts")
+    for _ in range(SETTLE_TICKS):
+        simulation.step()
+    starting_ms = max(watch.took_ms)
+    ready = sum(i.state is InstanceState.READY for i in simulation.snapshot.instances.values())
+    if ready < len(pools) * INSTANCES:
+        raise Unmeasured(
+            f"only {ready} of {len(pools) * INSTANCES} simulated instances are ready after {SETTLE_TICKS} ticks"
+        )
+    tell(f"{ready} instances are ready; {TICKS} decisions are timed")
+    watch.took_ms.clear()
+    for _ in range(TICKS):
+        simulation.step()
+    took_ms = sorted(watch.took_ms)
+    return [
+        at_most("one decision, the median", median(took_ms), MS_MAX, "ms"),
+        told("the slowest", f"{took_ms[-1]:.1f} ms; {starting_ms:.0f} ms for the one that starts all", took_ms[-1]),
+        told("over", f"{SERVICES} services x {len(model.active_regions)} regions, {_size(simulation.snapshot)}"),
+    ]
+
+
+def _size(snapshot: Snapshot) -> str:
+    parts: Mapping[str, int] = {
+        "instances": len(snapshot.instances),
+        "pools with traffic": sum(p.requests_per_s > 0 for p in snapshot.pools.values()),
+        "gateways": len(snapshot.gateways),
+        "stores and gateways": len(snapshot.engines),
+    }
+    return ", ".join(f"{count} {name}" for name, count in parts.items())
+
+
+class _Watch:
+    """A brain that notes how long it thinks, without Python's collector in between."""
+
+    def __init__(self) -> None:
+        self.took_ms: list[float] = []
+
+    def __call__(self, model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
+        gc.disable()
+        since_s = time.perf_counter()
+        decided = decide(model, snapshot, memory)
+        self.took_ms.append((time.perf_counter() - since_s) * 1000)
+        gc.enable()
+        return decided

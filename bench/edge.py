@@ -1,8 +1,160 @@
-"""x."""
+"""What our full configuration costs: CPU of Envoy for each request, over that of a bare Envoy in front of the same instances."""
 
-from bench.shop import Tell
-from bench.table import Figure, Unmeasured
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import median
+
+from bench.shop import Blueprint, Shop, Tell, small
+from bench.table import Figure, Unmeasured, at_most, told
+from bench.traffic import failures
+from tenfold.drivers.envoy.recipe import PROGRAM, WHEEL, WORKERS
+from tenfold.drivers.freeport import FreePorts
+from tenfold.drivers.wheels import wheel_file
+from tenfold.facts import InstanceState
+from tenfold.proof.load import LoadPlan, LoadResult, Mix, RateCurve, Request, Target, run_apart
+
+SMALL_APP = Path(__file__).parent / "small_app.py"
+RATE_RPS = 800.0
+ROUND_S = 4.0
+ROUNDS = 9
+RATIO_MAX = 1.15
+INSTANCES = 2
+_HTTP = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+
+
+def blueprint(instances: int) -> Blueprint:
+    """The small app with so many instances."""
+    scaling = {"instances": {"min": instances, "max": instances}}
+    command = "python small_app.py {host} {port}"
+    return {"name": "small", "services": {"web": {"command": command, "health": {"path": "/now"}, "scaling": scaling}}}
 
 
 async def edge_cpu(tell: Tell) -> list[Figure]:
-    raise Unmeasured("x")
+    """Take turns between our edge and a bare one, and compare the medians."""
+    ours_us: list[float] = []
+    bare_us: list[float] = []
+    results: list[LoadResult] = []
+    async with small(tell, SMALL_APP, blueprint(INSTANCES)) as shop:
+        ours, pid = await shop.target(), _gateway(shop)
+        async with _bare_envoy(shop) as (bare, bare_pid):
+            for seed in range(2):
+                # Connections are made and code is warm before anything counts.
+                await _cost_us(ours, pid, seed, [])
+                await _cost_us(bare, bare_pid, seed, [])
+            for seed in range(ROUNDS):
+                ours_us.append(await _cost_us(ours, pid, seed, results))
+                bare_us.append(await _cost_us(bare, bare_pid, seed, results))
+                tell(f"round {seed + 1} of {ROUNDS}: ours {ours_us[-1]:.1f} us, bare {bare_us[-1]:.1f} us a request")
+    pairs = sorted(a / b for a, b in zip(ours_us, bare_us, strict=True))
+    ratio = median(ours_us) / median(bare_us)
+    return [
+        at_most(
+            "CPU per request, ours over bare",
+            ratio,
+            RATIO_MAX,
+            "x",
+            f"{ratio:.3f}x ({median(ours_us):.1f} over {median(bare_us):.1f} us; pairs {pairs[0]:.2f} to {pairs[-1]:.2f})",
+        ),
+        failures("requests failed, both", *results),
+        told(
+            "how",
+            f"{ROUNDS} rounds of {ROUND_S:.0f} s each, in turns, {RATE_RPS:.0f} GETs/s, {INSTANCES} instances, CPU from schedstat",
+        ),
+    ]
+
+
+def _gateway(shop: Shop) -> int:
+    pid = shop.latest().snapshot.engines["gateway/local"].pid
+    if pid is None:
+        raise Unmeasured("the gateway has no process")
+    return pid
+
+
+async def _cost_us(target: Target, pid: int, seed: int, results: list[LoadResult]) -> float:
+    """Microseconds of CPU that process `pid` spent for each request of one round."""
+    plan = LoadPlan(target, RateCurve.steps((ROUND_S, RATE_RPS)), Mix((Request("GET", "/now"),)), seed=seed)
+    before_us = cpu_us(pid)
+    result = await run_apart(plan)
+    spent_us = cpu_us(pid) - before_us
+    results.append(result)
+    return spent_us / result.answered
+
+
+def cpu_us(pid: int) -> float:
+    """CPU time that a process has used so far, exact to the nanosecond (the ticks of /proc/PID/stat are 10 ms)."""
+    total_ns = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total_ns += int((task / "schedstat").read_text().split()[0])
+    return total_ns / 1000
+
+
+@asynccontextmanager
+async def _bare_envoy(shop: Shop) -> AsyncIterator[tuple[Target, int]]:
+    """An Envoy with one listener and one cluster, the shop's instances, and nothing else; its address and pid."""
+    port = FreePorts(shop.project).take()
+    ready = (i for i in shop.latest().snapshot.instances.values() if i.state is InstanceState.READY)
+    config = shop.root / "bare.json"
+    config.write_text(json.dumps(_bare(port, [(i.host or "127.0.0.1", i.port or 0) for i in ready])))
+    program = str(wheel_file(WHEEL, PROGRAM))
+    process = await asyncio.create_subprocess_exec(
+        *(program, "--config-path", str(config), "--disable-hot-restart", "--concurrency", str(WORKERS)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={"PATH": os.environ.get("PATH", os.defpath)},
+    )
+    try:
+        await shop.until(lambda: process.returncode is not None or _accepts(port), "the bare Envoy listens", 10.0)
+        if process.returncode is not None:
+            raise Unmeasured(f"the bare Envoy ended with {process.returncode}")
+        yield Target("127.0.0.1", port), process.pid
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def _accepts(port: int) -> bool:
+    listening = Path("/proc/net/tcp").read_text()
+    return f":{port:04X} 00000000:0000 0A" in listening
+
+
+def _bare(port: int, endpoints: list[tuple[str, int]]) -> dict[str, object]:
+    manager = {
+        "@type": _HTTP,
+        "stat_prefix": "bare",
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
+        "route_config": {
+            "virtual_hosts": [
+                {"name": "app", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "app"}}]}
+            ]
+        },
+    }
+    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+    hosts = [
+        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": number}}}}
+        for host, number in endpoints
+    ]
+    return {
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": "edge",
+                    "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+                    "filter_chains": [{"filters": filters}],
+                }
+            ],
+            "clusters": [
+                {
+                    "name": "app",
+                    "type": "STATIC",
+                    "load_assignment": {"cluster_name": "app", "endpoints": [{"lb_endpoints": hosts}]},
+                }
+            ],
+        }
+    }
