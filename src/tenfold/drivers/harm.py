@@ -13,6 +13,7 @@ from tenfold.drivers.procs import Processes, Tree, send
 from tenfold.effects.faults import Fault, Freeze, Kill, Slow
 from tenfold.ports import Permanent
 
+_LOOK_EVERY_S = 0.002
 _WATCHER = 'pids=; while read -r pid; do pids="$pids $pid"; done; [ -z "$pids" ] || kill -CONT $pids'
 
 
@@ -49,17 +50,15 @@ class ProcessHarm:
     async def _freeze(self, tree: Tree, seconds: float) -> None:
         await self._thaw(tree.key.id)
         frozen = self._freezes[tree.key.id] = _Frozen()
-        while True:
-            fresh = [member for member in tree.members if member.pid not in frozen.pids]
-            for member in fresh:
-                frozen.note(member.pid)
-                send(member.identity, signal.SIGSTOP)
-            if not fresh:
-                break  # Nobody was born while the others were stopped.
-            looked = self._processes.look().get(tree.key)
-            if looked is None:
-                break
-            tree = looked
+        left: Tree | None = tree
+        # Until all stand still: meanwhile those not stopped yet may have given birth to others.
+        while left is not None and not all(member.frozen for member in left.members):
+            for member in left.members:
+                if member.pid not in frozen.pids:
+                    frozen.note(member.pid)
+                    send(member.identity, signal.SIGSTOP)
+            await asyncio.sleep(_LOOK_EVERY_S)
+            left = self._processes.look().get(tree.key)
         frozen.timer = asyncio.get_running_loop().call_later(seconds, frozen.release)
 
     async def _thaw(self, subject: str) -> None:

@@ -10,7 +10,7 @@ import json
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,6 +92,7 @@ class Instances:
         """Take care of an instance that was just started."""
         instance.since = instance.process.started_at
         self.all[instance.id] = instance
+        self._remember(instance)
         self._tend(instance)
 
     def adopt(self, tree: Tree, service: Service | None, mask: Callable[[str], str]) -> None:
@@ -145,6 +146,13 @@ class Instances:
         self.processes.table.tag_file(instance.log).unlink(missing_ok=True)
         self.all.pop(instance.id, None)
         self.changed()
+
+    def forget_all_but(self, living: Collection[str]) -> None:
+        """Drop what is kept of instances that ended while no control plane was there."""
+        for path in (self.project.run / "states").glob("*.json"):
+            if path.stem not in living:
+                path.unlink(missing_ok=True)
+                self.processes.table.tag_file(self.log_file(path.stem)).unlink(missing_ok=True)
 
     def seen(self, trees: Mapping[TreeKey, Tree], usage: Mapping[TreeKey, Usage], now: float) -> list[InstanceSeen]:
         """Every instance, as it is now."""

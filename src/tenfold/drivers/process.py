@@ -96,7 +96,9 @@ class ProcessDriver:
         self._opened = True
         self._project.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         trees = self.processes.look()
-        self.limits.sweep(frozenset(key.id for key in trees if key.kind == "instance"))
+        living = frozenset(key.id for key in trees if key.kind == "instance")
+        self.limits.sweep(living)
+        self.instances.forget_all_but(living)
         self.tasks.adopt(trees)
         for key, tree in trees.items():
             if key.kind == "instance" and tree.leader is not None:

@@ -44,11 +44,14 @@ def capture(project: Project, keep: Sequence[str], built: bool, after: int = 0) 
     planned = source.plan(project.root, keep, built)
     _make_kept_folders(project.root, keep)
     with _alone(project):
+        for earlier in release_ids(project):
+            _check_links(project, earlier)
         number = max([after, _last_number(project), *(int(name[1:]) for name in release_ids(project))]) + 1
         release = f"r{number}"
         fresh = project.releases / f".{release}.new"
         try:
             digest = _fill(fresh, project.root, planned)
+            _links_file(project, release).write_text("\n".join(sorted(source.data_of(planned))))
             (project.releases / ".last").write_text(str(number))
             fresh.replace(project.releases / release)
         except OSError as error:
@@ -84,9 +87,13 @@ def release_ids(project: Project) -> tuple[str, ...]:
 
 
 def remove(project: Project, release: str) -> None:
-    """Delete a release's files (never what they link to); nothing happens when they are gone. Raises `Retryable` when it can't."""
+    """Delete a release's files, never what they link to; nothing happens when they are gone.
+
+    Raises `Retryable` when it can't, `Permanent` when data lies in the release that lies nowhere else.
+    """
     if not _NAME.fullmatch(release):
         raise Permanent(f"{release!r} is no release; releases are named r1, r2, …")
+    _check_links(project, release)
     folder = project.releases / release
     going = project.releases / f".{release}.old"
     try:
@@ -94,6 +101,7 @@ def remove(project: Project, release: str) -> None:
             folder.rename(going)
         if going.exists():
             shutil.rmtree(going, onerror=_unlock_and_retry)
+        _links_file(project, release).unlink(missing_ok=True)
     except OSError as error:
         raise Retryable(f"can't remove the files of release {release}: {error.strerror} ({error.filename})") from error
 
@@ -102,12 +110,13 @@ def _fill(fresh: Path, root: Path, planned: source.Plan) -> str:
     """Make the release's folder; returns the digest of what was copied."""
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    for name in sorted(planned.folders):
-        (fresh / name).mkdir(parents=True, exist_ok=True)
+    holders = {name.rpartition("/")[0] for name in (*planned.files, *planned.shared)}
+    for name in sorted(planned.folders | holders):
+        if not any(str(folder) in planned.files for folder in (Path(name), *Path(name).parents)):
+            (fresh / name).mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     for name, about in sorted(planned.files.items()):
         target = fresh / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         _note(digest, name, about)
         if stat.S_ISLNK(about.st_mode):
             link = _link_target(root, name)
@@ -118,9 +127,7 @@ def _fill(fresh: Path, root: Path, planned: source.Plan) -> str:
     for name in sorted(planned.shared):
         if any(str(folder) in planned.files for folder in Path(name).parents):
             continue  # A copied link leads there already, and through it we would write into what it points to.
-        link_at = fresh / name
-        link_at.parent.mkdir(parents=True, exist_ok=True)
-        link_at.symlink_to(root.resolve() / name)
+        (fresh / name).symlink_to(root.resolve() / name)
     return digest.hexdigest()
 
 
@@ -159,6 +166,26 @@ def _link_target(root: Path, name: str) -> Path:
     told = (root / name).readlink()
     meant = os.path.normpath(Path(name).parent / told)
     return (root / meant).resolve() if meant.startswith("..") else told
+
+
+def _links_file(project: Project, release: str) -> Path:
+    """The names of the data that a release shares, one on each line."""
+    return project.releases / f".{release}.shared"
+
+
+def _check_links(project: Project, release: str) -> None:
+    """A program that saves by renaming replaces a link by a file of its own: then data is in this release alone."""
+    try:
+        shared = _links_file(project, release).read_text().splitlines()
+    except FileNotFoundError:
+        return
+    for name in shared:
+        path = project.releases / release / name
+        if path.exists() and not path.is_symlink():
+            raise Permanent(
+                f"release {release} replaced the shared {name} by one of its own, which other releases don't see; "
+                f"move {path} to {project.root / name}, and let the program keep it in a folder that `keep` names"
+            )
 
 
 def _make_kept_folders(root: Path, keep: Sequence[str]) -> None:

@@ -6,10 +6,11 @@ a link, so that a deploy loses none), and what tools made (left out, or shared w
 
 import fnmatch
 import os
+import re
 import stat
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -41,6 +42,10 @@ _DATA_FOLDERS = ("uploads", "media", "storage", "instance")
 """Folders at the top that hold what users gave, unless git tracks something in them."""
 
 
+_JUNK_NAME = re.compile("|".join(map(fnmatch.translate, _JUNK)))
+_DATA_NAME = re.compile("|".join(map(fnmatch.translate, _DATA)))
+
+
 @dataclass(slots=True)
 class Plan:
     """What a release is made of, as paths relative to the project's folder: `files` and `folders` to copy, `shared` to link."""
@@ -70,6 +75,11 @@ def plan(root: Path, keep: Sequence[str], built: bool) -> Plan:
     return found
 
 
+def data_of(planned: Plan) -> set[str]:
+    """Of what is shared, that which nothing could make again."""
+    return {name for name in planned.shared if not _is_tooled(name)}
+
+
 def _plan_checkout(root: Path, found: Plan, built: bool) -> None:
     """Tracked and new files are source; what git ignores is data, unless it is known to be made by tools."""
     tracked = _git(root, "ls-files", "-z", "--cached", "--recurse-submodules")
@@ -87,10 +97,10 @@ def _plan_checkout(root: Path, found: Plan, built: bool) -> None:
             _add(root, name, found)
     for name in _git(root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"):
         path = name.rstrip("/")
-        if _matches(path, _TOOLED):
+        if _is_tooled(path):
             if not built:
                 found.shared.add(path)
-        elif _matches(path, _BUILT):
+        elif path.rpartition("/")[2] in _BUILT:
             if not built:
                 _walk(root, path, found, built)
         elif not _is_junk(path) and not _is_shared(path, found.shared):
@@ -105,7 +115,7 @@ def _walk(root: Path, under: str, found: Plan, built: bool) -> None:
         for name, is_folder in _entries(root, folder):
             if _is_junk(name) or _is_shared(name, found.shared):
                 continue
-            if is_folder and _matches(name, _TOOLED):
+            if is_folder and _is_tooled(name):
                 if not built:
                     found.shared.add(name)
             elif is_folder and name in _DATA_FOLDERS:
@@ -127,8 +137,8 @@ def _add(root: Path, name: str, found: Plan) -> None:
         return  # Deleted, but git has not been told.
     except OSError as error:
         raise Permanent(f"can't read {name}: {error.strerror}; make it readable, or let .gitignore name it") from error
-    base = PurePosixPath(name).name
-    if _matches(base, _DATA) and base not in _EXAMPLES:
+    base = name.rpartition("/")[2]
+    if _DATA_NAME.fullmatch(base) and base not in _EXAMPLES:
         found.shared.add(name)
     elif stat.S_ISREG(about.st_mode) or stat.S_ISLNK(about.st_mode):
         found.files[name] = about
@@ -177,16 +187,22 @@ def _inside(name: str) -> str:
 
 def _is_shared(name: str, shared: set[str]) -> bool:
     """True when `name`, or a folder it lies in, is shared."""
-    return name in shared or any(str(parent) in shared for parent in PurePosixPath(name).parents)
+    if name in shared:
+        return True
+    end = name.rfind("/")
+    while end > 0:
+        if name[:end] in shared:
+            return True
+        end = name.rfind("/", 0, end)
+    return False
 
 
 def _is_junk(name: str) -> bool:
-    return any(_matches(part, _JUNK) for part in PurePosixPath(name).parts)
+    return any(map(_JUNK_NAME.fullmatch, name.split("/")))
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    base = PurePosixPath(name).name
-    return any(fnmatch.fnmatchcase(base, pattern) or name == pattern for pattern in patterns)
+def _is_tooled(name: str) -> bool:
+    return name in _TOOLED or name.rpartition("/")[2] in _TOOLED
 
 
 def _uses_git(root: Path) -> bool:

@@ -234,6 +234,7 @@ class Tasks:
             for suffix in ("exit", "exit.new", "why", "started"):
                 self._file(record.id, suffix).unlink(missing_ok=True)
             self.log_file(record.id).unlink(missing_ok=True)
+            self._processes.table.tag_file(self.log_file(record.id)).unlink(missing_ok=True)
             del self._records[record.id]
             self._finished.pop(record.id, None)
 

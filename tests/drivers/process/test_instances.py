@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -15,7 +16,7 @@ from tenfold.drivers import logs
 from tenfold.drivers.proctable import read_stat
 from tenfold.effects import StopInstance
 from tenfold.model import Health, InstanceSize, Service
-from tenfold.ports import Permanent, Refused
+from tenfold.ports import Permanent, Refused, Retryable
 
 
 async def test_an_instance_is_started_becomes_ready_and_ends(bench: Any, habit: Any) -> None:
@@ -246,6 +247,22 @@ async def test_a_program_that_prints_a_megabyte_a_second_keeps_a_bounded_log(
     assert log.stat().st_size < 2_000_000
     assert (await bench.instance("web-1")).state in ("starting", "ready")
     assert all(set(line) <= {"x"} for line in logs.tail(log, 5))
+
+
+async def test_an_instance_that_can_not_be_noted_does_not_start(bench: Any, habit: Any) -> None:
+    """On a full disk an instance is not started, and nothing hinders the next try."""
+    bench.release(web=habit("good"))
+    await bench.stop("web-9")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2, hard))
+    try:
+        with pytest.raises(Retryable, match="web-1 can't start: File too large"):
+            await bench.start("web-1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not bench.driver.processes.look() and await bench.instance("web-1") is None
+    await bench.start("web-1")
+    await bench.reaches("web-1", "ready")
 
 
 async def test_an_old_epoch_and_an_old_generation_are_refused(bench: Any, habit: Any) -> None:

@@ -110,6 +110,21 @@ def test_kept_paths_are_shared_whatever_they_are(project: Project) -> None:
     assert (root / "state" / "old.txt").exists()
 
 
+def test_data_that_a_program_saved_by_renaming_is_not_lost(project: Project) -> None:
+    """A shared file that was replaced in a release stops the next release and the removal, until it was moved back."""
+    write(project.root, {"app.py": "1", "state.json": "old"})
+    made = capture(project, ("state.json",), built=False)
+    (made.path / "fresh").write_text("new")
+    (made.path / "fresh").replace(made.path / "state.json")
+    for attempt in (lambda: capture(project, ("state.json",), built=False), lambda: remove(project, "r1")):
+        with pytest.raises(Permanent, match=r"release r1 replaced the shared state.json by one of its own"):
+            attempt()
+    (made.path / "state.json").replace(project.root / "state.json")
+    assert (capture(project, ("state.json",), built=False).path / "state.json").read_text() == "new"
+    remove(project, "r1")
+    assert release_ids(project) == ("r2",)
+
+
 @pytest.mark.parametrize("name", ["../data", "/etc", "a/../../b", "", "."])
 def test_a_kept_path_must_stay_inside(project: Project, name: str) -> None:
     """A `keep` that leads out of the project is an error, not a link to elsewhere."""
@@ -196,7 +211,7 @@ def test_numbers_are_never_given_twice(project: Project) -> None:
     remove(project, "r8")
     assert capture(project, (), built=False).id == "r9"
     assert capture(project, (), built=False, after=20).id == "r21"
-    assert not list(project.releases.glob(".r*"))
+    assert not list(project.releases.glob(".r*.new"))
 
 
 def test_a_full_disk_leaves_nothing_behind(project: Project) -> None:
@@ -209,7 +224,8 @@ def test_a_full_disk_leaves_nothing_behind(project: Project) -> None:
             capture(project, (), built=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not [path for path in project.releases.iterdir() if path.name != ".last"]
+    assert release_ids(project) == ()
+    assert sum(path.stat().st_size for path in project.releases.rglob("*") if path.is_file()) < 100
     assert capture(project, (), built=False).id == "r1"
 
 
