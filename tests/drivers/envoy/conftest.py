@@ -227,7 +227,9 @@ class Edge:
         """One request through the edge."""
         return await ask(self.port, method, path, headers, body, host)
 
-    def load(self, *methods: str, path: str = "/wait", rps: float = 150.0) -> contextlib.AbstractAsyncContextManager[Tally]:
+    def load(
+        self, *methods: str, path: str = "/wait", rps: float = 150.0
+    ) -> contextlib.AbstractAsyncContextManager[Tally]:
         """Steady requests through the edge while the block lasts."""
         return load(self.port, methods, path, rps)
 

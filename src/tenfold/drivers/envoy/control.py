@@ -10,18 +10,24 @@ what an earlier control plane gave it.
 
 import asyncio
 import contextlib
+import queue
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tenfold.drivers.envoy.protos import Builder, load
+from tenfold.render.envoy import ENDPOINT_TYPE
 from tenfold.render.envoy_listener import JsonObject
 
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _STOP_S = 0.2
-_POLL_S = 0.01
+_POLL_S = 0.5
+_WAIT_S = 0.01
+_GATEWAYS_MAX = 64
 
 
 class Nacked(Exception):
@@ -51,12 +57,11 @@ class _Subscription:
 
 @dataclass(slots=True)
 class _Stream:
-    """One connected gateway."""
+    """One connected gateway; what is put into `outgoing` is sent to it, None ends it."""
 
-    context: Any
     region: str = ""
     subscriptions: dict[str, _Subscription] = field(default_factory=dict)
-    sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    outgoing: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     sent: int = 0
 
 
@@ -71,31 +76,36 @@ class ControlServer:
         self._builders: dict[str, Builder] = {}
         self._discovery: Any = None
         self._server: Any = None
+        self._loop: asyncio.AbstractEventLoop
+        self._rpc_error: type[Exception]
 
     async def start(self) -> None:
-        """Listen. Takes a third of a second of a thread's time the first time; gateways that run already connect by
-        themselves."""
+        """Listen. Takes a third of a second of a thread's time the first time; gateways that run already connect by themselves."""
+        self._loop = asyncio.get_running_loop()
         self._discovery = await load()
-        # Imported here and not above, because a start must not wait for it.
-        import grpc.aio
+        # Imported here and not above, because a start must not wait for it. Not grpc.aio, which has crashed the process in tests.
+        import grpc
 
+        self._rpc_error = grpc.RpcError
         stream = grpc.stream_stream_rpc_method_handler(
             self._stream,
             request_deserializer=self._discovery.DiscoveryRequest.FromString,
             response_serializer=self._discovery.DiscoveryResponse.SerializeToString,
         )
         service = grpc.method_handlers_generic_handler(_SERVICE, {"StreamAggregatedResources": stream})
-        server = grpc.aio.server(options=[("grpc.max_receive_message_length", 64 * 1024 * 1024)])
+        server = grpc.server(ThreadPoolExecutor(_GATEWAYS_MAX, "control"), options=[("grpc.so_reuseport", 0)])
         server.add_generic_rpc_handlers((service,))
         server.add_insecure_port(f"unix:{self.socket}")
-        await server.start()
+        server.start()
         self._server = server
 
     async def stop(self) -> None:
         """Let go of the gateways; they go on serving what they have."""
         if self._server is not None:
-            await self._server.stop(_STOP_S)
-            self._server = None
+            server, self._server = self._server, None
+            for stream in self._streams.values():
+                stream.outgoing.put(None)
+            await asyncio.to_thread(server.stop(_STOP_S).wait)
 
     def connected(self, region: str) -> bool:
         """True while the region's gateway hangs on this server."""
@@ -107,7 +117,7 @@ class ControlServer:
         while region not in self._streams:
             if time.monotonic() > deadline_s:
                 return False
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(_WAIT_S)
         return True
 
     def forget(self, region: str) -> None:
@@ -119,14 +129,18 @@ class ControlServer:
         """What the region is to run from now on; sent when the gateway asks, or by `offer`."""
         self._held[region, type_url] = _Held(version, resources)
 
+    def send(self, region: str, type_url: str) -> None:
+        """Send what is held to a gateway that asked for this type, and wait for nothing."""
+        stream = self._streams.get(region)
+        if stream is not None and type_url in stream.subscriptions:
+            self._send(stream, type_url)
+
     async def offer(self, region: str, type_url: str, timeout_s: float) -> None:
         """Send what is held and wait until the gateway has taken it; raises `Nacked` or `Silent`."""
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[region, type_url] = (self._held[region, type_url].version, taken)
         try:
-            stream = self._streams.get(region)
-            if stream is not None and type_url in stream.subscriptions:
-                await self._send(stream, type_url)
+            self.send(region, type_url)
             async with asyncio.timeout(timeout_s):
                 await taken
         except TimeoutError:
@@ -135,53 +149,72 @@ class ControlServer:
         finally:
             del self._waiting[region, type_url]
 
-    async def _stream(self, requests: AsyncIterator[Any], context: Any) -> None:
-        """One gateway's stream, until it ends."""
-        stream = _Stream(context)
-        try:
-            async for request in requests:
-                if not stream.region:
-                    stream.region = request.node.id
-                    self._streams[stream.region] = stream
-                await self._heard(stream, request)
-        finally:
-            if self._streams.get(stream.region) is stream:
-                del self._streams[stream.region]
+    def _stream(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        """One gateway's stream, until it ends. Runs in a thread of gRPC's; everything else happens in the event loop."""
+        stream = _Stream()
 
-    async def _heard(self, stream: _Stream, request: Any) -> None:
+        def hear() -> None:
+            with contextlib.suppress(self._rpc_error):
+                for request in requests:
+                    self._in_loop(self._heard, stream, request)
+            stream.outgoing.put(None)
+
+        threading.Thread(target=hear, name="control requests", daemon=True).start()
+        # A process that ends without having stopped this must not wait for its gateways to hang up.
+        while not self._loop.is_closed():
+            with contextlib.suppress(queue.Empty):
+                response = stream.outgoing.get(timeout=_POLL_S)
+                if response is None:
+                    break
+                yield response
+        self._in_loop(self._gone, stream)
+
+    def _in_loop(self, run: Callable[..., None], *arguments: Any) -> None:
+        """Have the event loop run this, unless it is closed by now: then nobody is left who cares."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(run, *arguments)
+
+    def _gone(self, stream: _Stream) -> None:
+        if self._streams.get(stream.region) is stream:
+            del self._streams[stream.region]
+
+    def _heard(self, stream: _Stream, request: Any) -> None:
+        if not stream.region:
+            stream.region = request.node.id
+            self._streams[stream.region] = stream
         type_url, names = request.type_url, frozenset(request.resource_names)
         known = stream.subscriptions.get(type_url)
         held = self._held.get((stream.region, type_url))
         if known is None:
             stream.subscriptions[type_url] = _Subscription(names)
             if held is not None and held.version != request.version_info:
-                await self._send(stream, type_url)
+                self._send(stream, type_url)
             else:
                 self._settle(stream, type_url, request.version_info)
             return
         wants_more, known.names = not names <= known.names, names
         if request.response_nonce == known.nonce:
-            if request.HasField("error_detail"):
-                self._settle(stream, type_url, known.version, refused=request.error_detail.message)
-            else:
-                self._settle(stream, type_url, known.version)
+            refused = request.error_detail.message if request.HasField("error_detail") else ""
+            self._settle(stream, type_url, known.version, refused)
         if wants_more and held is not None:
-            await self._send(stream, type_url)
+            self._send(stream, type_url)
 
-    async def _send(self, stream: _Stream, type_url: str) -> None:
-        held = self._held[stream.region, type_url]
-        resources = self._builders.setdefault(stream.region, Builder()).build(type_url, held.resources)
-        async with stream.sending:
-            stream.sent += 1
-            subscription = stream.subscriptions[type_url]
-            subscription.nonce, subscription.version = str(stream.sent), held.version
-            # A stream that broke is opened again by the gateway, and then asks for what it lacks.
-            with contextlib.suppress(asyncio.InvalidStateError):
-                await stream.context.write(
-                    self._discovery.DiscoveryResponse(
-                        version_info=held.version, resources=resources, type_url=type_url, nonce=subscription.nonce
-                    )
-                )
+    def _send(self, stream: _Stream, type_url: str) -> None:
+        held, subscription = self._held[stream.region, type_url], stream.subscriptions[type_url]
+        known = held.resources
+        if type_url == ENDPOINT_TYPE:
+            # A control plane that died may have left a pool that waits for its endpoints; the gateway takes no other
+            # pool until it was told of some, or of none.
+            names = subscription.names - {assignment["cluster_name"] for assignment in known}
+            known += tuple({"cluster_name": name} for name in sorted(names))
+        resources = self._builders.setdefault(stream.region, Builder()).build(type_url, known)
+        stream.sent += 1
+        subscription.nonce, subscription.version = str(stream.sent), held.version
+        stream.outgoing.put(
+            self._discovery.DiscoveryResponse(
+                version_info=held.version, resources=resources, type_url=type_url, nonce=subscription.nonce
+            )
+        )
 
     def _settle(self, stream: _Stream, type_url: str, version: str, refused: str = "") -> None:
         """Tell who waits for this version that the gateway has taken it, or refused it."""

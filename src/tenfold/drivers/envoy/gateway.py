@@ -72,7 +72,10 @@ class Gateway:
         self.port = port
         empty = self._render(RouteTable(self.region), Taken())
         self._config = replace(self._config, listeners=empty.listeners)
-        self._hold(self._config, self.taken.version)
+        self._hold(CLUSTER_TYPE, self._config.clusters)
+        self._hold(ENDPOINT_TYPE, self._config.endpoints)
+        self._hold(LISTENER_TYPE, self._config.listeners)
+        self._hold(ROUTE_TYPE, self._config.routes, self.taken.version)
 
     async def learn(self, admin: Path) -> None:
         """Take over a gateway that an earlier control plane started: what it runs is asked of itself.
@@ -96,7 +99,7 @@ class Gateway:
         endpoints = parts.get("EndpointsConfigDump", {}).get("dynamic_endpoint_configs", [])
         self._config = GatewayConfig(
             clusters=tuple(_untyped(found["cluster"]) for found in clusters),
-            endpoints=tuple(_untyped(found["endpoint_config"]) for found in endpoints),
+            endpoints=tuple(_assignment(found["endpoint_config"]) for found in endpoints),
             listeners=tuple(_untyped(found) for found in listeners),
             routes=tuple(_untyped(found["route_config"]) for found in routes),
         )
@@ -135,12 +138,17 @@ class Gateway:
         self._config, self.taken, self.refused = after, taken, ""
 
     async def _offer(self, config: GatewayConfig, routes_version: str) -> None:
-        self._hold(config, routes_version)
+        # A gateway that connects meanwhile asks for everything at once: it must not be told of routes before it has their pools.
+        self._hold(CLUSTER_TYPE, config.clusters)
+        self._hold(ENDPOINT_TYPE, config.endpoints)
+        self._control.send(self.region, ENDPOINT_TYPE)
         await self._control.offer(self.region, CLUSTER_TYPE, TAKE_UP_S)
         # A pool that was changed starts again and waits for its endpoints, so these are always sent after it.
         if config.endpoints:
             await self._control.offer(self.region, ENDPOINT_TYPE, TAKE_UP_S)
+        self._hold(LISTENER_TYPE, config.listeners)
         await self._control.offer(self.region, LISTENER_TYPE, TAKE_UP_S)
+        self._hold(ROUTE_TYPE, config.routes, routes_version)
         await self._control.offer(self.region, ROUTE_TYPE, TAKE_UP_S)
 
     async def _take_back(self, config: GatewayConfig) -> None:
@@ -151,14 +159,8 @@ class Gateway:
         except (Nacked, Silent) as error:
             self.refused = f"{self.refused}; and what it ran before: {error}"
 
-    def _hold(self, config: GatewayConfig, routes_version: str) -> None:
-        for type_url, resources in (
-            (CLUSTER_TYPE, config.clusters),
-            (ENDPOINT_TYPE, config.endpoints),
-            (LISTENER_TYPE, config.listeners),
-        ):
-            self._control.hold(self.region, type_url, _version(resources), resources)
-        self._control.hold(self.region, ROUTE_TYPE, routes_version, config.routes)
+    def _hold(self, type_url: str, resources: tuple[JsonObject, ...], version: str = "") -> None:
+        self._control.hold(self.region, type_url, version or _version(resources), resources)
 
     def _render(self, table: RouteTable, taken: Taken) -> GatewayConfig:
         return render_gateway(
@@ -178,6 +180,14 @@ def _union(after: Iterable[JsonObject], before: Iterable[JsonObject], name: str)
 
 def _untyped(resource: JsonObject) -> JsonObject:
     return {key: value for key, value in resource.items() if key != "@type"}
+
+
+def _assignment(dumped: JsonObject) -> JsonObject:
+    """As it was given: a dump shows weights of zero where none were given, which Envoy itself would refuse."""
+    places = (
+        {key: value for key, value in place.items() if key != "load_balancing_weight"} for place in dumped["endpoints"]
+    )
+    return {"cluster_name": dumped["cluster_name"], "endpoints": list(places)}
 
 
 def _version(resources: tuple[JsonObject, ...]) -> str:

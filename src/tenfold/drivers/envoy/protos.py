@@ -31,7 +31,7 @@ async def load() -> Any:
 
 
 def _load() -> Any:
-    for module in ("grpc.aio", *_REGISTERED):
+    for module in ("grpc", *_REGISTERED):
         importlib.import_module(module)
     return importlib.import_module("envoy.service.discovery.v3.discovery_pb2")
 
