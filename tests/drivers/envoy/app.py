@@ -40,7 +40,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         _spin(0.02)
     elif path == "/broken":
         status = 500 if os.environ.get("BROKEN") else 200
-    elif path.startswith("/echo"):
+    elif path.endswith("/echo"):
         headers = [[name.decode(), value.decode()] for name, value in scope["headers"]]
         body = json.dumps({"headers": headers, "path": scope["raw_path"].decode()}).encode()
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body))]})
