@@ -30,6 +30,10 @@ SETTLED_S = 60.0
 """An instance that served this long clears its line's failures."""
 ENGINE_STUCK_S = 15.0
 """A gateway that does not answer for this long is started anew. A store never is: it may be recovering."""
+UNHEEDED_S = 4.0
+"""An order to end shows within this long; longer than arbitrate holds the same order back."""
+DRAINED_GRACE_S = 10.0
+"""How long an instance without requests has to end before it is killed."""
 SICK_GRACE_S = 2.0
 """A sick or frozen instance has this long to end before it is killed."""
 
@@ -92,6 +96,7 @@ def heal(
         return memory, tuple(causes.values())
     draft = _Draft(dict(memory.members), dict(memory.numbers), dict(memory.failures), dict(memory.told))
     _adopt(draft, snapshot)
+    _forget_ended(draft, snapshot)
     by_line = {line.key: line for line in lines}
     _look(draft, snapshot, by_line, waiting_for)
     started: dict[str, tuple[Effect, ...]] = {}
@@ -306,17 +311,8 @@ def _end_drained(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line]) -
         seen = snapshot.instances.get(id_)
         if seen is None or f"stop:{id_}" in snapshot.pending:
             continue
-        if (
-            member.state is MemberState.STOPPING
-            and not 0 <= now - member.since <= 60.0
-            and seen.state is not InstanceState.EXITED
-        ):
-            draft.members[id_] = replace(member, since=now)
-            draft.decide(
-                f"instance/{id_}",
-                f"{id_} was told to end a minute ago and still runs",
-                StopInstance(id_, 0.0, seen.generation),
-            )
+        if member.state is MemberState.STOPPING and seen.state is not InstanceState.EXITED:
+            _insist(draft, id_, member, seen, now)
         if member.state is not MemberState.DRAINING:
             continue
         line = next((ln for ln in lines.values() if ln.pool == member.pool), None)
@@ -325,8 +321,31 @@ def _end_drained(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line]) -
         if why:
             draft.members[id_] = replace(member, state=MemberState.STOPPING, since=now)
             # A background service has no requests at the edge: its grace is the time for the job at hand.
-            grace_s = 10.0 if seen.port is not None else drain_s
+            grace_s = DRAINED_GRACE_S if seen.port is not None else drain_s
             draft.decide(f"instance/{id_}", f"{id_} {why}: it ends", StopInstance(id_, grace_s, seen.generation))
+
+
+def _insist(draft: _Draft, id_: str, member: Member, seen: InstanceSeen, now: float) -> None:
+    """Tell an instance again to end: when it is not even ending (the order was refused or lost), or takes too long."""
+    told_s, subject = now - member.since, f"instance/{id_}"
+    if seen.state is not InstanceState.STOPPING and not 0 <= told_s < UNHEEDED_S:
+        stop = StopInstance(id_, DRAINED_GRACE_S, seen.generation)
+        draft.decide(subject, f"{id_} was told to end and that did not take hold: once more", stop)
+    elif not 0 <= told_s <= 60.0:
+        stop = StopInstance(id_, 0.0, seen.generation)
+        draft.decide(subject, f"{id_} was told to end a minute ago and still runs", stop)
+    else:
+        return
+    draft.members[id_] = replace(member, since=now)
+
+
+def _forget_ended(draft: _Draft, snapshot: Snapshot) -> None:
+    """Have the driver forget what ended and nobody remembers, should the first order to do so have been lost."""
+    for id_, seen in snapshot.instances.items():
+        if seen.state is InstanceState.EXITED and id_ not in draft.members and f"stop:{id_}" not in snapshot.pending:
+            draft.decide(
+                f"instance/{id_}", f"{id_} has ended and is forgotten", StopInstance(id_, 0.0, seen.generation)
+            )
 
 
 def _drained(id_: str, member: Member, seen: InstanceSeen, snapshot: Snapshot, drain_s: float) -> str:
