@@ -77,7 +77,9 @@ def files() -> tuple[str, ...]:
     try:
         listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
     except (OSError, subprocess.CalledProcessError):
-        listed = [str(p.relative_to(ROOT)) for top in ("src", "tests", "examples", "docs") for p in (ROOT / top).rglob("*")]
+        listed = [
+            str(p.relative_to(ROOT)) for top in ("src", "tests", "examples", "docs") for p in (ROOT / top).rglob("*")
+        ]
     return tuple(sorted(path for path in listed if path and (ROOT / path).is_file()))
 
 
@@ -141,7 +143,9 @@ def units(module: Module) -> Iterator[str]:
             lower = name.lower()
             bare = lower.rpartition("_")[2] in UNITLESS or lower in UNITLESS_ALONE
             if bare and annotation is not None and re.search(r"\b(int|float)\b", annotation):
-                yield module.at(node, f"{name}: {annotation} has no unit in its name ({name}_s, {name}_ms, {name}_bytes?)")
+                yield module.at(
+                    node, f"{name}: {annotation} has no unit in its name ({name}_s, {name}_ms, {name}_bytes?)"
+                )
 
 
 def _numbers(node: ast.AST) -> Iterator[tuple[str, str | None]]:
@@ -150,9 +154,13 @@ def _numbers(node: ast.AST) -> Iterator[tuple[str, str | None]]:
             yield name, annotation and ast.unparse(annotation)
         case ast.AnnAssign(target=ast.Name(id=name) | ast.Attribute(attr=name), annotation=annotation):
             yield name, ast.unparse(annotation)
-        case ast.Assign(targets=[ast.Name(id=name) | ast.Attribute(attr=name)], value=ast.Constant(value=int() | float() as value)):
+        case ast.Assign(
+            targets=[ast.Name(id=name) | ast.Attribute(attr=name)], value=ast.Constant(value=int() | float() as value)
+        ):
             yield name, type(value).__name__
-        case ast.FunctionDef(name=name, returns=returns) | ast.AsyncFunctionDef(name=name, returns=returns) if name[0] != "_":
+        case ast.FunctionDef(name=name, returns=returns) | ast.AsyncFunctionDef(name=name, returns=returns) if (
+            name[0] != "_"
+        ):
             yield name, returns and ast.unparse(returns)
 
 
@@ -171,7 +179,9 @@ def frozen(module: Module) -> Iterator[str]:
     if module.room not in {"facts", "effects", "model"}:
         return
     for node in module.tree.body:
-        if isinstance(node, ast.ClassDef) and not any(ast.unparse(b).endswith(("Enum", "Protocol")) for b in node.bases):
+        if isinstance(node, ast.ClassDef) and not any(
+            ast.unparse(b).endswith(("Enum", "Protocol")) for b in node.bases
+        ):
             decorators = [ast.unparse(d) for d in node.decorator_list]
             if "dataclass(frozen=True, slots=True)" not in decorators:
                 yield module.at(node, f"{node.name} is not a dataclass(frozen=True, slots=True)")
@@ -240,7 +250,15 @@ def _imports(module: Module, known: dict[str, Module]) -> Iterator[str]:
 
 def foreign_words(path: str, text: str) -> Iterator[str]:
     """The repository speaks of Tenfold alone: no path of somebody's machine, no tool that helped to write it, no private index."""
-    words = ("/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/", "anth" + "ropic", "cla" + "ude", "chat" + "gpt", "co" + "pilot")
+    words = (
+        "/wo" + "rk/",
+        "/ro" + "ot/",
+        "/ho" + "me/",
+        "anth" + "ropic",
+        "cla" + "ude",
+        "chat" + "gpt",
+        "co" + "pilot",
+    )
     pattern = re.compile("|".join(f"{re.escape(word)}" for word in words), re.IGNORECASE)
     for number, line in enumerate(text.splitlines(), 1):
         for found in pattern.finditer(line):
@@ -306,10 +324,16 @@ def test_no_module_is_dead() -> None:
 
 def test_a_dead_module_is_found() -> None:
     """A module that only another dead one imports is dead as well, and both are named."""
-    texts = {"cli/__init__": "import tenfold.loop.a\n", "loop/a": "x = 1\ny = 2\n", "loop/b": "import tenfold.loop.c\nx = 1\n"}
+    texts = {
+        "cli/__init__": "import tenfold.loop.a\n",
+        "loop/a": "x = 1\ny = 2\n",
+        "loop/b": "import tenfold.loop.c\nx = 1\n",
+    }
     texts["loop/c"] = "x = 1\ny = 2\n"
     planted = [parsed(f"src/tenfold/{path}.py", text) for path, text in texts.items()]
-    assert [problem.partition(":")[0] for problem in dead_modules(planted)] == [f"src/tenfold/loop/{n}.py" for n in "bc"]
+    assert [problem.partition(":")[0] for problem in dead_modules(planted)] == [
+        f"src/tenfold/loop/{n}.py" for n in "bc"
+    ]
 
 
 def test_the_repository_speaks_of_itself_alone() -> None:

@@ -27,7 +27,12 @@ class Trial:
     def __init__(self, make_shop, seed: int) -> None:
         random = self.random = Random(f"trial/{seed}")
         entries = FaultSchedule.drawn(
-            seed, from_s=5, until_s=TROUBLE_S, count=random.randint(0, 14), pools=["web@local", "worker@local"], regions=["local"]
+            seed,
+            from_s=5,
+            until_s=TROUBLE_S,
+            count=random.randint(0, 14),
+            pools=["web@local", "worker@local"],
+            regions=["local"],
         ).entries
         if random.random() < 0.15:
             jump = ClockJump(random.choice([-86_400, -3600, -600, 600, 3600, 86_400]))

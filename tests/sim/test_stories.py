@@ -1,5 +1,7 @@
 """Stories in virtual time: the deciders run a small shop in a false world, and what a person hopes for happens."""
 
+from dataclasses import replace
+
 import pytest
 
 from tenfold.effects import RunTask, StartInstance, StopInstance
@@ -223,7 +225,9 @@ def test_a_release_that_crashed_while_nobody_looked_is_not_called_well(shop) -> 
 @pytest.mark.parametrize("by_s", [-600, -86_400])
 @pytest.mark.parametrize("breakage", [None, Breakage.HEALTH])
 @pytest.mark.parametrize("after_s", [5, 13, 40])
-def test_a_clock_set_back_does_not_hold_up_a_deploy(shop, by_s: float, breakage: Breakage | None, after_s: float) -> None:
+def test_a_clock_set_back_does_not_hold_up_a_deploy(
+    shop, by_s: float, breakage: Breakage | None, after_s: float
+) -> None:
     """A deploy during which the clock is set back by minutes or a day ends in the time that any deploy takes (seeds 78, 232, 294)."""
     here = shop(78, rates=STEADY, broken={"r2": breakage} if breakage else {})
     here.up()
@@ -262,3 +266,17 @@ def test_the_refusal_of_an_earlier_table_does_not_fail_the_next_release(shop) ->
     second = here.deploy("r3")
     here.run_until(lambda: second in here.answers, 200)
     assert here.answers[second].ok, here.answers[second].text
+
+
+def test_a_lost_order_to_forget_does_not_hold_up_the_end(shop) -> None:
+    """Instances that ended while orders were refused are forgotten later, and `down` comes to its end (seed 1866)."""
+    here = shop(1866, rates=STEADY)
+    here.up()
+    here.run(10)
+    here.world.inflict(Kill("web-1"))
+    # The control plane dies after it has forgotten the instance and before its driver has.
+    here.memory = replace(here.memory, heal=replace(here.memory.heal, members={}))
+    here.run(30)
+    assert all(i.state is InstanceState.READY for i in here.world.instances.values())
+    here.ask(DownRequest("down", here.world.clock.now()))
+    here.run_until(lambda: "down" in here.answers, 120)

@@ -187,7 +187,10 @@ def test_rates_follow_their_plan() -> None:
 
 def test_a_fault_schedule_is_drawn_once_for_a_seed() -> None:
     """Equal seeds give equal faults, other seeds others, all within their time and in order."""
-    drawn = [FaultSchedule.drawn(s, from_s=10, until_s=50, count=20, pools=["web@local"], regions=["local"]) for s in (1, 1, 2)]
+    drawn = [
+        FaultSchedule.drawn(s, from_s=10, until_s=50, count=20, pools=["web@local"], regions=["local"])
+        for s in (1, 1, 2)
+    ]
     assert drawn[0] == drawn[1] != drawn[2]
     moments = [at_s for at_s, _ in drawn[0].entries]
     assert moments == sorted(moments)
