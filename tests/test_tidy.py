@@ -25,8 +25,8 @@ UNITLESS = {
 UNITLESS_ALONE = {"size", "length"}
 """As the whole name: `page_size` says rows, `size` says nothing."""
 BROAD_EXCEPT_ALLOWED = {"src/tenfold/loop/loop.py", "src/tenfold/cli/__init__.py"}
-ROOTS = ("tenfold.cli", "tenfold.proof.load", "tenfold.sdk", "tenfold.sim")
-"""What is used from outside: the command, the load engine, the app's tools, and the world that the conformance suite runs on."""
+ROOTS = ("tenfold.cli", "tenfold.proof.load", "tenfold.sdk", "tenfold.sim", "tenfold.drivers.harm")
+"""What is used from outside: the command, the load engine, the app's tools, and what the conformance suite runs on and harms with."""
 INDEXES = ("https://pypi.org/", "https://files.pythonhosted.org/")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -85,8 +85,8 @@ def files() -> tuple[str, ...]:
 
 @cache
 def modules() -> tuple[Module, ...]:
-    """Every Python module of src, tests and examples."""
-    paths = [p for p in files() if p.endswith(".py") and p.startswith(("src/", "tests/", "examples/"))]
+    """Every Python module of src, tests, examples and bench."""
+    paths = [p for p in files() if p.endswith(".py") and p.startswith(("src/", "tests/", "examples/", "bench/"))]
     return tuple(parsed(p, (ROOT / p).read_text(encoding="utf-8")) for p in paths)
 
 
