@@ -6,10 +6,13 @@ import sys
 
 def main() -> None:
     """Run the command line. Exits 0, 1 when something failed or a target was missed, 2 for a wrong call or blueprint."""
-    from tenfold.cli.app import cli
-
     try:
+        from tenfold.cli.app import cli
+
         cli(prog_name="tenfold")
+    except KeyboardInterrupt:
+        # Pressed before anything was begun; later on each command knows what it means.
+        sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`): nothing is left to say, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

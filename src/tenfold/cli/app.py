@@ -1,12 +1,13 @@
 """The command line's table: every command, where it lives, and what it does in a line. Commands are loaded when called."""
 
+import difflib
 import importlib
 import importlib.metadata
 from pathlib import Path
 
 import click
 
-from tenfold.cli.here import Here
+from tenfold.cli.here import Here, WrongCall
 
 COMMANDS = {
     "init": ("tenfold.cli.init", "Write a commented blueprint for the app in this folder"),
@@ -40,6 +41,15 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            advice = f"did you mean `tenfold {near[0]}`?" if near else "`tenfold --help` lists them all"
+            raise WrongCall(f"there is no command {args[0]}; {advice}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -60,4 +70,6 @@ def cli(ctx: click.Context, directory: Path, file_name: str, environment: str | 
 
     Begin with `tenfold init`, then `tenfold up`.
     """
+    if not directory.is_dir():
+        raise WrongCall(f"there is no folder {directory}")
     ctx.obj = Here(directory, file_name, environment)

@@ -110,7 +110,7 @@ async def run(
     desk.append(request)
     stopper = _Stopper(plane, desk, say)
     with JournalReader(plane.project.journal) as reader:
-        feed = Feed.from_now(reader)
+        feed = Feed.from_now(reader, request.id)
         running = asyncio.create_task(plane.loop.run())
         watching = asyncio.create_task(_watch(plane, feed, request, say, answered, stopper.go_down))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -124,6 +124,9 @@ async def run(
             await asyncio.gather(watching, return_exceptions=True)
         for text in feed.news():
             say(text)
+    if end is End.DOWN:
+        # Nothing runs any more: the control groups go too.
+        plane.drivers.process.limits.sweep(frozenset())
     return end
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import click
 
+from tenfold.effects import AnswerRequest
 from tenfold.loop import Answer, JournalReader
 
 POLL_S = 0.15
@@ -37,18 +38,22 @@ class Feed:
     reader: JournalReader
     tick: int
     noted: float = 0.0
+    request: str = ""
+    """Whoever shows this feed made this request and tells its answer in its own way: it is left out here."""
 
     @classmethod
-    def from_now(cls, reader: JournalReader) -> "Feed":
-        """A feed that shows only what comes after this moment."""
+    def from_now(cls, reader: JournalReader, request: str = "") -> "Feed":
+        """A feed that shows only what comes after this moment, without the answer to `request`."""
         span = reader.span()
-        return cls(reader, span[1] if span else 0, time.time())
+        return cls(reader, span[1] if span else 0, time.time(), request)
 
     def news(self) -> list[str]:
         """Lines for decisions, failed orders and notes since the last call, oldest first."""
         found: list[tuple[float, str]] = []
         for row in self.reader.decisions(self.tick):
             self.tick = max(self.tick, row.tick)
+            if any(isinstance(e, AnswerRequest) and e.request == self.request for e in row.decision.effects):
+                continue
             found.append((row.at, line(row.at, row.decision.by, row.decision.id, row.decision.why)))
         for note in self.reader.notes(0, limit=20):
             if note.at > self.noted:

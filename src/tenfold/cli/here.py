@@ -13,6 +13,8 @@ from tenfold.drivers.project import Project
 from tenfold.loop import FileLease, JournalError, JournalMissing, JournalReader
 from tenfold.model import Model
 
+NEVER_RUN = "nothing has run here yet: start this project with `tenfold up`"
+
 
 class Fail(click.ClickException):
     """Something did not work; the message says what to do next. Exit code 1."""
@@ -85,7 +87,7 @@ class Here:
         try:
             return JournalReader(self.project().journal)
         except JournalMissing:
-            raise Fail("nothing was ever run here: `tenfold up` does") from None
+            raise Fail(NEVER_RUN) from None
         except JournalError as error:
             raise Fail(str(error)) from None
 

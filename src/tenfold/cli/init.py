@@ -28,8 +28,6 @@ def init_command(here: Here, force: bool, command: tuple[str, ...]) -> None:
     target = here.blueprint
     if target.exists() and not force:
         raise WrongCall(f"{target} is there already: edit it, or replace it with `tenfold init --force`")
-    if not here.directory.is_dir():
-        raise WrongCall(f"there is no folder {here.directory}")
     name = app_name(here.directory.resolve().name)
     try:
         found = starter(command, name, files(here.directory))

@@ -91,6 +91,8 @@ def load_command(
         if rate is not None:
             if trace_file is not None:
                 raise WrongCall("--rate and --trace are two different loads: give one")
+            if rate == 0:
+                raise WrongCall("--rate 0 is no load: give how many requests a second to send")
             curve, what = RateCurve.steps((duration_s or 60.0, rate)), f"{rate:g} requests/s"
         else:
             trace = read_trace(trace_file, since, until) if trace_file else generated_day(seed)
@@ -98,9 +100,8 @@ def load_command(
             what = _describe(trace, trace_file, speedup)
             if duration_s is not None:
                 curve = curve.limited(duration_s)
-        plan = LoadPlan(
-            Target.parse(target or _edge(here), owned=owned), curve, _with_headers(Mix.parse(mix), headers), seed=seed
-        )
+        asked = _with_headers(Mix.parse(mix), headers)
+        plan = LoadPlan(Target.parse(target or _edge(here), owned=owned), curve, asked, seed=seed)
     except LoadError as error:
         raise WrongCall(str(error)) from None
     screen = sys.stderr if as_json else sys.stdout
@@ -171,8 +172,8 @@ def _report(result: LoadResult) -> None:
     for name in ("", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"):
         table.add_column(name, justify="right" if name else "left")
     for name, latency in (
-        ("response (from when it was due)", result.response),
-        ("service (from when it was sent)", result.service),
+        ("from due to answer", result.response),
+        ("from sent to answer", result.service),
     ):
         table.add_row(name, *(_ms(ms) for ms in _percentiles(latency)))
     console.print()

@@ -40,7 +40,9 @@ class Tail:
 
 @click.command("logs")
 @click.argument("names", nargs=-1)
-@click.option("-n", "--lines", default=20, show_default=True, help="How many lines of each to begin with.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="How many lines of each to begin with."
+)
 @click.option("-F", "--follow", is_flag=True, help="Go on showing what comes, until Ctrl-C.")
 @click.pass_obj
 def logs_command(here: Here, names: tuple[str, ...], lines: int, follow: bool) -> None:
@@ -66,7 +68,7 @@ def logs_command(here: Here, names: tuple[str, ...], lines: int, follow: bool) -
         click.echo(prefix + mask(text))
 
     for name, path in files.items():
-        for text in tail(path, lines):
+        for text in tail(path, lines) if lines else ():
             say(name, text)
     if not follow:
         return

@@ -8,7 +8,7 @@ import click
 
 from tenfold.blueprint import not_acted_on
 from tenfold.cli.feed import Feed
-from tenfold.cli.here import Fail, Here, new_request_id
+from tenfold.cli.here import Fail, Here, WrongCall, new_request_id
 from tenfold.drivers.project import Project
 from tenfold.drivers.releases import capture, source_digest
 from tenfold.drivers.secrets import Secrets
@@ -42,6 +42,12 @@ def same_release(known: Mapping[str, Release], model: Model, digest: str) -> Rel
     return max(alike, key=lambda r: r.number, default=None)
 
 
+def beyond_release(running: Model, wanted: Model) -> list[str]:
+    """The parts of a blueprint that differ and that a deploy does not carry: they belong to the control plane that runs."""
+    parts = ("regions", "domains", "edge", "data", "rollout")
+    return [part for part in parts if getattr(running, part) != getattr(wanted, part)]
+
+
 @click.command("deploy")
 @click.pass_obj
 def deploy_command(here: Here) -> None:
@@ -54,9 +60,16 @@ def deploy_command(here: Here) -> None:
     if here.control_plane() is None:
         raise Fail("nothing is running here: `tenfold up` starts this project with the folder as it is")
     with here.reader() as reader:
-        known = reader.releases()
+        known, tick = reader.releases(), reader.latest()
+        running = reader.model(tick.model) if tick else None
+    if running is not None and running.environment != model.environment:
+        name = running.environment.name
+        raise WrongCall(f"{model.environment.name} is not what runs here: `tenfold -e {name} deploy` ships to {name}")
     release = make_release(project, model, known, reuse=False)
     click.echo(f"captured {project.root} as {release.id}")
+    if running is not None and (changed := beyond_release(running, model)):
+        advice = "is not part of a release: it changes with the next `tenfold down` and `tenfold up`"
+        click.secho(f"note: {' and '.join(changed)} in the blueprint has changed and {advice}", fg="yellow")
     for sentence in not_acted_on(model):
         click.secho(f"note: {sentence}", dim=True)
     ask_and_watch(here, DeployRequest(new_request_id("deploy"), time.time(), release), "the deploy")
@@ -78,7 +91,7 @@ def rollback_command(here: Here, release: str | None) -> None:
 def ask_and_watch(here: Here, request: PersonRequest, what: str) -> None:
     """Hand in `request` and show decisions until it is answered. Raises `Fail` with the answer when that is no."""
     with here.reader() as reader:
-        feed = Feed.from_now(reader)
+        feed = Feed.from_now(reader, request.id)
         try:
             Desk(here.project().journal).append(request)
             answer = asyncio.run(_watch(here, feed, request.id))

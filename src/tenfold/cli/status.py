@@ -18,6 +18,7 @@ from tenfold.facts import InstanceSeen
 from tenfold.loop import DecisionRow, JournalReader, Tick
 from tenfold.model import Model
 
+WATCH_S = 1.0
 STATE_COLOURS = {
     "ready": "green",
     "starting": "yellow",
@@ -55,25 +56,31 @@ def look(here: Here, reader: JournalReader, decisions: int = 8) -> View | None:
 
 @click.command("status")
 @click.option("--watch", is_flag=True, help="Keep showing it, each second, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object (with --watch one a line).")
 @click.pass_obj
 def status_command(here: Here, watch: bool, as_json: bool) -> None:
     """What runs, how it is, and what was decided last."""
     console = Console()
-    with here.reader() as reader:
+
+    def show() -> None:
+        view = look(here, reader)
         if as_json:
-            view = look(here, reader)
             click.echo(json.dumps(as_data(view) if view else {"up": False}))
-            return
+        else:
+            console.print(page(view))
+
+    with here.reader() as reader:
         if not watch:
-            console.print(page(look(here, reader)))
+            show()
             return
         try:
-            with Live(
-                page(look(here, reader)), console=console, auto_refresh=False, screen=console.is_terminal
-            ) as live:
+            if as_json or not console.is_terminal:
                 while True:
-                    time.sleep(1.0)
+                    show()
+                    time.sleep(WATCH_S)
+            with Live(page(look(here, reader)), console=console, auto_refresh=False, screen=True) as live:
+                while True:
+                    time.sleep(WATCH_S)
                     live.update(page(look(here, reader, decisions=14)), refresh=True)
         except KeyboardInterrupt:
             return
@@ -176,9 +183,7 @@ def _instances(view: View) -> RenderableType:
 
 
 def _engines(view: View) -> RenderableType:
-    table = _table(
-        "engine", "version", "state", "for", "cpu", "memory", "address", right=("for", "cpu", "memory")
-    )
+    table = _table("engine", "version", "state", "for", "cpu", "memory", "address", right=("for", "cpu", "memory"))
     for seen in view.tick.snapshot.engines.values():
         table.add_row(
             seen.key,

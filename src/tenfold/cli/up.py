@@ -82,11 +82,13 @@ def _greet(plane: ControlPlane) -> None:
         tick = reader.latest()
     engines = sorted(tick.snapshot.engines.values(), key=lambda e: e.kind) if tick else []
     click.echo()
-    for engine in engines:
-        if engine.kind == "gateway":
-            click.secho(f"  {plane.model.name} serves at http://{engine.address}", bold=True, fg="green")
-            if engine.note:
-                click.echo(f"  {engine.note}")
+    gateways = [engine for engine in engines if engine.kind == "gateway"]
+    for engine in gateways:
+        click.secho(f"  {plane.model.name} serves at http://{engine.address}", bold=True, fg="green")
+        if engine.note:
+            click.echo(f"  {engine.note}")
+    if not gateways:
+        click.secho(f"  {plane.model.name} runs; none of its services speaks HTTP", bold=True, fg="green")
     for engine in engines:
         if engine.kind != "gateway":
             click.echo(

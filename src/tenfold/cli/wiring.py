@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from tenfold.cli.here import Fail, Here
+from tenfold.cli.here import NEVER_RUN, Fail, Here
 from tenfold.drivers.env import Surroundings
 from tenfold.drivers.envoy import EnvoyDriver
 from tenfold.drivers.fence import Fence
@@ -52,7 +52,11 @@ class Drivers:
 
 
 def build(
-    project: Project, model: Model, release_of: Callable[[str], Release | None], ports: FreePorts, console_url: str | None
+    project: Project,
+    model: Model,
+    release_of: Callable[[str], Release | None],
+    ports: FreePorts,
+    console_url: str | None,
 ) -> Drivers:
     """The drivers for `model`. Raises `Fail` when a store's URL names something that is not set."""
     fence = Fence(project.run / "fence")
@@ -82,9 +86,7 @@ def _stores(project: Project, model: Model, secrets: Secrets, fence: Fence, port
 
     try:
         postgres: Store = (
-            PostgresByUrl(model.data.url, home, lookup)
-            if model.data.url
-            else PostgresDriver(project, ports, fence)
+            PostgresByUrl(model.data.url, home, lookup) if model.data.url else PostgresDriver(project, ports, fence)
         )
         valkey: Store = (
             ValkeyByUrl(model.data.valkey_url, home, lookup)
@@ -102,7 +104,9 @@ def surroundings(here: Here, service: str | None, release_id: str | None) -> Sur
         release, model = _release(reader, release_id)
     if service is None:
         service = "web" if "web" in release.services else next(iter(release.services))
-    drivers = build(here.project(), model, lambda id_: release if id_ == release.id else None, FreePorts(here.project()), None)
+    drivers = build(
+        here.project(), model, lambda id_: release if id_ == release.id else None, FreePorts(here.project()), None
+    )
     try:
         return drivers.process.surroundings(release, service, model.active_regions[0])
     except DriverError as error:
@@ -113,7 +117,7 @@ def _release(reader: JournalReader, release_id: str | None) -> tuple[Release, Mo
     tick, releases = reader.latest(), reader.releases()
     model = reader.model(tick.model) if tick else None
     if tick is None or model is None:
-        raise Fail("nothing was ever run here: `tenfold up` does")
+        raise Fail(NEVER_RUN)
     wanted = release_id or tick.memory.release.serving
     if wanted is None:
         raise Fail(f"no release serves yet; name one with --release ({', '.join(releases) or 'there is none'})")

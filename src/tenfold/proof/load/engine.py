@@ -97,8 +97,9 @@ class _Load:
             ended = (pump.done() and self.client.in_flight == 0) or (stop is not None and stop.is_set())
             elapsed_s = perf_counter() - self._recorder.began_s
             if ended or elapsed_s >= next_second_s:
+                middle_s = (next_second_s - 1.0 + elapsed_s) / 2
                 next_second_s = int(elapsed_s) + 1.0
-                second = self._recorder.close_second(self._planned_rps(elapsed_s), self.client.in_flight)
+                second = self._recorder.close_second(self._planned_rps(middle_s), self.client.in_flight)
                 if on_progress is not None:
                     on_progress(self._recorder.progress(second))
             if ended:

@@ -50,7 +50,7 @@ class Target:
             raise LoadError(f"port {self.port} does not exist: give one between 1 and 65535")
         if not self.owned and loopback_address(self.host) is None:
             raise LoadError(
-                f"{self.host} is not this machine: load goes to loopback only, unless you say that you own the target"
+                f"{self.host} is not this machine: load goes to loopback only, unless you say that you own the target (--i-own-this)"
             )
 
     @classmethod
