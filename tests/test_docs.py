@@ -1,0 +1,151 @@
+"""Keeps what is written true: links lead somewhere, commands and options exist and are told, blueprints load, figures are the code's."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+
+from tenfold.blueprint import load
+from tenfold.cli.app import COMMANDS, cli
+from tenfold.deciders import heal, scale
+from tenfold.deciders.release import steps
+from tenfold.drivers import freeport, logs, source, valkey
+from tenfold.drivers.envoy import accesslog
+from tenfold.loop.upkeep import RETENTION
+from tenfold.model import Rollout
+from tenfold.render import envoy
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CRITIQUES.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").glob("*/README.md")),
+)
+COMMANDS_PAGE = ROOT / "docs" / "commands.md"
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MIB = 1024 * 1024
+
+FIGURES = (
+    ("scaling.md", f"ready for {scale.WARM_UP_S:.0f} s: start-up is not load"),
+    ("scaling.md", f"older than {scale.TRAFFIC_AGE_S_MAX:.0f} s"),
+    ("scaling.md", f"longer than {scale.METRIC_AGE_S_MAX:.0f} s ago"),
+    ("scaling.md", f"then waits {scale.STEP_GAP_S:.0f} s"),
+    ("scaling.md", f"within the last {scale.AFTER_OUTAGE_S / 60:.0f} minutes"),
+    ("how-it-works.md", f"after {heal.GIVE_UP_AFTER} it is given up loudly and tried every {heal.GIVEN_UP_RETRY_S / 60:.0f} min"),
+    ("how-it-works.md", f"{RETENTION.age_s / 86400:.0f} days and {RETENTION.size_bytes / 1e9:.0f} GB"),
+    ("deploys.md", f"`rollout.watch` ({Rollout().watch_s:.0f} s)"),
+    ("deploys.md", f"after {steps.WATCH_REQUESTS_MIN} requests, more than {steps.WATCH_ERROR_RATIO:.0%} more of them fail"),
+    ("deploys.md", f"{source.FILES_MAX:,} files or {source.SIZE_BYTES_MAX // 1024**3} GiB"),
+    ("engines.md", f"at most {envoy.REQUESTS_MAX:,} at hand and {envoy.SOCKETS_MAX:,} sockets"),
+    ("engines.md", f"its {valkey.MEMORY_BYTES_MAX // MIB} MiB are full"),
+    ("engines.md", f"from {freeport._FIRST} to {freeport._LAST}"),
+    ("engines.md", f"at most {2 * logs.SIZE_BYTES_MAX // MIB} MB each"),
+    ("edge.md", f"At most {envoy.REPLAYS_RATIO:.0%} of the requests at hand may be second tries ({envoy.REPLAYS_MIN} at least)"),
+)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@cache
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def calls(text: str) -> Iterator[str]:
+    """Every call of `tenfold` that a page shows: lines of code blocks, and what stands in `backticks`."""
+    for _, body in FENCE.findall(text):
+        for line in body.splitlines():
+            found = re.match(r"(?:\$ )?(tenfold [^#]+)", line)
+            if found:
+                yield found[1].strip()
+    for span in re.findall(r"`(tenfold [^`]+)`", FENCE.sub("", text)):
+        yield span
+
+
+def problem_of(call: str) -> str:
+    """Why a call is none that the command line takes; empty when it is one."""
+    words = shlex.split(re.split(r" [<>] ", call)[0])[1:]
+    command: click.Command = cli
+    try:
+        while True:
+            context = click.Context(command, info_name=command.name, allow_interspersed_args=not isinstance(command, click.Group))
+            given, words, _ = command.make_parser(context).parse_args(words)
+            for option in command.params:
+                if isinstance(option, click.Option) and given.get(option.name or "") is not None:
+                    option.type_cast_value(context, given[option.name or ""])
+            if not words or not isinstance(command, click.Group):
+                return ""
+            found = command.get_command(context, words[0])
+            if found is None:
+                return f"{call}: there is no command {words[0]}"
+            command, words = found, words[1:]
+    except click.UsageError as error:
+        return f"{call}: {error.format_message()}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link to a file, and every picture, of a page is there."""
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", FENCE.sub("", text_of(page)))
+    lost = [t for t in targets if "://" not in t and not t.startswith("mailto:") and not (page.parent / t).exists()]
+    assert not lost
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_that_are_shown_exist(page: Path) -> None:
+    """Every call of `tenfold` that a page shows is one that the command line understands, options and all."""
+    assert not [problem for call in calls(text_of(page)) if (problem := problem_of(call))]
+
+
+@pytest.mark.parametrize(
+    "call", ["tenfold fly", "tenfold up --fast", "tenfold secrets paint X", "tenfold load --rate often", "tenfold --loud up"]
+)
+def test_a_wrong_call_would_be_found(call: str) -> None:
+    """A command, an option, a subcommand or a value that does not exist is a problem."""
+    assert problem_of(call)
+
+
+def test_every_command_is_told() -> None:
+    """The page of commands has a part for each command, and for none that is not there."""
+    told = re.findall(r"^## tenfold (\w+)$", text_of(COMMANDS_PAGE), re.MULTILINE)
+    assert told == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_told(name: str) -> None:
+    """Each option of a command, and each of its subcommands, stands in that command's part of the page."""
+    part = text_of(COMMANDS_PAGE).partition(f"## tenfold {name}\n")[2].partition("\n## ")[0]
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    subcommands = list(command.commands.values()) if isinstance(command, click.Group) else []
+    options = [p.opts[-1] for c in (command, *subcommands) for p in c.params if isinstance(p, click.Option)]
+    names = [f"tenfold {name} {c.name}" for c in subcommands]
+    assert not [told for told in (*options, *names) if told not in part]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_blueprints_that_are_shown_load(page: Path) -> None:
+    """Every whole blueprint in a page's code blocks is one without problems."""
+    for kind, body in FENCE.findall(text_of(page)):
+        if kind == "yaml" and "services:" in body:
+            load(body.encode(), name=name_of(page), default_name="shown")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_make_targets_that_are_shown_exist(page: Path) -> None:
+    """Every `make` that a page names is in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
+    shown = set(re.findall(r"(?:^|`)make ([a-z-]+)", text_of(page), re.MULTILINE))
+    assert shown <= targets
+
+
+@pytest.mark.parametrize(("page", "sentence"), FIGURES)
+def test_figures_are_those_of_the_code(page: str, sentence: str) -> None:
+    """A bound that the docs name is the bound that the code has."""
+    assert sentence in text_of(ROOT / "docs" / page)
