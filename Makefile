@@ -1,8 +1,14 @@
 # Tenfold. `make up` runs the reference app; `make test` proves that this checkout works. `make help` lists the rest.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-print-directory
+
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
-BIN    := $(VENV)/bin
+BIN    := $(CURDIR)/$(VENV)/bin
 STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
+EXAMPLE := examples/crewboard
 
 .DEFAULT_GOAL := help
 .PHONY: help env up check test test-full bench lock wheel clean
@@ -12,41 +18,47 @@ help: ## say what can be made
 
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Python 3.11 with venv is missing: apt-get install python3 python3-venv, or name one with PYTHON=..."; exit 1; }
-	@echo "Making the environment in $(VENV) (once; about half a minute)"
+	  echo "Python 3.11 or newer with venv is missing: apt-get install python3-venv, or name one with make PYTHON=..."; exit 1; }
+	@echo "making the environment in $(VENV) (once, about half a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(PIP) install --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
 env: $(STAMP) ## make the environment (.venv) from the lock file
 
+# With a terminal the app gets a process group of its own, so that Ctrl-C is for Tenfold alone and make ends well.
 up: $(STAMP) ## run the reference app, examples/crewboard, until Ctrl-C
-	@cd examples/crewboard && PATH="$(CURDIR)/$(BIN):$$PATH" exec tenfold up
+	@cd $(EXAMPLE); export PATH="$(BIN):$$PATH"; \
+	tenfold secrets list | grep -q '^SESSION_KEY  set' || tenfold secrets set --random SESSION_KEY >/dev/null; \
+	if [ -t 0 ] && [ -t 1 ]; then set -m; tenfold up; else exec tenfold up; fi
 
 check: $(STAMP) ## ruff, mypy --strict, import contracts, tidy rules (under a minute)
-	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "to mend it: $(VENV)/bin/ruff format ."; exit 1; }
 	@$(BIN)/mypy --no-error-summary
-	@PYTHONPATH=src $(BIN)/lint-imports --no-logo 2>&1 | tail -n 1
-	@$(BIN)/python -m pytest tests/test_tidy.py
+	@$(BIN)/mypy --no-error-summary --config-file $(EXAMPLE)/pyproject.toml $(EXAMPLE)/crewboard
+	@PYTHONPATH=src $(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m pytest tests/test_tidy.py tests/test_docs.py
 
-test: $(STAMP) ## everything that needs engines from pip alone (under ten minutes on two cores)
+test: $(STAMP) ## everything that needs engines from pip alone, as root or not (under ten minutes on two cores)
 	@$(BIN)/python -m pytest
 
-test-full: test ## also what needs root, namespaces and engines from apt
-	@$(BIN)/python -m pytest tests/full --override-ini testpaths=tests/full
+test-full: $(STAMP) ## what needs root, or an environment of its own: limits, full disks, other users, the built wheel
+	@$(BIN)/python -m pytest tests/full
 
 bench: $(STAMP) ## the figures, beside their references (JSON=file writes them there too)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(if $(JSON),--json $(JSON))
+	@PATH="$(BIN):$$PATH" $(BIN)/python -m bench $(if $(JSON),--json $(JSON))
 
-lock: ## renew requirements.lock from pyproject.toml
-	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --python-version 3.11 --extra engines --group dev --group crewboard \
+lock: $(STAMP) ## renew requirements.lock from pyproject.toml
+	@$(PIP) install uv
+	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra engines --group dev --group crewboard \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	  --output-file requirements.lock pyproject.toml
 
 wheel: $(STAMP) ## build the wheel into dist/
-	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . && ls dist/*.whl
 
-clean: ## remove the environment and caches
-	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove the environment, caches and what was built (never the app's data)
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -not -path './.tenfold/*' -prune -exec rm -rf {} +
