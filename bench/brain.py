@@ -54,20 +54,23 @@ def _measure(tell: Tell) -> list[Figure]:
     tell(f"a fleet of {len(pools)} pools starts")
     for _ in range(SETTLE_TICKS):
         simulation.step()
-    starting_ms = max(watch.took_ms)
+    starting_ms = max(watch.cpu_ms)
     ready = sum(i.state is InstanceState.READY for i in simulation.snapshot.instances.values())
     if ready < len(pools) * INSTANCES:
         raise Unmeasured(
             f"only {ready} of {len(pools) * INSTANCES} simulated instances are ready after {SETTLE_TICKS} ticks"
         )
     tell(f"{ready} instances are ready; {TICKS} decisions are timed")
-    watch.took_ms.clear()
+    watch.cpu_ms.clear()
+    watch.wall_ms.clear()
     for _ in range(TICKS):
         simulation.step()
-    took_ms = sorted(watch.took_ms)
+    cpu_ms, wall_ms = median(watch.cpu_ms), median(watch.wall_ms)
     return [
-        at_most("one decision, the median", median(took_ms), MS_MAX, "ms"),
-        told("the slowest", f"{took_ms[-1]:.1f} ms; {starting_ms:.0f} ms for the one that starts all", took_ms[-1]),
+        at_most(
+            "one decision, the median", cpu_ms, MS_MAX, "ms", f"{cpu_ms:.1f} ms of CPU ({wall_ms:.1f} ms by the clock)"
+        ),
+        told("the slowest", f"{max(watch.cpu_ms):.1f} ms of CPU; {starting_ms:.0f} ms for the one that starts all"),
         told("over", f"{SERVICES} services x {len(model.active_regions)} regions, {_size(simulation.snapshot)}"),
     ]
 
@@ -83,15 +86,18 @@ def _size(snapshot: Snapshot) -> str:
 
 
 class _Watch:
-    """A brain that notes how long it thinks, without Python's collector in between."""
+    """A brain that notes how long it thinks, without Python's collector in between: CPU time, which a busy machine leaves as it
+    is, and time by the clock."""
 
     def __init__(self) -> None:
-        self.took_ms: list[float] = []
+        self.cpu_ms: list[float] = []
+        self.wall_ms: list[float] = []
 
     def __call__(self, model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
         gc.disable()
-        since_s = time.perf_counter()
+        cpu_s, since_s = time.thread_time(), time.perf_counter()
         decided = decide(model, snapshot, memory)
-        self.took_ms.append((time.perf_counter() - since_s) * 1000)
+        self.cpu_ms.append((time.thread_time() - cpu_s) * 1000)
+        self.wall_ms.append((time.perf_counter() - since_s) * 1000)
         gc.enable()
         return decided

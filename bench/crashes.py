@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from random import Random
 
+import psutil
 import psycopg
 
 from bench.shop import Ended, Shop, Tell, crewboard
@@ -91,12 +92,17 @@ async def _begin_deploy(shop: Shop, number: int, random: Random) -> asyncio.Task
 
 async def _kill(shop: Shop, random: Random, story: Story) -> None:
     """One death of the control plane, its return, and what became of what ran."""
-    before = {**shop.leaders("instance"), **shop.leaders("engine")}
+    before = {**shop.leaders("instance"), **_engines(shop)}
+    operation = shop.latest().memory.release.operation
+    step = (
+        f"{operation.release} at step {operation.step.name}" if operation and operation.step else "nothing is shipped"
+    )
+    shop.tell(f"{len(before)} instances and engines run, {step}")
     killed_at = time.time()
     os.kill(shop.control_plane(), signal.SIGKILL)
     await asyncio.sleep(random.uniform(0.0, 1.5))
     story.longest_up_s = max(story.longest_up_s, (await shop.up()).took_s)
-    after = {**shop.leaders("instance"), **shop.leaders("engine")}
+    after = {**shop.leaders("instance"), **_engines(shop)}
     stopped = _stopped(shop, killed_at - 30.0)
     for name, sessions in before.items():
         if name not in after:
@@ -106,9 +112,13 @@ async def _kill(shop: Shop, random: Random, story: Story) -> None:
             story.changed.append(name)
         else:
             story.adopted += 1
-    story.doubled += [
-        name for name, sessions in after.items() if len(sessions) > 1 and name.rpartition("/")[0] != "postgres"
-    ]
+    story.doubled += [name for name, sessions in after.items() if len(sessions) > 1]
+
+
+def _engines(shop: Shop) -> dict[str, set[int]]:
+    """By key, the engines' processes that live. PostgreSQL writes over its environment, so their pids are those that the journal has."""
+    seen = shop.latest().snapshot.engines.values()
+    return {e.key: {e.pid} for e in seen if e.pid is not None and psutil.pid_exists(e.pid)}
 
 
 def _stopped(shop: Shop, since: float) -> set[str]:

@@ -29,12 +29,12 @@ WEB = Service(
     release_hook="migrate",
     paths=("/",),
     health=Health("/health"),
-    scaling=Scaling(16, 24),
+    scaling=Scaling(8, 24),
 )
 WORKER = Service("worker", "work", http=False, scaling=Scaling(4, 4))
 JOB = Service("report", "report", http=False, schedule="*/10 * * * *")
 MODEL = Model("shop", {s.name: s for s in (WEB, WORKER, JOB)}, {"local": Region("local")}, data=Data())
-"""16 to 24 of `web` by load and 4 of `worker`; a job every ten minutes; a deploy every six hours; two crashes an instance a day."""
+"""About 16 of `web`, by load, and 4 of `worker`; a job every ten minutes; a deploy every six hours; two crashes an instance a day."""
 
 
 async def journal(tell: Tell) -> list[Figure]:
@@ -82,8 +82,8 @@ async def _live(path: Path, clock: VirtualClock, tell: Tell) -> tuple[list[int],
         "web": Behaviour(cpu_ms=20, wait_ms=80, crashes_per_hour=2 / 24),
         "worker": Behaviour(start_s=1.0, crashes_per_hour=2 / 24),
     }
-    # At its height 22 instances' worth, at night 15.
-    world = World(MODEL, SEED, clock=clock, rates={"web@local": day(300.0, 620.0)}, behaviours=behaviours)
+    # So many requests that 16 of `web` answer them, on average.
+    world = World(MODEL, SEED, clock=clock, rates={"web@local": day(260.0, 520.0)}, behaviours=behaviours)
     drivers = Drivers.of(world)
     epoch = await drivers.lease.acquire()
     assert epoch is not None
