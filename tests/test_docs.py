@@ -14,7 +14,6 @@ from tenfold.cli.app import COMMANDS, cli
 from tenfold.deciders import heal, scale
 from tenfold.deciders.release import steps
 from tenfold.drivers import freeport, logs, source, valkey
-from tenfold.drivers.envoy import accesslog
 from tenfold.loop.upkeep import RETENTION
 from tenfold.model import Rollout
 from tenfold.render import envoy
@@ -35,16 +34,25 @@ FIGURES = (
     ("scaling.md", f"longer than {scale.METRIC_AGE_S_MAX:.0f} s ago"),
     ("scaling.md", f"then waits {scale.STEP_GAP_S:.0f} s"),
     ("scaling.md", f"within the last {scale.AFTER_OUTAGE_S / 60:.0f} minutes"),
-    ("how-it-works.md", f"after {heal.GIVE_UP_AFTER} it is given up loudly and tried every {heal.GIVEN_UP_RETRY_S / 60:.0f} min"),
+    (
+        "how-it-works.md",
+        f"after {heal.GIVE_UP_AFTER} it is given up loudly and tried every {heal.GIVEN_UP_RETRY_S / 60:.0f} min",
+    ),
     ("how-it-works.md", f"{RETENTION.age_s / 86400:.0f} days and {RETENTION.size_bytes / 1e9:.0f} GB"),
     ("deploys.md", f"`rollout.watch` ({Rollout().watch_s:.0f} s)"),
-    ("deploys.md", f"after {steps.WATCH_REQUESTS_MIN} requests, more than {steps.WATCH_ERROR_RATIO:.0%} more of them fail"),
+    (
+        "deploys.md",
+        f"after {steps.WATCH_REQUESTS_MIN} requests, more than {steps.WATCH_ERROR_RATIO:.0%} more of them fail",
+    ),
     ("deploys.md", f"{source.FILES_MAX:,} files or {source.SIZE_BYTES_MAX // 1024**3} GiB"),
     ("engines.md", f"at most {envoy.REQUESTS_MAX:,} at hand and {envoy.SOCKETS_MAX:,} sockets"),
     ("engines.md", f"its {valkey.MEMORY_BYTES_MAX // MIB} MiB are full"),
     ("engines.md", f"from {freeport._FIRST} to {freeport._LAST}"),
     ("engines.md", f"at most {2 * logs.SIZE_BYTES_MAX // MIB} MB each"),
-    ("edge.md", f"At most {envoy.REPLAYS_RATIO:.0%} of the requests at hand may be second tries ({envoy.REPLAYS_MIN} at least)"),
+    (
+        "edge.md",
+        f"At most {envoy.REPLAYS_RATIO:.0%} of the requests at hand may be second tries ({envoy.REPLAYS_MIN} at least)",
+    ),
 )
 
 
@@ -64,8 +72,7 @@ def calls(text: str) -> Iterator[str]:
             found = re.match(r"(?:\$ )?(tenfold [^#]+)", line)
             if found:
                 yield found[1].strip()
-    for span in re.findall(r"`(tenfold [^`]+)`", FENCE.sub("", text)):
-        yield span
+    yield from re.findall(r"`(tenfold [^`]+)`", FENCE.sub("", text))
 
 
 def problem_of(call: str) -> str:
@@ -74,7 +81,9 @@ def problem_of(call: str) -> str:
     command: click.Command = cli
     try:
         while True:
-            context = click.Context(command, info_name=command.name, allow_interspersed_args=not isinstance(command, click.Group))
+            context = click.Context(
+                command, info_name=command.name, allow_interspersed_args=not isinstance(command, click.Group)
+            )
             given, words, _ = command.make_parser(context).parse_args(words)
             for option in command.params:
                 if isinstance(option, click.Option) and given.get(option.name or "") is not None:
@@ -104,7 +113,8 @@ def test_commands_that_are_shown_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "call", ["tenfold fly", "tenfold up --fast", "tenfold secrets paint X", "tenfold load --rate often", "tenfold --loud up"]
+    "call",
+    ["tenfold fly", "tenfold up --fast", "tenfold secrets paint X", "tenfold load --rate often", "tenfold --loud up"],
 )
 def test_a_wrong_call_would_be_found(call: str) -> None:
     """A command, an option, a subcommand or a value that does not exist is a problem."""
