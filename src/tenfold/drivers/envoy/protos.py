@@ -6,6 +6,7 @@ Importing the messages takes a tenth to a third of a second, so that happens onc
 import asyncio
 import importlib
 import json
+import os
 from typing import Any
 
 from tenfold.render.envoy_listener import JsonObject
@@ -24,6 +25,8 @@ _REGISTERED = (
 )
 """Modules of the messages that may stand inside an `Any`: to import one is to make it known by name."""
 
+_FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
+
 
 async def load() -> Any:
     """The module of the discovery messages, once gRPC is imported and all other messages are known."""
@@ -31,7 +34,15 @@ async def load() -> Any:
 
 
 def _load() -> Any:
-    for module in ("grpc", *_REGISTERED):
+    # gRPC runs code of its own in every process we fork, until that becomes another program. One in ten of those died of it
+    # (SIGSEGV) while a gateway talked to us. It is told not to before it is imported; no program of ours inherits the word.
+    before = os.environ.get(_FORK_SUPPORT)
+    os.environ[_FORK_SUPPORT] = "0"
+    importlib.import_module("grpc")
+    del os.environ[_FORK_SUPPORT]
+    if before is not None:
+        os.environ[_FORK_SUPPORT] = before
+    for module in _REGISTERED:
         importlib.import_module(module)
     return importlib.import_module("envoy.service.discovery.v3.discovery_pb2")
 
