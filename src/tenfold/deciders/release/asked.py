@@ -129,6 +129,9 @@ def answer_up(
 ) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
     """Answer who asked to be up and found something to go on with: once the instances of what serves are ready and each
     gateway runs the table of this tick (`routes`)."""
+    if memory.serving is None and memory.operation is None:
+        # What it waited for was undone, and nothing served before: the request, still open, is taken up for itself.
+        return replace(memory, up_request=None), ()
     target = model.releases.get(memory.serving or "")
     if memory.up_request is None or target is None or not_ready(target, model, snapshot, wanted):
         return memory, ()
