@@ -6,7 +6,7 @@ import pytest
 
 from tenfold.effects import RunTask, StartInstance, StopInstance
 from tenfold.effects.faults import Freeze, Kill
-from tenfold.facts import DownRequest, EngineState, InstanceState
+from tenfold.facts import DownRequest, EngineState, InstanceState, UpRequest
 from tenfold.sim import Behaviour, Breakage, ClockJump, FaultSchedule, ObserverOutage, RoutesRefused, steps
 
 STEADY = {"web@local": steps((0, 20))}
@@ -280,3 +280,17 @@ def test_a_lost_order_to_forget_does_not_hold_up_the_end(shop) -> None:
     assert all(i.state is InstanceState.READY for i in here.world.instances.values())
     here.ask(DownRequest("down", here.world.clock.now()))
     here.run_until(lambda: "down" in here.answers, 120)
+
+
+@pytest.mark.parametrize("breakage", [None, Breakage.START])
+def test_up_is_answered_although_what_it_waited_for_was_undone(shop, breakage: Breakage | None) -> None:
+    """Whoever asks to be up while a first release is on its way hears how it ended, should that one be stopped too (seed 3108)."""
+    here = shop(3108, rates=STEADY, broken={"r2": breakage} if breakage else {})
+    here.ask(UpRequest("first", here.world.clock.now(), here.release("r1")))
+    here.run(3)
+    here.ask(UpRequest("second", here.world.clock.now(), here.release("r2")))
+    here.run(2)
+    here.roll_back()
+    here.run_until(lambda: {"first", "second"} <= here.answers.keys(), 200)
+    assert not here.answers["first"].ok
+    assert here.answers["second"].ok == (breakage is None), here.answers["second"].text
