@@ -43,7 +43,7 @@ TABLES = {
 
 
 def rendered(table: RouteTable) -> GatewayConfig:
-    return gateway(table, port=8080, access_log="/tmp/access.jsonl", table_digest="0123abcd", decision="d17")
+    return gateway(table, port=8080, access_log="/tmp/access.jsonl", decision="d17")
 
 
 def start_of(region: str) -> dict[str, Any]:
@@ -106,6 +106,12 @@ def routes_of(table: RouteTable) -> list[dict[str, Any]]:
     return [route for route in host["routes"] if "route" in route]
 
 
+def prefix_of(route: dict[str, Any]) -> str:
+    decision, _, prefix = str(route["name"]).partition(" ")
+    assert decision == "d17"
+    return prefix
+
+
 def methods_of(route: dict[str, Any]) -> str:
     headers = {header["name"]: header["string_match"] for header in route["match"].get("headers", [])}
     if "upgrade" in headers:
@@ -130,7 +136,7 @@ def test_rules_stay_in_their_service() -> None:
     """A rule of `web` for a path that belongs to `api` is not followed; its own are, the longest prefix first."""
     idempotent = [route for route in routes_of(TABLES["full"]) if methods_of(route) == "idempotent"]
     found = {
-        route["name"]: (route["route"]["cluster"], route["route"]["retry_policy"].get("per_try_timeout"))
+        prefix_of(route): (route["route"]["cluster"], route["route"]["retry_policy"].get("per_try_timeout"))
         for route in idempotent
     }
     assert found == {
@@ -141,7 +147,14 @@ def test_rules_stay_in_their_service() -> None:
         "/v2/": ("api", None),
         "/": ("web", "0.4s"),
     }
-    lengths = [len(route["name"]) for route in idempotent]
+    slow_home = ServiceRoutes("web", ("/",), (WEB,), rules=(RouteRule("/", 1600.0),))
+    matches = [
+        route["match"] for route in routes_of(RouteTable("local", (slow_home,))) if methods_of(route) == "idempotent"
+    ]
+    assert [match.get("path", match.get("prefix")) for match in matches] == ["/", "/"]
+    assert "path" in matches[0]
+    assert "prefix" in matches[1]
+    lengths = [len(prefix_of(route)) for route in idempotent]
     assert lengths == sorted(lengths, reverse=True)
 
 
@@ -182,7 +195,7 @@ def test_every_table_hangs_together(table: RouteTable) -> None:
     routes = routes_of(table)
     assert {route["route"]["cluster"] for route in routes} <= set(pools)
     for kind in ("sockets", "idempotent", "all"):
-        prefixes = [route["name"] for route in routes if methods_of(route) == kind]
+        prefixes = [prefix_of(route) for route in routes if methods_of(route) == kind]
         assert {path for service in table.services for path in service.paths} <= set(prefixes)
         assert [len(prefix) for prefix in prefixes] == sorted((len(prefix) for prefix in prefixes), reverse=True)
     order = [methods_of(route) for route in routes]

@@ -4,29 +4,24 @@
 Why it is shaped so (figures were measured; see docs/edge.md):
 
 - Idempotent requests (RFC 9110 section 9.2.2) have routes of their own. They are replayed when their instance dies,
-and *hedged*: after `hedge_after_ms`
-  a second try starts at another instance while the first goes on, and the first answer wins. One replay at the most,
-  so that a page that is
-  honestly slow costs the app two calls, never three. All others are tried again only if they were never sent.
+  and *hedged*: after `hedge_after_ms` a second try starts at another instance while the first goes on, and the first
+  answer wins. One replay at the most, so that a page that is honestly slow costs the app two calls, never three. All
+  others are tried again only if they were never sent.
 - WebSockets go to a twin pool (`web~ws`) with the same endpoints, so that open sockets and requests at hand are
-counted apart: that is
-  what draining waits for.
+  counted apart: that is what draining waits for.
 - A pool picks the least busy of four endpoints drawn at random. Requests that hang keep their endpoint busy, so a
-frozen instance gets
-  next to no new ones, long before anything has diagnosed it; and an instance that refuses at once can still be
-  avoided by a second try.
+  frozen instance gets next to no new ones, long before anything has diagnosed it; and an instance that refuses at once
+  can still be avoided by a second try.
 - Slowness ejects nobody: a busy app is slow everywhere at once, and health checks of the edge's own would take all of
-it away. Who is unwell is
-  the control plane's to judge, by the blueprint's checks. Only an instance that answers 5xx to nearly everything is
-  passed over, and never
-  more than a third of the pool.
+  it away. Who is unwell is the control plane's to judge, by the blueprint's checks. Only an instance that answers 5xx
+  to nearly everything is passed over, and never more than a third of the pool.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tenfold.model import Endpoint, EndpointState, RouteTable, ServiceRoutes
-from tenfold.render.envoy_listener import EXTENSIONS, METADATA_NAME, ROUTES_NAME, JsonObject, listener
+from tenfold.render.envoy_listener import EXTENSIONS, ROUTES_NAME, JsonObject, listener
 
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ENDPOINT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -40,8 +35,8 @@ LOOPBACK_DOMAINS = ("localhost", "127.0.0.1", "[::1]")
 
 IDLE_UPSTREAM_S = 1.5
 """An idle connection to an app is closed by us after this, seconds. Apps close theirs after 2 s (gunicorn) to 5 s
-(uvicorn, Node); whoever
-closes second can send a request into a closed connection, and one that may not be repeated is then lost."""
+(uvicorn, Node); whoever closes second can send a request into a closed connection, and one that may not be repeated is
+then lost."""
 
 REPLAYS_MIN = 100
 """So many replays and hedges may be under way in a pool whatever its load: one dead instance's requests (80 by
@@ -58,8 +53,8 @@ SOCKETS_MAX = 50_000
 """Open WebSockets in one pool."""
 
 CHOICES = 4
-"""Endpoints drawn for each pick. A second try draws up to REDRAWS times until it finds another than the first: 1 in
-10 million fails with two endpoints."""
+"""Endpoints drawn for each pick. A second try draws up to REDRAWS times until it finds another than the first: 1 in 10
+million fails with two endpoints."""
 
 REDRAWS = 250
 
@@ -74,13 +69,10 @@ class GatewayConfig:
     routes: tuple[JsonObject, ...]
 
 
-def gateway(
-    table: RouteTable, *, port: int, access_log: str, table_digest: str = "", decision: str = ""
-) -> GatewayConfig:
+def gateway(table: RouteTable, *, port: int, access_log: str, decision: str = "") -> GatewayConfig:
     """What `table` means to the gateway that listens on loopback `port` and logs requests to the file `access_log`.
 
-    `table_digest` and `decision` ride along so that the log line of a request tells by which table, and why, it was
-    routed.
+    `decision` is the id of the one that published it: with a request's log line, it tells why it was routed so.
     """
     clusters: list[JsonObject] = []
     endpoints: list[JsonObject] = []
@@ -92,7 +84,7 @@ def gateway(
         clusters=tuple(clusters),
         endpoints=tuple(endpoints),
         listeners=(listener(port, access_log),),
-        routes=(_route_configuration(table, table_digest, decision),),
+        routes=(_route_configuration(table, decision),),
     )
 
 
@@ -101,8 +93,8 @@ def bootstrap(
 ) -> JsonObject:
     """What Envoy is started with: where its control plane listens, where its admin page is, and how much it may hold.
 
-    `connections_max` bounds clients' connections, `memory_bytes_max` Envoy's heap: at 90% it gives memory back, at
-    98% it turns requests away.
+    `connections_max` bounds clients' connections, `memory_bytes_max` Envoy's heap: at 90% it gives memory back, at 98%
+    it turns requests away.
     """
     xds = {"ads": {}, "resource_api_version": "V3"}
     return {
@@ -138,6 +130,7 @@ def bootstrap(
 
 KEPT_STATS = (
     r"cluster\.[^.]+\.(upstream_rq_total|upstream_rq_retry|upstream_rq_5xx|upstream_rq_time)",
+    r"cluster\.[^.]+\.(upstream_cx_none_healthy|upstream_rq_pending_overflow)",
     r"http\.edge\.rds\.routes\.version_text",
     r"control_plane\.connected_state",
     r"server\.uptime",
@@ -278,19 +271,22 @@ def _lb_endpoint(endpoint: Endpoint) -> JsonObject:
     }
 
 
-def _route_configuration(table: RouteTable, table_digest: str, decision: str) -> JsonObject:
-    """Three lists of routes, each from the longest prefix to the shortest: sockets, idempotent requests, all others."""
+def _route_configuration(table: RouteTable, decision: str) -> JsonObject:
+    """Three lists of routes, each from the longest prefix to the shortest: sockets, idempotent requests, all others.
+
+    A route is named `<decision> <prefix>`: of all that a log line can tell, a route's name costs the least.
+    """
     paths = sorted(((p, s) for s in table.services for p in s.paths), key=lambda x: (-len(x[0]), x[0]))
+    routes = [
+        *(() if table.services else (_NOTHING_YET,)),
+        *(_socket_route(path, service) for path, service in paths),
+        *_idempotent_routes(table),
+        *(_other_route(path, service) for path, service in paths),
+    ]
     host: JsonObject = {
         "name": "app",
         "domains": list(dict.fromkeys((*table.domains, *LOOPBACK_DOMAINS))) if table.domains else ["*"],
-        "routes": [
-            *(() if table.services else (_NOTHING_YET,)),
-            *(_socket_route(path, service) for path, service in paths),
-            *(_idempotent_route(path, service, hedge) for path, service, hedge in _hedged_paths(table)),
-            *(_other_route(path, service) for path, service in paths),
-        ],
-        "metadata": {"filter_metadata": {METADATA_NAME: {"decision": decision, "table": table_digest}}},
+        "routes": [route | {"name": f"{decision} {route['name']}".strip()} for route in routes],
     }
     return {
         "name": ROUTES_NAME,
@@ -314,6 +310,7 @@ def _route_configuration(table: RouteTable, table_digest: str, decision: str) ->
 
 
 _NOTHING_YET: JsonObject = {
+    "name": "/",
     "match": {"prefix": "/"},
     "direct_response": {
         "status": 503,
@@ -323,19 +320,21 @@ _NOTHING_YET: JsonObject = {
 }
 
 
-def _hedged_paths(table: RouteTable) -> list[tuple[str, ServiceRoutes, float | None]]:
-    """Every path and rule with its service and hedging time, longest first. A rule counts only where its service's
-    own path is the nearest."""
+def _idempotent_routes(table: RouteTable) -> list[JsonObject]:
+    """One per path and per rule, longest first.
+
+    A rule counts only where no other service's path is nearer. One for a service's own path is for that very page,
+    since everything else below it has the service's default.
+    """
     owners = [(p, s.service) for s in table.services for p in s.paths]
-    hedged: dict[str, tuple[str, ServiceRoutes, float | None]] = {
-        path: (path, service, service.hedge_after_ms) for service in table.services for path in service.paths
-    }
+    hedged = [(path, False, service, service.hedge_after_ms) for service in table.services for path in service.paths]
     for service in table.services:
-        for rule in service.rules:
+        for rule in {rule.prefix: rule for rule in service.rules}.values():
             above = [(len(p), owner) for p, owner in owners if _covers(p, rule.prefix)]
             if above and max(above)[1] == service.service:
-                hedged[rule.prefix] = (rule.prefix, service, rule.hedge_after_ms)
-    return sorted(hedged.values(), key=lambda x: (-len(x[0]), x[0]))
+                hedged.append((rule.prefix, rule.prefix in service.paths, service, rule.hedge_after_ms))
+    hedged.sort(key=lambda x: (-len(x[0]), not x[1], x[0]))
+    return [_idempotent_route(*entry) for entry in hedged]
 
 
 def _covers(path: str, prefix: str) -> bool:
@@ -365,14 +364,15 @@ def _socket_route(path: str, service: ServiceRoutes) -> JsonObject:
     }
 
 
-def _idempotent_route(path: str, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
+def _idempotent_route(path: str, is_page: bool, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
     retry = _retry_policy("connect-failure,refused-stream,reset", replays=1)
     action: JsonObject = {"cluster": service.service, **_timeouts(service), "retry_policy": retry}
     if hedge_after_ms is not None:
         retry["per_try_timeout"] = _seconds(hedge_after_ms / 1000)
         action["hedge_policy"] = {"hedge_on_per_try_timeout": True}
     method = {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(IDEMPOTENT_METHODS)}}}
-    return {"name": path, "match": _match(path, method), "route": action}
+    match = {"path": path, "headers": [method]} if is_page else _match(path, method)
+    return {"name": path, "match": match, "route": action}
 
 
 def _other_route(path: str, service: ServiceRoutes) -> JsonObject:

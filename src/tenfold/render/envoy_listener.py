@@ -1,6 +1,8 @@
-"""Envoy's listener: the edge's manners towards clients. A part of what `render.envoy` makes of a RouteTable, and the same for every table.
+"""Envoy's listener: the edge's manners towards clients. A part of what `render.envoy` makes of a RouteTable, and the
+same for every table.
 
-It stays the same because Envoy closes clients' connections when it changes: whatever changes with a table stands in the routes.
+It stays the same because Envoy closes clients' connections when it changes: whatever changes with a table stands in
+the routes.
 """
 
 from typing import Any
@@ -11,7 +13,6 @@ JsonObject = dict[str, Any]
 EXTENSIONS = "type.googleapis.com/envoy.extensions"
 LISTENER_NAME = "edge"
 ROUTES_NAME = "routes"
-METADATA_NAME = "tenfold"
 
 
 def listener(port: int, access_log: str) -> JsonObject:
@@ -129,7 +130,7 @@ ACCESS_LOG_FIELDS = {
     "at": "%START_TIME(%s.%6f)%",
     "id": "%REQ(X-REQUEST-ID)%",
     "method": "%REQ(:METHOD)%",
-    "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH):512%",
+    "path": "%REQ(:PATH):512%",
     "code": "%RESPONSE_CODE%",
     "flags": "%RESPONSE_FLAGS%",
     "why": "%RESPONSE_CODE_DETAILS%",
@@ -141,9 +142,7 @@ ACCESS_LOG_FIELDS = {
     "first": "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%",
     "asked": "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%",
     "answered": "%COMMON_DURATION(DS_RX_BEG:US_RX_END:us)%",
-    "in": "%BYTES_RECEIVED%",
     "out": "%BYTES_SENT%",
-    "decision": f"%METADATA(VIRTUAL_HOST:{METADATA_NAME}:decision)%",
 }
 """One line of the access log. `at` is seconds since the epoch; `total`, `first`, `asked`, `answered` are microseconds
 since the request's first byte."""
@@ -155,6 +154,6 @@ def _file_access_log(path: str) -> JsonObject:
         "typed_config": {
             "@type": f"{EXTENSIONS}.access_loggers.file.v3.FileAccessLog",
             "path": path,
-            "log_format": {"json_format": dict(ACCESS_LOG_FIELDS), "omit_empty_values": True},
+            "log_format": {"json_format": dict(ACCESS_LOG_FIELDS)},
         },
     }

@@ -43,6 +43,17 @@ async def test_the_traffic_of_a_pool(edge: Any, instances: Any) -> None:
     assert (idle.requests_per_s, idle.in_flight, idle.response_ms_mean, idle.errors_per_s) == (0, 0, None, 0)
 
 
+async def test_requests_that_find_nobody_count(edge: Any) -> None:
+    """Requests that got 503 because no instance was left are requests and errors of their pool."""
+    await edge.publish()
+    await edge.facts()
+    for _ in range(30):
+        assert (await edge.ask("GET", "/")).status == 503
+    await asyncio.sleep(1.0)
+    pool = await edge.pool()
+    assert pool.requests_per_s == pool.errors_per_s > 5
+
+
 async def test_no_figures_before_there_are_any(edge: Any, instances: Any) -> None:
     """After the first look there is no traffic to tell of, so none is told: not zero."""
     web = await instances(1)

@@ -1,5 +1,5 @@
-"""The gateways' access logs: kept small, searched for one request, and read for what each route normally takes.
-Stage: world -> facts."""
+"""The gateways' access logs: kept small, searched for one request, and read for what each route normally takes. Stage:
+world -> facts."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from tenfold.facts import RequestTrace
+from tenfold.render.envoy import SOCKETS_SUFFIX
 
 SIZE_BYTES_MAX = 64 * 1024 * 1024
 """A log that reaches this is put aside (`access-local.jsonl.1`, the newest, to `.7`)."""
@@ -19,25 +20,30 @@ _BLOCK_BYTES = 1 << 20
 
 
 class Line(msgspec.Struct):
-    """One line, as `render.envoy` asks for it; times are microseconds since the request's first byte."""
+    """One line, as `render.envoy_listener` asks for it; times are microseconds since the request's first byte. What a
+    request had none of is None: a malformed one has not even a path."""
 
     at: str
-    code: int = 0
-    id: str = ""
-    method: str = ""
-    path: str = ""
-    flags: str = ""
-    why: str = ""
-    pool: str = ""
-    route: str = ""
-    instance: str = ""
-    attempts: int = 0
+    code: int | None = None
+    id: str | None = None
+    method: str | None = None
+    path: str | None = None
+    flags: str | None = None
+    why: str | None = None
+    pool: str | None = None
+    route: str | None = None
+    instance: str | None = None
+    attempts: int | None = None
     total: int | None = None
     first: int | None = None
     asked: int | None = None
     answered: int | None = None
-    out: int = 0
-    decision: str = ""
+    out: int | None = None
+
+    @property
+    def service(self) -> str:
+        """Empty where no pool was chosen."""
+        return (self.pool or "").removesuffix(SOCKETS_SUFFIX)
 
 
 _DECODER = msgspec.json.Decoder(Line)
@@ -105,25 +111,25 @@ def _blocks_from_end(path: Path) -> Iterator[bytes]:
 
 def trace(line: Line, region: str) -> RequestTrace:
     """What `explain` tells of a request."""
-    service = line.pool.removesuffix("~ws")
+    decision, _, route = (line.route or "").rpartition(" ")
     return RequestTrace(
-        id=line.id,
+        id=line.id or "",
         at=float(line.at),
-        method=line.method,
-        path=line.path,
-        status=line.code,
-        service=service,
-        instance=line.instance,
+        method=line.method or "",
+        path=line.path or "",
+        status=line.code or 0,
+        service=line.service,
+        instance=line.instance or "",
         region=region,
-        route=line.route,
-        attempts=line.attempts,
+        route=route,
+        attempts=line.attempts or 0,
         total_ms=_ms(line.total if line.total is not None else line.answered) or 0.0,
         first_byte_ms=_ms(line.first),
         upstream_ms=_ms(line.answered - line.asked) if line.answered is not None and line.asked is not None else None,
-        bytes_sent=line.out,
-        flags="" if line.flags == "-" else line.flags,
+        bytes_sent=line.out or 0,
+        flags="" if line.flags == "-" else line.flags or "",
         limited_by=limited_by(line),
-        decision=line.decision,
+        decision=decision,
     )
 
 
@@ -146,16 +152,16 @@ _FAILURES = (
 def limited_by(line: Line) -> str:
     """What held a request up or failed it, in words; empty when nothing did."""
     words = {
-        "service": line.pool.removesuffix("~ws") or "the service",
+        "service": line.service or "the service",
         "instance": line.instance or "the instance",
         "attempts": line.attempts,
         "why": line.why,
     }
-    flags = line.flags.split(",")
+    flags = (line.flags or "").split(",")
     for flag, text in _FAILURES:
         if flag in flags:
             return text.format(**words)
-    if line.attempts > 1 and line.asked is not None:
+    if (line.attempts or 0) > 1 and line.asked is not None:
         if line.asked > (line.answered or 0) / 2:
             return f"the first try did not answer: try {line.attempts}, begun after {line.asked / 1000:.0f} ms, did"
         return "it took so long that it was asked of a second instance too"

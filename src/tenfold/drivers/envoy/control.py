@@ -1,11 +1,9 @@
 """The control server: gives each gateway its configuration over ADS (state of the world) on a unix socket. Stage:
 effects -> world.
 
-One stream per Envoy, which names its region as its node's id. A type of resource is sent when a gateway that asked
-for it runs another version, and
-each answer of the gateway (taken, or refused with a reason) is waited for. A gateway of which nothing is held is left
-as it is: it runs
-what an earlier control plane gave it.
+One stream per Envoy, which names its region as its node's id. A type of resource is sent when a gateway that asked for
+it runs another version, and each answer of the gateway (taken, or refused with a reason) is waited for. A gateway of
+which nothing is held is left as it is: it runs what an earlier control plane gave it.
 """
 
 import asyncio

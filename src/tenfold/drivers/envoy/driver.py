@@ -50,8 +50,8 @@ class _Watched:
 
 
 class EnvoyDriver:
-    """The edge of each region, listening on loopback at `port` where that is free; where it is not, at one of `ports`, and
-    the engine's note says so. A gateway that runs already stays where it is.
+    """The edge of each region, listening on loopback at `port` where that is free; where it is not, at one of `ports`,
+    and the engine's note says so. A gateway that runs already stays where it is.
 
     For the holder of the lease alone: whoever observes or applies takes all gateways over.
     """
@@ -151,8 +151,7 @@ class EnvoyDriver:
         return Receipt(order.key, Outcome.DONE, time.time())
 
     async def _look(self, region: str, pid: int | None) -> None:
-        """Read what the region's Envoy, process `pid`, tells of itself; leaves all as it was when it does not
-        answer."""
+        """Read what the region's Envoy, process `pid`, tells of itself; leaves all as it was when it does not answer."""
         admin, watched = self._recipe.admin_socket(region), self._watch(region)
         if watched.pid != pid:
             watched.pid, watched.reading, watched.pools = pid, None, ()

@@ -2,8 +2,7 @@
 world.
 
 Make before break: pools are added before routes point at them, and taken away after none does. If the gateway refuses
-any part, all that it took
-is taken back, so that the table before it serves on whole.
+any part, all that it took is taken back, so that the table before it serves on whole.
 """
 
 import hashlib
@@ -35,8 +34,7 @@ _DUMP_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Which table a gateway runs: `published` counts the tables given to it, `table_digest` is empty before the
-    first."""
+    """Which table a gateway runs: `published` counts the tables given to it, `table_digest` is empty before the first."""
 
     published: int = 0
     table_digest: str = ""
@@ -167,7 +165,6 @@ class Gateway:
             table,
             port=self.port,
             access_log=str(self._access_log),
-            table_digest=taken.table_digest,
             decision=taken.decision,
         )
 

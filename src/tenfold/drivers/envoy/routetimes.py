@@ -1,8 +1,7 @@
 """Learns from the access log what each path prefix of a service normally takes. Stage: world -> facts.
 
 The time is that of the try that answered, counted from when its instance was asked: a hedge that had to wait for a
-frozen instance says nothing about
-the route, and an honestly slow page is slow however often it was tried.
+frozen instance says nothing about the route, and an honestly slow page is slow however often it was tried.
 """
 
 import math
@@ -89,11 +88,11 @@ class RouteTimes:
         return [line for line in decoded if line is not None]
 
     def _take_in(self, line: Line) -> None:
-        if line.answered is None or line.asked is None or line.code >= 500 or line.method not in IDEMPOTENT_METHODS:
+        if line.answered is None or line.asked is None or line.method not in IDEMPOTENT_METHODS:
             return
-        if not line.pool or line.pool.endswith(SOCKETS_SUFFIX):
+        if not line.pool or line.pool.endswith(SOCKETS_SUFFIX) or (line.code or 500) >= 500:
             return
-        key = (line.pool, prefix_of(line.path, line.route))
+        key = (line.pool, prefix_of(line.path or "/", (line.route or "/").rpartition(" ")[2]))
         if key not in self._recent and len(self._recent) >= 4 * ROUTES_MAX:
             return
         took_ms = max(1.0, (line.answered - line.asked) / 1000)

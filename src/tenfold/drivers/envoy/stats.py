@@ -13,6 +13,7 @@ GATHER_PATH = "/stats?filter=^server.uptime$"
 CLUSTERS_PATH = "/clusters?format=json"
 CONTROL_CLUSTER = "control"
 
+_UNSENT = ("upstream_cx_none_healthy", "upstream_rq_pending_overflow")
 _ROUTES_VERSION = "http.edge.rds.routes.version_text"
 
 
@@ -20,10 +21,13 @@ _ROUTES_VERSION = "http.edge.rds.routes.version_text"
 class PoolReading:
     """One pool's counters since its Envoy began, and what its instances have at hand now.
 
-    `bins` counts answers by time: (lower bound, width) in milliseconds, so fine that a bin's middle stands for all of it (2 digits).
+    `unsent` counts requests for which no instance was left or there was no room; they are not among the `attempts`.
+    `bins` counts answers by time: (lower bound, width) in milliseconds, so fine that a bin's middle stands for all of
+    it (2 digits).
     """
 
     attempts: int = 0
+    unsent: int = 0
     retries: int = 0
     errors: int = 0
     bins: Mapping[tuple[float, float], int] = field(default_factory=dict)
@@ -62,6 +66,7 @@ def read(stats: Any, clusters: Any, at_s: float) -> Reading:
         prefix = f"cluster.{name}."
         pools[name] = PoolReading(
             attempts=int(values.get(prefix + "upstream_rq_total", 0)),
+            unsent=sum(int(values.get(prefix + name, 0)) for name in _UNSENT),
             retries=int(values.get(prefix + "upstream_rq_retry", 0)),
             errors=int(values.get(prefix + "upstream_rq_5xx", 0)),
             bins=bins.get(prefix + "upstream_rq_time", {}),
@@ -108,11 +113,12 @@ def _pool_seen(service: str, before: Reading, now: Reading, region: str, seen_at
     answered = sum(bins.values())
     busy_ms = sum(count * (low + width / 2) for (low, width), count in bins.items())
     retries = last.retries - first.retries
+    requests = last.attempts + last.unsent - first.attempts - first.unsent - retries
     return PoolSeen(
         service=service,
         region=region,
         seen_at=seen_at,
-        requests_per_s=max(0, last.attempts - first.attempts - retries) / elapsed_s,
+        requests_per_s=max(0, requests) / elapsed_s,
         errors_per_s=(last.errors - first.errors) / elapsed_s,
         # Short requests are rarely caught by a look at what is at hand, long ones are not among those that ended: the
         # larger figure is the true one.
