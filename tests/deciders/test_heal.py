@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from tenfold.deciders.heal import BACKOFF_S, GIVE_UP_AFTER
+from tenfold.deciders.failures import BACKOFF_S, GIVE_UP_AFTER
 from tenfold.deciders.memory import Memory
 from tenfold.effects import StartEngine, StartInstance, StopInstance
 from tenfold.facts import EngineSeen, EngineState, InstanceState, ReceiptSeen

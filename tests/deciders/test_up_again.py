@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tenfold.effects import AnswerRequest, PublishRoutes, StartEngine, StopEngine, StopInstance
-from tenfold.facts import DeployRequest, DownRequest, EngineSeen, EngineState, RollbackRequest, UpRequest
+from tenfold.facts import DeployRequest, DownRequest, EngineSeen, EngineState, InstanceState, RollbackRequest, UpRequest
 from tenfold.model import EndpointState
 
 Story = Any
@@ -56,6 +56,18 @@ def test_up_is_answered_when_the_gateway_has_the_routes(serving: Story) -> None:
     assert effects(published, PublishRoutes)
     assert not effects(published, AnswerRequest)
     assert [(e.request, e.ok, e.text) for e in effects(serving.tick(), AnswerRequest)] == [("again", True, "r1 serves")]
+
+
+def test_what_was_stopped_right_after_its_start_is_gone_when_it_is_unseen(new_story: Callable[..., Story]) -> None:
+    """Down just after up does not wait for an instance that has ended already, as if it had yet to appear."""
+    story = new_story()
+    story.extra["requests"] = {"up": UpRequest("up", story.now, story.model.releases["r1"])}
+    story.tick(0.1)
+    story.ready("web-1", "web-2", state=InstanceState.STARTING)
+    story.extra["requests"] = {"down": DownRequest("down", story.now)}
+    assert len(effects(story.tick(0.1), StopInstance) + effects(story.tick(0.1), StopInstance)) == 2
+    story.instances.clear()
+    assert [e.kind for e in effects(story.tick(0.1), StopEngine)] == ["gateway"]
 
 
 def test_without_a_gateway_nothing_is_drained(serving: Story) -> None:

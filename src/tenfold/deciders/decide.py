@@ -8,7 +8,8 @@ Order: what was asked for (release), how many (scale), make it so (heal), who ge
 from dataclasses import dataclass, replace
 
 from tenfold.deciders.arbitrate import arbitrate
-from tenfold.deciders.heal import Line, heal, heal_engines
+from tenfold.deciders.engines import keep_engines
+from tenfold.deciders.heal import Line, heal
 from tenfold.deciders.memory import Intent, MemberState, Memory, ReleaseMemory
 from tenfold.deciders.release import answer_up, release, running
 from tenfold.deciders.route import route
@@ -50,7 +51,7 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     idle = not healed.members and not snapshot.instances
     up = released.intent is Intent.UP
     stopping = engines if released.intent is Intent.DOWN and idle else ()
-    healed, some = heal_engines(engines if up else (), _engines_last(stopping, snapshot), snapshot, healed)
+    healed, some = keep_engines(engines if up else (), _engines_last(stopping, snapshot), snapshot, healed)
     made += some
     memory = replace(memory, heal=healed)
     cause = _cause(released)

@@ -1,5 +1,4 @@
-"""Keeps what should run running: engines first, then each line's instances (the instances of one release of a service
-in a region).
+"""Keeps instances running: as many of each line (the instances of one release of a service in a region) as are wanted.
 
 A line short of instances gets new ones at once; after failures in a row it waits longer each time and at last gives
 up loudly, trying again only now and then. What is let go gets no new requests, finishes what it has, then ends.
@@ -11,25 +10,16 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tenfold.deciders.memory import EngineMemory, Failures, HealMemory, Member, MemberState
-from tenfold.effects import Decision, Effect, StartEngine, StartInstance, StopEngine, StopInstance
-from tenfold.facts import EngineSeen, EngineState, InstanceSeen, InstanceState, Snapshot
+from tenfold.deciders.failures import GIVEN_UP_RETRY_S, SETTLED_S, failed, waits
+from tenfold.deciders.memory import Failures, HealMemory, Member, MemberState
+from tenfold.effects import Decision, Effect, StartInstance, StopInstance
+from tenfold.facts import EngineState, InstanceSeen, InstanceState, Snapshot
 from tenfold.model import Service
 
 PROCESS_AGE_S_MAX = 5.0
 """Older sights of processes are stale: nothing is concluded from an absence."""
 ASKED_GRACE_S = 5.0
 """How long after it was asked for an instance may be unseen before it counts as never started."""
-BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
-"""Wait before the next start after the first, second, ... failure in a row. The first replacement comes at once."""
-GIVE_UP_AFTER = 8
-"""Failures in a row after which a line or engine is given up."""
-GIVEN_UP_RETRY_S = 600.0
-"""One try this often after giving up, so that an outage that ended by itself does not last for ever."""
-SETTLED_S = 60.0
-"""An instance that served this long clears its line's failures."""
-ENGINE_STUCK_S = 15.0
-"""A gateway that does not answer for this long is started anew. A store never is: it may be recovering."""
 UNHEEDED_S = 4.0
 """An order to end shows within this long; longer than arbitrate holds the same order back."""
 DRAINED_GRACE_S = 10.0
@@ -175,7 +165,9 @@ def _look_for_unseen(draft: _Draft, id_: str, member: Member, snapshot: Snapshot
         return
     receipt = snapshot.receipts.get(f"start:{id_}")
     failed = receipt is not None and receipt.outcome in ("failed", "retryable", "refused")
-    if not failed and 0 <= now - member.asked_at < ASKED_GRACE_S:
+    # One that was told to end was there to be told: it is not one that has yet to appear.
+    coming = member.state is not MemberState.STOPPING and 0 <= now - member.asked_at < ASKED_GRACE_S
+    if coming and not failed:
         return
     del draft.members[id_]
     if member.state is not MemberState.WANTED:
@@ -246,7 +238,7 @@ def _fill(draft: _Draft, line: Line, missing: int, snapshot: Snapshot, waiting_f
         return ()
     now, subject = snapshot.taken_at, f"line/{line.key}"
     failures = draft.failures.get(line.key)
-    if failures is not None and _waits(failures, now):
+    if failures is not None and waits(failures, now):
         if failures.gave_up:
             why = (
                 f"gave up on {line.key} after {failures.count} failures in a row (last: {failures.last_note}); "
@@ -268,11 +260,6 @@ def _fill(draft: _Draft, line: Line, missing: int, snapshot: Snapshot, waiting_f
         draft.members[id_] = Member(line.service.name, line.region, line.release, MemberState.WANTED, now, now)
         starts.append(StartInstance(id_, line.service.name, line.region, line.release))
     return tuple(starts)
-
-
-def _waits(failures: Failures, now: float) -> bool:
-    """True while the next start is due later. One due later than any wait lasts was set before the clock was set back."""
-    return 0 < failures.next_start_at - now <= GIVEN_UP_RETRY_S
 
 
 def _release_surplus(draft: _Draft, lines: Mapping[str, Line], snapshot: Snapshot) -> None:
@@ -366,13 +353,7 @@ def _drained(id_: str, member: Member, seen: InstanceSeen, snapshot: Snapshot, d
 
 
 def _fail(draft: _Draft, member: Member, note: str, now: float) -> None:
-    before = draft.failures.get(member.line)
-    count = before.count + 1 if before else 1
-    gave_up = count >= GIVE_UP_AFTER
-    # One that had served is replaced at once, the first time; one that never came up gets its line a pause.
-    step = min(count - 1 if member.was_ready else count, len(BACKOFF_S) - 1)
-    wait_s = GIVEN_UP_RETRY_S if gave_up else BACKOFF_S[step]
-    draft.failures[member.line] = Failures(count, now, now + wait_s, note, gave_up)
+    draft.failures[member.line] = failed(draft.failures.get(member.line), note, now, had_served=member.was_ready)
 
 
 def _outlook(draft: _Draft, member: Member, lines: Mapping[str, Line], now: float) -> str:
@@ -405,91 +386,3 @@ def _forget_old_lines(draft: _Draft, lines: Mapping[str, Line]) -> None:
     for subject in tuple(draft.told):
         if subject.partition("/")[2] not in alive:
             del draft.told[subject]
-
-
-def heal_engines(
-    wanted: tuple[str, ...], stopping: tuple[str, ...], snapshot: Snapshot, memory: HealMemory
-) -> tuple[HealMemory, tuple[Decision, ...]]:
-    """Start the engines that should run and do not; stop those that should not. Both name engines by key
-    (`postgres/local`)."""
-    engines, decisions = dict(memory.engines), []
-    for key in wanted:
-        kind, _, region = key.partition("/")
-        if not snapshot.fresh(kind, PROCESS_AGE_S_MAX):
-            continue
-        seen, now = snapshot.engines.get(key), snapshot.taken_at
-        engine, decision = _heal_engine(kind, region, seen, engines.get(key), snapshot, now)
-        if engine is None:
-            engines.pop(key, None)
-        else:
-            engines[key] = engine
-        if decision is not None:
-            decisions.append(decision)
-    for key in stopping:
-        seen = snapshot.engines.get(key)
-        if seen is None or seen.state is EngineState.EXITED:
-            continue
-        stop = StopEngine(seen.kind, seen.region, seen.generation)
-        if stop.key not in snapshot.pending:
-            decisions.append(
-                Decision("", "heal", f"engine/{key}", (stop,), f"{key} is stopped: nothing needs it any more")
-            )
-    # What was stopped did not fail: when it is wanted again it starts at once, as if for the first time.
-    for key in engines.keys() - set(wanted):
-        seen = snapshot.engines.get(key)
-        if seen is None or seen.state is EngineState.EXITED:
-            del engines[key]
-    return replace(memory, engines=engines), tuple(decisions)
-
-
-def _heal_engine(
-    kind: str, region: str, seen: EngineSeen | None, memory: EngineMemory | None, snapshot: Snapshot, now: float
-) -> tuple[EngineMemory | None, Decision | None]:
-    key, subject = f"{kind}/{region}", f"engine/{kind}/{region}"
-    if seen is not None and seen.state is EngineState.READY:
-        if (
-            memory is not None
-            and memory.failures is not None
-            and now - max(seen.since, memory.failures.last_at) >= SETTLED_S
-        ):
-            memory = replace(memory, failures=None)
-        return memory, None
-    runs = seen is not None and seen.state is not EngineState.EXITED
-    if runs:
-        assert seen is not None
-        stuck = kind == "gateway" and seen.state is EngineState.UNHEALTHY and now - seen.since > ENGINE_STUCK_S
-        stop = StopEngine(kind, region, seen.generation)
-        if not stuck or stop.key in snapshot.pending:
-            return memory, None
-        return memory, Decision(
-            "", "heal", subject, (stop,), f"{key} has not answered for {ENGINE_STUCK_S:.0f} s: it is started anew"
-        )
-    generation = seen.generation if seen is not None else 0
-    if memory is None:
-        start = StartEngine(kind, region, 1, generation)
-        return EngineMemory(1, now), Decision(
-            "", "heal", subject, (start,), f"{key} is started: the blueprint needs it"
-        )
-    if f"start-engine:{key}#{memory.attempts}" in snapshot.pending:
-        return memory, None
-    receipt = snapshot.receipts.get(f"start-engine:{key}#{memory.attempts}")
-    note = (receipt.note if receipt is not None and receipt.outcome != "done" else "") or (seen.note if seen else "")
-    if not note and 0 <= now - memory.asked_at < ASKED_GRACE_S:
-        return memory, None
-    failures = memory.failures
-    if failures is None or failures.last_at < memory.asked_at:
-        count = failures.count + 1 if failures else 1
-        gave_up = count >= GIVE_UP_AFTER
-        wait_s = GIVEN_UP_RETRY_S if gave_up else BACKOFF_S[min(count - 1, len(BACKOFF_S) - 1)]
-        failures = Failures(count, now, now + wait_s, note or "it ended", gave_up)
-        memory = replace(memory, failures=failures)
-        if wait_s > 0:
-            end = "given up" if gave_up else f"next start in {wait_s:.0f} s"
-            return memory, Decision(
-                "", "heal", subject, (), f"{key} does not run: {failures.last_note}; failure {count} in a row, {end}"
-            )
-    if _waits(failures, now):
-        return memory, None
-    start = StartEngine(kind, region, memory.attempts + 1, generation)
-    why = f"{key} is started again: {failures.last_note}"
-    return replace(memory, attempts=memory.attempts + 1, asked_at=now), Decision("", "heal", subject, (start,), why)

@@ -1,0 +1,97 @@
+"""Keeps engines running: starts those that should run and do not, at once the first time, then ever later."""
+
+from dataclasses import replace
+
+from tenfold.deciders.failures import SETTLED_S, failed, waits
+from tenfold.deciders.memory import EngineMemory, HealMemory
+from tenfold.effects import Decision, StartEngine, StopEngine
+from tenfold.facts import EngineSeen, EngineState, Snapshot
+
+ENGINE_AGE_S_MAX = 5.0
+"""Older sights of an engine are stale: nothing is concluded from its absence."""
+ASKED_GRACE_S = 5.0
+"""How long after it was asked for an engine may be unseen before it counts as not started."""
+ENGINE_STUCK_S = 15.0
+"""A gateway that does not answer for this long is started anew. A store never is: it may be recovering."""
+
+
+def keep_engines(
+    wanted: tuple[str, ...], stopping: tuple[str, ...], snapshot: Snapshot, memory: HealMemory
+) -> tuple[HealMemory, tuple[Decision, ...]]:
+    """Start the engines that should run and do not; stop those that should not. Both name engines by key
+    (`postgres/local`)."""
+    engines, decisions = dict(memory.engines), []
+    for key in wanted:
+        kind, _, region = key.partition("/")
+        if not snapshot.fresh(kind, ENGINE_AGE_S_MAX):
+            continue
+        seen, now = snapshot.engines.get(key), snapshot.taken_at
+        engine, decision = _keep_engine(kind, region, seen, engines.get(key), snapshot, now)
+        if engine is None:
+            engines.pop(key, None)
+        else:
+            engines[key] = engine
+        if decision is not None:
+            decisions.append(decision)
+    for key in stopping:
+        seen = snapshot.engines.get(key)
+        if seen is None or seen.state is EngineState.EXITED:
+            continue
+        stop = StopEngine(seen.kind, seen.region, seen.generation)
+        if stop.key not in snapshot.pending:
+            decisions.append(
+                Decision("", "heal", f"engine/{key}", (stop,), f"{key} is stopped: nothing needs it any more")
+            )
+    # What was stopped did not fail: when it is wanted again it starts at once, as if for the first time.
+    for key in engines.keys() - set(wanted):
+        seen = snapshot.engines.get(key)
+        if seen is None or seen.state is EngineState.EXITED:
+            del engines[key]
+    return replace(memory, engines=engines), tuple(decisions)
+
+
+def _keep_engine(
+    kind: str, region: str, seen: EngineSeen | None, memory: EngineMemory | None, snapshot: Snapshot, now: float
+) -> tuple[EngineMemory | None, Decision | None]:
+    key, subject = f"{kind}/{region}", f"engine/{kind}/{region}"
+    if seen is not None and seen.state is EngineState.READY:
+        failures = memory.failures if memory is not None else None
+        if memory is not None and failures is not None and now - max(seen.since, failures.last_at) >= SETTLED_S:
+            memory = replace(memory, failures=None)
+        return memory, None
+    runs = seen is not None and seen.state is not EngineState.EXITED
+    if runs:
+        assert seen is not None
+        stuck = kind == "gateway" and seen.state is EngineState.UNHEALTHY and now - seen.since > ENGINE_STUCK_S
+        stop = StopEngine(kind, region, seen.generation)
+        if not stuck or stop.key in snapshot.pending:
+            return memory, None
+        return memory, Decision(
+            "", "heal", subject, (stop,), f"{key} has not answered for {ENGINE_STUCK_S:.0f} s: it is started anew"
+        )
+    generation = seen.generation if seen is not None else 0
+    if memory is None:
+        start = StartEngine(kind, region, 1, generation)
+        return EngineMemory(1, now), Decision(
+            "", "heal", subject, (start,), f"{key} is started: the blueprint needs it"
+        )
+    if f"start-engine:{key}#{memory.attempts}" in snapshot.pending:
+        return memory, None
+    receipt = snapshot.receipts.get(f"start-engine:{key}#{memory.attempts}")
+    note = (receipt.note if receipt is not None and receipt.outcome != "done" else "") or (seen.note if seen else "")
+    if not note and 0 <= now - memory.asked_at < ASKED_GRACE_S:
+        return memory, None
+    failures = memory.failures
+    if failures is None or failures.last_at < memory.asked_at:
+        failures = failed(failures, note or "it ended", now, had_served=True)
+        memory = replace(memory, failures=failures)
+        wait_s = failures.next_start_at - now
+        if wait_s > 0:
+            end = "given up" if failures.gave_up else f"next start in {wait_s:.0f} s"
+            why = f"{key} does not run: {failures.last_note}; failure {failures.count} in a row, {end}"
+            return memory, Decision("", "heal", subject, (), why)
+    if waits(failures, now):
+        return memory, None
+    start = StartEngine(kind, region, memory.attempts + 1, generation)
+    why = f"{key} is started again: {failures.last_note}"
+    return replace(memory, attempts=memory.attempts + 1, asked_at=now), Decision("", "heal", subject, (start,), why)
