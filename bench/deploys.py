@@ -119,11 +119,17 @@ async def _ship_broken(shop: Shop, story: Story, broken: Broken) -> None:
 
 
 def _sockets(held: SocketsResult) -> tuple[Figure, ...]:
+    gaps_ms = sorted(r.gap_ms for r in held.reconnects)
+    half = f"within {gaps_ms[len(gaps_ms) // 2]:.0f} ms" if gaps_ms else "never"
     codes = ", ".join(f"{count} with {code}" for code, count in sorted(held.close_codes.items()))
     return (
         at_most(
             f"longest time that one of {CLIENTS} WebSocket clients was without", held.gap_max_ms or 0.0, GAP_MS, "ms"
         ),
         none_of("WebSocket clients left without one", held.down, f"{held.clients}"),
-        told("WebSockets closed and opened again", f"{len(held.reconnects)} ({codes})", len(held.reconnects)),
+        told(
+            "WebSockets closed and opened again",
+            f"{len(held.reconnects)} ({codes}), half of them {half}",
+            len(held.reconnects),
+        ),
     )
