@@ -88,7 +88,7 @@ class Process:
         """Return the exit status, or None while it runs."""
         return self._process.poll()
 
-    def wait(self) -> int:
+    def exit_status(self) -> int:
         """Wait for the end and return the exit status."""
         return self._process.wait(PATIENCE_S)
 
@@ -134,7 +134,7 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         log = self._folder / f"{program}.log"
-        status = Process([str(self._binaries / program), *arguments], log, {"LC_ALL": "C"}, self._user).wait()
+        status = Process([str(self._binaries / program), *arguments], log, {"LC_ALL": "C"}, self._user).exit_status()
         assert status == 0, f"{program} failed:\n{log.read_text()}"
 
     def start(self) -> None:

@@ -141,7 +141,7 @@ def test_shutdown_sends_clients_elsewhere(world: Any, web: Any) -> None:
             with pytest.raises(ConnectionClosed) as closed:
                 said(socket)
             assert closed.value.rcvd is not None and closed.value.rcvd.code == 1012
-        leaving.process.wait()
+        leaving.process.exit_status()
         assert "Traceback" not in leaving.process.log.read_text()
         with listening(web, ada) as socket:
             assert said(socket)["n"] == hello["n"]

@@ -93,7 +93,7 @@ def test_sigterm_finishes_the_job_at_hand(world: Any, member: httpx.Client, pati
     at_hand, next_one = put(member, "wait", ms=1500), put(member, "wait", ms=0)
     patiently(lambda: state(member, at_hand)["state"] == "running", "the job is running")
     worker.send(signal.SIGTERM)
-    assert worker.wait() == 0
+    assert worker.exit_status() == 0
     assert state(member, at_hand)["state"] == "done"
     assert state(member, next_one)["state"] == "queued"
     world.query("DELETE FROM jobs WHERE job_id = %s", next_one)

@@ -41,6 +41,7 @@ class View:
 
     @property
     def address(self) -> str:
+        """Base URL of the edge; empty while there is none."""
         gateway = next((e for e in self.tick.snapshot.engines.values() if e.kind == "gateway"), None)
         return f"http://{gateway.address}" if gateway is not None and gateway.address else ""
 

@@ -1,5 +1,5 @@
 """History becomes facts about what is coming or odd. Floor 2, pure."""
 
-from tenfold.estimators.routes import estimate_routes, route_of
+from tenfold.estimators.routes import RouteTimes, prefix_of
 
-__all__ = ["estimate_routes", "route_of"]
+__all__ = ["RouteTimes", "prefix_of"]

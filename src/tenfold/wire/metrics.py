@@ -19,6 +19,7 @@ class MetricPost:
     value: float
 
     def to_json(self) -> dict[str, str | float]:
+        """The body of the POST."""
         return {
             "service": self.service,
             "region": self.region,

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.drivers.envoy import accesslog
-from tenfold.drivers.envoy.routetimes import RouteTimes, prefix_of
+from tenfold.drivers.envoy.routetimes import LoggedTimes
 from tenfold.drivers.envoy.stats import PoolReading, Reading, percentile, pools_seen
+from tenfold.estimators import prefix_of
 from tenfold.facts import RouteSeen
 
 
@@ -194,7 +195,7 @@ def test_a_cut_line_is_passed_over(tmp_path: Path) -> None:
     found = accesslog.find(log, "wanted")
     assert found is not None
     assert (found.id, found.at) == ("wanted", "1.5")
-    times = RouteTimes("local", log)
+    times = LoggedTimes("local", log)
     assert times.look(10.0) == ()
 
 

@@ -18,7 +18,7 @@ from tenfold.drivers.envoy.admin import ask, ask_json
 from tenfold.drivers.envoy.control import ControlServer
 from tenfold.drivers.envoy.gateway import Gateway, Taken
 from tenfold.drivers.envoy.recipe import EnvoyRecipe
-from tenfold.drivers.envoy.routetimes import RouteTimes
+from tenfold.drivers.envoy.routetimes import LoggedTimes
 from tenfold.drivers.envoy.stats import CLUSTERS_PATH, GATHER_PATH, STATS_PATH, Reading, at_hand, pools_seen, read
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import FreePorts
@@ -39,7 +39,7 @@ class _Watched:
     """What was read of one region's Envoy, whose process is `pid`."""
 
     log: Path
-    times: RouteTimes
+    times: LoggedTimes
     pid: int | None = None
     reading: Reading | None = None
     gateway: GatewaySeen | None = None
@@ -121,6 +121,8 @@ class EnvoyDriver:
         if self._serving is not None:
             await self._serving
             await self._control.stop()
+            if self._has_looked and not self._gateways:
+                self._recipe.clean()
 
     def _serve(self) -> None:
         """Open the control server, once, beside everything else; gateways that run already find it by themselves."""
@@ -188,7 +190,7 @@ class EnvoyDriver:
     def _watch(self, region: str) -> _Watched:
         if region not in self._watched:
             log = self._recipe.access_log(region)
-            self._watched[region] = _Watched(log, RouteTimes(region, log))
+            self._watched[region] = _Watched(log, LoggedTimes(region, log))
         return self._watched[region]
 
     def _new_gateway(self, region: str) -> Gateway:
