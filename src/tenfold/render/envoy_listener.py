@@ -15,6 +15,10 @@ LISTENER_NAME = "edge"
 ROUTES_NAME = "routes"
 
 
+_KEEP_ALIVE = ((1, 9, 1), (6, 4, 60), (6, 5, 15), (6, 6, 4))
+"""SO_KEEPALIVE on, TCP_KEEPIDLE 60 s, TCP_KEEPINTVL 15 s, TCP_KEEPCNT 4: level, name and value on Linux."""
+
+
 def listener(port: int, access_log: str) -> JsonObject:
     """The listener on loopback `port`: what it believes of a client, what it lets through, what it answers itself, what it logs."""
     return {
@@ -25,6 +29,11 @@ def listener(port: int, access_log: str) -> JsonObject:
         # are then dealt out evenly by hand.
         "enable_reuse_port": False,
         "connection_balance_config": {"exact_balance": {}},
+        # A client that vanished without a word holds its socket for two minutes, not for ever.
+        "socket_options": [
+            {"level": level, "name": name, "int_value": value, "state": "STATE_LISTENING"}
+            for level, name, value in _KEEP_ALIVE
+        ],
         "filter_chains": [
             {
                 "filters": [

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -222,13 +223,15 @@ async def test_a_long_path(tmp_path: Path) -> None:
         (seen,) = [fact for fact in await driver.observe() if fact.key == "gateway/local"]
         await driver.apply(Order(StopEngine("gateway", "local", seen.generation), 1, "d2", time.time()))
         await driver.close()
-    (folder,) = Path("/tmp").glob(f"tenfold-*-{project.id}")
+    folder = Path(tempfile.gettempdir()) / f"tenfold-{os.geteuid()}-{project.id}"
+    assert not folder.exists()
+    folder.mkdir()
     folder.chmod(0o777)
     try:
         with pytest.raises(Permanent, match="open to others"):
             EnvoyDriver(project, FreePorts(project), Fence(project.run / "fence"), 18080)
     finally:
-        folder.rmdir() if not any(folder.iterdir()) else None
+        folder.rmdir()
 
 
 async def test_it_ends_cleanly(edge: Any, instances: Any) -> None:

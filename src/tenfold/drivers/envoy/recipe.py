@@ -137,6 +137,14 @@ class EnvoyRecipe:
         """Make Envoy write to a new file after the old one was renamed; raises `NotAnswering`."""
         await ask(self.admin_socket(region), "/reopen_logs", PING_S, "POST")
 
+    def clean(self) -> None:
+        """Remove the sockets, once no gateway is left that would look for them."""
+        folder = self._sockets()
+        for socket in (self.control_socket, *folder.glob("admin-*.sock")):
+            socket.unlink(missing_ok=True)
+        if folder != self._project.run:
+            folder.rmdir()
+
     def _sockets(self) -> Path:
         """The project's folder for sockets, or a short one of ours where the path would be longer than a socket's may
         be."""
