@@ -11,7 +11,7 @@ import pytest
 
 from tenfold.blueprint import load
 from tenfold.cli.app import COMMANDS, cli
-from tenfold.deciders import heal, scale
+from tenfold.deciders import failures, scale
 from tenfold.deciders.release import steps
 from tenfold.drivers import freeport, logs, source, valkey
 from tenfold.loop.upkeep import RETENTION
@@ -36,7 +36,7 @@ FIGURES = (
     ("scaling.md", f"within the last {scale.AFTER_OUTAGE_S / 60:.0f} minutes"),
     (
         "how-it-works.md",
-        f"after {heal.GIVE_UP_AFTER} it is given up loudly and tried every {heal.GIVEN_UP_RETRY_S / 60:.0f} min",
+        f"after {failures.GIVE_UP_AFTER} it is given up loudly and tried every {failures.GIVEN_UP_RETRY_S / 60:.0f} min",
     ),
     ("how-it-works.md", f"{RETENTION.age_s / 86400:.0f} days and {RETENTION.size_bytes / 1e9:.0f} GB"),
     ("deploys.md", f"`rollout.watch` ({Rollout().watch_s:.0f} s)"),
