@@ -234,6 +234,35 @@ async def test_a_long_path(tmp_path: Path) -> None:
         folder.rmdir()
 
 
+async def test_a_control_socket_that_cannot_be_opened(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in the place of the control socket is named, and once it is gone all is well; missing packages are named too."""
+    driver = EnvoyDriver(project, FreePorts(project), Fence(project.run / "fence"), 18080)
+    in_the_way = project.run / "xds.sock"
+    in_the_way.mkdir(parents=True)
+
+    async def look() -> str:
+        try:
+            await driver.observe()
+        except (Retryable, Permanent) as error:
+            return str(error)
+        return ""
+
+    async def told(words: str) -> None:
+        deadline_s = time.monotonic() + 20
+        while words not in (said := await look()) or bool(said) != bool(words):
+            assert time.monotonic() < deadline_s, said
+            await asyncio.sleep(0.05)
+
+    await told("xds.sock, where gateways get their routes, can't be opened")
+    in_the_way.rmdir()
+    await told("")
+    await driver.close()
+    monkeypatch.setitem(sys.modules, "envoy.config.route.v3.route_pb2", None)
+    driver = EnvoyDriver(project, FreePorts(project), Fence(project.run / "fence"), 18080)
+    await told("pip install 'tenfold[engines]'")
+    await driver.close()
+
+
 async def test_it_ends_cleanly(edge: Any, instances: Any) -> None:
     """Stopped, it leaves no process and no open port, and can be started again with nothing to serve."""
     web = await instances(1)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.drivers.envoy.protos import Builder, load
+from tenfold.ports import Retryable
 from tenfold.render.envoy import ENDPOINT_TYPE
 from tenfold.render.envoy_listener import JsonObject
 
@@ -93,7 +94,12 @@ class ControlServer:
         service = grpc.method_handlers_generic_handler(_SERVICE, {"StreamAggregatedResources": stream})
         server = grpc.server(ThreadPoolExecutor(_GATEWAYS_MAX, "control"), options=[("grpc.so_reuseport", 0)])
         server.add_generic_rpc_handlers((service,))
-        server.add_insecure_port(f"unix:{self.socket}")
+        try:
+            server.add_insecure_port(f"unix:{self.socket}")
+        except RuntimeError as error:
+            raise Retryable(
+                f"{self.socket}, where gateways get their routes, can't be opened: look who owns it."
+            ) from error
         server.start()
         self._server = server
 

@@ -26,7 +26,7 @@ from tenfold.drivers.project import Project
 from tenfold.drivers.vitals import NotAnswering
 from tenfold.effects import Effect, Order, Outcome, PublishRoutes, Receipt, StopEngine
 from tenfold.facts import Fact, GatewaySeen, PoolSeen, RequestTrace, RouteSeen
-from tenfold.ports import Refused, Retryable
+from tenfold.ports import DriverError, Refused, Retryable
 
 _ADMIN_S = 0.8
 _RATES_OVER_S = 0.9
@@ -119,7 +119,8 @@ class EnvoyDriver:
         """Let go of the gateways; they go on serving what they have."""
         await self._engines.close()
         if self._serving is not None:
-            await self._serving
+            with contextlib.suppress(DriverError):
+                await self._serving
             await self._control.stop()
             if self._has_looked and not self._gateways:
                 self._recipe.clean()
@@ -128,8 +129,9 @@ class EnvoyDriver:
         """Open the control server, once, beside everything else; gateways that run already find it by themselves."""
         if self._serving is None:
             self._serving = asyncio.create_task(self._control.start(), name="control server")
-        elif self._serving.done():
-            self._serving.result()
+        elif self._serving.done() and (error := self._serving.exception()) is not None:
+            self._serving = None
+            raise error
 
     async def _publish(self, order: Order, effect: PublishRoutes) -> Receipt:
         self._fence.check(order.epoch)

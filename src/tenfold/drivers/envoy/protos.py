@@ -9,6 +9,7 @@ import json
 import os
 from typing import Any
 
+from tenfold.ports import Permanent
 from tenfold.render.envoy_listener import JsonObject
 
 _REGISTERED = (
@@ -29,22 +30,19 @@ _FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
 
 
 async def load() -> Any:
-    """The module of the discovery messages, once gRPC is imported and all other messages are known."""
+    """The module of the discovery messages, once gRPC is imported and all other messages are known. Raises `Permanent`."""
     return await asyncio.to_thread(_load)
 
 
 def _load() -> Any:
-    # gRPC runs code of its own in every process we fork, until that becomes another program. One in ten of those died of it
-    # (SIGSEGV) while a gateway talked to us. It is told not to before it is imported; no program of ours inherits the word.
-    before = os.environ.get(_FORK_SUPPORT)
-    os.environ[_FORK_SUPPORT] = "0"
-    importlib.import_module("grpc")
-    del os.environ[_FORK_SUPPORT]
-    if before is not None:
-        os.environ[_FORK_SUPPORT] = before
-    for module in _REGISTERED:
-        importlib.import_module(module)
-    return importlib.import_module("envoy.service.discovery.v3.discovery_pb2")
+    try:
+        for module in ("grpc", *_REGISTERED):
+            importlib.import_module(module)
+        return importlib.import_module("envoy.service.discovery.v3.discovery_pb2")
+    except ImportError as error:
+        raise Permanent(
+            f"{error.name} is not installed, so the edge can't be led: run `pip install 'tenfold[engines]'`."
+        ) from error
 
 
 class Builder:
