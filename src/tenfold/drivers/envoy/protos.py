@@ -35,6 +35,11 @@ async def load() -> Any:
 
 
 def _load() -> Any:
+    # gRPC runs code of its own in every process we fork, until that becomes another program. One in ten of those died of
+    # it (SIGSEGV) while a gateway talked to us. It is told not to before it is imported; no program of ours inherits the
+    # word.
+    before = os.environ.get(_FORK_SUPPORT)
+    os.environ[_FORK_SUPPORT] = "0"
     try:
         for module in ("grpc", *_REGISTERED):
             importlib.import_module(module)
@@ -43,6 +48,10 @@ def _load() -> Any:
         raise Permanent(
             f"{error.name} is not installed, so the edge can't be led: run `pip install 'tenfold[engines]'`."
         ) from error
+    finally:
+        del os.environ[_FORK_SUPPORT]
+        if before is not None:
+            os.environ[_FORK_SUPPORT] = before
 
 
 class Builder:
