@@ -19,6 +19,7 @@ from tenfold.drivers.freeport import HOST
 from tenfold.drivers.health import unwell
 from tenfold.drivers.limits import Limits
 from tenfold.drivers.procs import Process, Processes, Tree, TreeKey, Usage
+from tenfold.drivers.proctable import read_stat
 from tenfold.drivers.project import Project
 from tenfold.facts import InstanceSeen, InstanceState
 from tenfold.model import Health, Service
@@ -26,6 +27,9 @@ from tenfold.wire import environment
 
 STARTING_EVERY_S = 0.1
 """How often an instance that is not ready yet, or is in doubt, is asked."""
+
+FROZEN_EVERY_S = 0.2
+"""How often an instance is looked at for having been stopped: what it has at hand waits for that long and no longer."""
 
 _SICK_EVERY_S = 1.0
 _ALIVE_FOR_S = 1.0
@@ -42,7 +46,8 @@ _NOT_FOUND = re.compile(
 
 @dataclass(slots=True)
 class Instance:
-    """One instance. `doubtful`: found again, and not asked yet. `mask` hides its release's secrets."""
+    """One instance. `doubtful`: found again, and not asked yet. `frozen`: its process was stopped at the last look. `mask` hides
+    its release's secrets."""
 
     id: str
     service: str
@@ -59,6 +64,7 @@ class Instance:
     generation: int = 1
     note: str = ""
     doubtful: bool = False
+    frozen: bool = False
     successes: int = 0
     failures: int = 0
     tending: asyncio.Task[None] | None = None
@@ -205,7 +211,18 @@ class Instances:
                 pause_s = min(_SICK_EVERY_S, instance.health.every_s)
             else:
                 pause_s = instance.health.every_s
-            await asyncio.sleep(pause_s)
+            await self._rest(instance, pause_s)
+
+    async def _rest(self, instance: Instance, pause_s: float) -> None:
+        """Wait until it is asked again. Nothing tells by itself that a process was stopped (SIGSTOP), so that is looked for meanwhile."""
+        until_s = time.monotonic() + pause_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            await asyncio.sleep(min(left_s, FROZEN_EVERY_S))
+            stat = read_stat(instance.process.pid)
+            frozen = stat is not None and stat.frozen
+            if frozen is not instance.frozen:
+                instance.frozen = frozen
+                self.changed()
 
     async def _ask(self, instance: Instance) -> str:
         if instance.port is not None:

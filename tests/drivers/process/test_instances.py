@@ -135,6 +135,23 @@ async def test_a_frozen_instance_is_seen_and_can_be_stopped(bench: Any, habit: A
     assert not bench.driver.processes.look()
 
 
+async def test_a_freeze_wakes_who_listens(bench: Any, habit: Any, until: Any) -> None:
+    """Between two health checks far apart, who subscribed hears that an instance was stopped, and that it goes on."""
+    bench.release(web=habit("good", health=Health(path="/health", every_s=600.0)))
+    await bench.start("web-1")
+    seen = await bench.reaches("web-1", "ready")
+    woken: list[bool] = []
+    bench.driver.subscribe(lambda: woken.append(True))
+    for number, signal_ in enumerate((signal.SIGSTOP, signal.SIGCONT), 1):
+        os.kill(seen.pid, signal_)
+
+        async def heard(times: int = number) -> bool:
+            return len(woken) >= times
+
+        await until(heard)
+        assert (await bench.instance("web-1")).frozen is (signal_ is signal.SIGSTOP)
+
+
 async def test_a_program_deaf_to_sigterm_is_killed(bench: Any, habit: Any) -> None:
     """SIGTERM is given its grace and no more."""
     bench.release(web=habit("deaf"))
