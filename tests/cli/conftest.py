@@ -331,3 +331,35 @@ def shop() -> Iterator[Place]:
     yield made
     made.clean()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Place]:
+    """The folder of a person without root's rights; whoever runs this as root becomes one."""
+    folder = Path(tempfile.mkdtemp(prefix="tenfold-cli-")).resolve()
+    root = folder / "shop"
+    root.mkdir()
+    made = Place(root)
+    if os.geteuid() == 0:
+        made.user = NOBODY
+        for path in (folder, root):
+            os.chown(path, NOBODY, NOBODY)
+        made.prefix = (*_program_for(made.user), "-c", "from tenfold.cli import main; main()")
+        made.env = {"HOME": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    yield made
+    made.clean()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+NOBODY = 65534
+
+
+def _program_for(user: int) -> tuple[str, ...]:
+    """A Python of this version that `user` may run: root's own may lie in a folder that is closed to others."""
+    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        with contextlib.suppress(OSError):
+            asked = [python, "-c", "import sys; print(sys.version_info[:2])"]
+            said = subprocess.run(asked, user=user, group=user, capture_output=True, text=True, check=False).stdout
+            if said.strip() == str(sys.version_info[:2]):
+                return (python,)
+    pytest.skip(f"no Python {sys.version_info[0]}.{sys.version_info[1]} here may be run by user {user}")

@@ -20,6 +20,13 @@ def main() -> None:
     except Exception as error:
         if "TENFOLD_DEBUG" in os.environ:
             raise
+        from tenfold.loop import JournalError, LeaseError
+        from tenfold.ports import DriverError
+
+        if isinstance(error, JournalError | LeaseError | DriverError):
+            # These are sentences for a person already.
+            sys.stderr.write(f"Error: {error}\n")
+            sys.exit(1)
         advice = "run it again with TENFOLD_DEBUG=1 for details"
         sys.stderr.write(f"Error: a bug in Tenfold ({type(error).__name__}: {error}); {advice}\n")
         sys.exit(1)

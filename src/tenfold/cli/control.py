@@ -112,7 +112,7 @@ async def run(
     with JournalReader(plane.project.journal) as reader:
         feed = Feed.from_now(reader, request.id)
         running = asyncio.create_task(plane.loop.run())
-        watching = asyncio.create_task(_watch(plane, feed, request, say, answered, stopper.go_down))
+        watching = asyncio.create_task(_watch(plane, feed, request, say, answered, stopper))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, stopper)
         try:
@@ -136,13 +136,15 @@ async def _watch(
     request: PersonRequest,
     say: Callable[[str], None],
     answered: Callable[[Answer], None],
-    go_down: Callable[[], None],
+    stopper: "_Stopper",
 ) -> None:
     answer = await feed.until_answered(request.id, say)
-    answered(answer)
+    # Whoever pressed Ctrl-C meanwhile knows why it was not done.
+    if not stopper.is_asked:
+        answered(answer)
     memory = plane.journal.memory.release
     if not answer.ok and memory.serving is None:
-        go_down()
+        stopper.go_down()
     while plane.loop.end is None:
         for text in feed.news():
             say(text)
@@ -156,10 +158,10 @@ class _Stopper:
         self._plane = plane
         self._desk = desk
         self._say = say
-        self._asked = False
+        self.is_asked = False
 
     def __call__(self) -> None:
-        if not self._asked:
+        if not self.is_asked:
             self._say("stopping: requests at hand are finished first (Ctrl-C again kills everything at once)")
             self.go_down()
         else:
@@ -169,9 +171,9 @@ class _Stopper:
 
     def go_down(self) -> None:
         """Ask the loop to drain and stop everything; once."""
-        if self._asked:
+        if self.is_asked:
             return
-        self._asked = True
+        self.is_asked = True
         try:
             self._desk.append(DownRequest(new_request_id("down"), time.time()))
         except JournalError as error:

