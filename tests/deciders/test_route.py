@@ -54,6 +54,30 @@ def test_slow_routes_are_hedged_later_than_quick_ones(serving: Story) -> None:
     assert [(r.prefix, r.hedge_after_ms) for r in effect.table.services[0].rules] == [("/api/report", 3200.0)]
 
 
+def test_a_quick_route_below_a_slow_one_keeps_its_quick_second_try(serving: Story) -> None:
+    """A rule is a prefix: where `/api` is slow, a known quick `/api/wait` gets a rule of its own."""
+    seen = [
+        RouteSeen("web", "local", "/api", 100, 900.0, 950.0, serving.now),
+        RouteSeen("web", "local", "/api/wait", 100, 20.0, 31.0, serving.now),
+    ]
+    serving.extra["routes"] = {r.key: r for r in seen}
+    [effect] = published(serving.tick())
+    rules = [(r.prefix, r.hedge_after_ms) for r in effect.table.services[0].rules]
+    assert rules == [("/api", 1600.0), ("/api/wait", 400.0)]
+
+
+def test_a_pool_under_pressure_gets_no_second_tries_until_it_is_well_below(serving: Story) -> None:
+    """Hedging an app that has more at hand than it is sized for only adds to it; at half of that it is hedged again."""
+    serving.traffic(in_flight=170.0)
+    [effect] = published(serving.tick())
+    assert effect.table.services[0].hedge_after_ms is None
+    serving.traffic(in_flight=100.0)
+    assert not published(serving.tick())
+    serving.traffic(in_flight=70.0)
+    [effect] = published(serving.tick())
+    assert effect.table.services[0].hedge_after_ms == 400.0
+
+
 @given(st.data())
 def test_every_table_is_well_formed(data: st.DataObject) -> None:
     """Whatever the instances are up to: nobody appears twice, the wanted and well ones serve, and if any can answer somebody serves."""

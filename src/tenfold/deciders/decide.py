@@ -55,8 +55,8 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     made += some
     memory = replace(memory, heal=healed)
     cause = _cause(released)
-    if released.intent is not Intent.NONE:
-        routed, some = route(model, serving, snapshot, healed.members, released.served, memory.route, cause)
+    if released.intent is not Intent.NONE and not stopping:
+        routed, some = route(model, serving, snapshot, healed.members, _had_traffic(released), memory.route, cause)
         made += some
         released, some = answer_up(model, snapshot, released, wanted, routed)
         made += some
@@ -105,6 +105,12 @@ def _lines(model: Model, memory: Memory) -> tuple[Line, ...]:
                 why = f"as many as {memory.release.serving} has" if beside else why
                 lines.append(Line(service, region, id_, wanted, why))
     return tuple(lines)
+
+
+def _had_traffic(memory: ReleaseMemory) -> tuple[str, ...]:
+    """The releases whose instances may still have requests at hand; not one that is only about to serve (again)."""
+    coming = memory.operation.release if memory.operation is not None and not memory.operation.undoing else None
+    return tuple(r for r in memory.served if r != coming)
 
 
 def _cause(memory: ReleaseMemory) -> str:

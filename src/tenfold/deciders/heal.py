@@ -338,7 +338,9 @@ def _forget_ended(draft: _Draft, snapshot: Snapshot) -> None:
 def _drained(id_: str, member: Member, seen: InstanceSeen, snapshot: Snapshot, drain_s: float) -> str:
     """Why a draining instance may end now, in words; empty while it may not."""
     now, pool = snapshot.taken_at, snapshot.pools.get(member.pool)
-    if seen.port is None or seen.state is InstanceState.STARTING or not member.was_ready:
+    if seen.port is None:
+        return "takes no new work"
+    if seen.state is InstanceState.STARTING or not member.was_ready:
         return "has no requests to finish"
     gateway = snapshot.engines.get(f"gateway/{member.region}")
     if snapshot.fresh("gateway", PROCESS_AGE_S_MAX) and (gateway is None or gateway.state is EngineState.EXITED):

@@ -136,11 +136,15 @@ class ReleaseMemory:
 
 @dataclass(frozen=True, slots=True)
 class RouteMemory:
-    """The digest of the table each region should have, how many were published to it, and when."""
+    """The digest of the table each region should have, how many were published to it, and when.
+
+    `pressed` are the pools that have more at hand than they are sized for: a second try would only add to it.
+    """
 
     digests: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
     published_at: Mapping[str, float] = field(default_factory=dict)
+    pressed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,9 @@ def route(
     """The tables to publish now. `served` are releases that had traffic before; `cause` is why the table may have changed, in words."""
     decisions = []
     seen = routable(snapshot, members)
+    memory = replace(memory, pressed=_pressed(serving, seen, snapshot, memory.pressed))
     for region in model.active_regions:
-        table = build_table(model, serving, region, seen, snapshot.routes, served)
+        table = build_table(model, serving, region, seen, snapshot.routes, served, memory.pressed)
         digest = digest_of(table)
         gateway = snapshot.gateways.get(region)
         engine = snapshot.engines.get(f"gateway/{region}")
@@ -50,10 +51,11 @@ def route(
         if memory.digests.get(region) == digest and 0 <= now - memory.published_at.get(region, 0.0) < REPUBLISH_S:
             continue
         published = memory.published.get(region, 0) + 1
-        memory = RouteMemory(
-            {**memory.digests, region: digest},
-            {**memory.published, region: published},
-            {**memory.published_at, region: now},
+        memory = replace(
+            memory,
+            digests={**memory.digests, region: digest},
+            published={**memory.published, region: published},
+            published_at={**memory.published_at, region: now},
         )
         effect = PublishRoutes(table, digest, expected_generation=published)
         decisions.append(Decision("", "route", f"routes/{region}", (effect,), _why(table, cause)))
@@ -81,8 +83,9 @@ def build_table(
     pools: Pools,
     routes: Mapping[str, RouteSeen],
     served: tuple[str, ...],
+    pressed: tuple[str, ...] = (),
 ) -> RouteTable:
-    """What the gateway of `region` should know now."""
+    """What the gateway of `region` should know now. Pools that are `pressed` get no second tries."""
     services = sorted(serving.services.values(), key=lambda s: s.name) if serving else ()
     routed = tuple(
         ServiceRoutes(
@@ -90,8 +93,8 @@ def build_table(
             paths=s.paths,
             endpoints=_endpoints(serving.id, pools.get(f"{s.name}@{region}", []), served),
             health=s.health,
-            hedge_after_ms=HEDGE_AFTER_MS,
-            rules=_rules(s, region, routes),
+            hedge_after_ms=None if f"{s.name}@{region}" in pressed else HEDGE_AFTER_MS,
+            rules=() if f"{s.name}@{region}" in pressed else _rules(s, region, routes),
         )
         for s in services
         if serving and s.runs_always and s.http and s.paths
@@ -139,17 +142,43 @@ def _endpoint(seen: InstanceSeen, state: EndpointState) -> Endpoint:
     return Endpoint(seen.id, seen.host or "127.0.0.1", seen.port, state=state)
 
 
+def _pressed(serving: Release | None, pools: Pools, snapshot: Snapshot, before: tuple[str, ...]) -> tuple[str, ...]:
+    """The pools with more requests at hand per instance than the blueprint sizes it for; until they have half of that."""
+    pressed = []
+    for key, seen in snapshot.pools.items():
+        service = serving.services.get(seen.service) if serving else None
+        if service is None:
+            continue
+        if snapshot.taken_at - seen.seen_at > 5.0:
+            pressed += [key] if key in before else []
+            continue
+        ready = sum(i.state is InstanceState.READY for _, i in pools.get(key, ()))
+        bound = service.instance.concurrency * (0.5 if key in before else 1.0)
+        if seen.in_flight > bound * max(ready, 1):
+            pressed.append(key)
+    return tuple(sorted(pressed))
+
+
 def _rules(service: Service, region: str, routes: Mapping[str, RouteSeen]) -> tuple[RouteRule, ...]:
     """Hedging for routes that are slower than the default by nature: a second try only when the first is late for
-    *that* route."""
-    rules = []
-    for seen in routes.values():
-        if (seen.service, seen.region) != (service.name, region):
-            continue
-        late_ms = 1.25 * seen.response_ms_p99
-        if late_ms > HEDGE_AFTER_MS:
-            rules.append(RouteRule(seen.prefix, next((s for s in HEDGE_STEPS_MS if s >= late_ms), None)))
-    return tuple(sorted(rules, key=lambda r: r.prefix))
+    *that* route. A quick route below a slow one keeps the default by a rule of its own."""
+    mine = [r for r in routes.values() if (r.service, r.region) == (service.name, region)]
+    slow = {r.prefix: _step(r) for r in mine if _late_ms(r) > HEDGE_AFTER_MS}
+    quick = {
+        r.prefix: HEDGE_AFTER_MS
+        for r in mine
+        if r.prefix not in slow and any(r.prefix.startswith(f"{prefix.rstrip('/')}/") for prefix in slow)
+    }
+    return tuple(RouteRule(prefix, after_ms) for prefix, after_ms in sorted({**slow, **quick}.items()))
+
+
+def _late_ms(seen: RouteSeen) -> float:
+    """A try that takes longer than this is late for its route."""
+    return 1.25 * seen.response_ms_p99
+
+
+def _step(seen: RouteSeen) -> float | None:
+    return next((step for step in HEDGE_STEPS_MS if step >= _late_ms(seen)), None)
 
 
 def _why(table: RouteTable, cause: str) -> str:
@@ -158,4 +187,18 @@ def _why(table: RouteTable, cause: str) -> str:
         serving = sum(e.state is EndpointState.SERVING for e in service.endpoints)
         leaving = len(service.endpoints) - serving
         parts.append(f"{service.service} on {serving}" + (f" ({leaving} finishing)" if leaving else ""))
-    return f"traffic in {table.region} goes to {', '.join(parts) or 'nothing yet'}" + (f": {cause}" if cause else "")
+    slow = [
+        f"{r.prefix} after {_seconds(r.hedge_after_ms)}"
+        for s in table.services
+        for r in s.rules
+        if r.hedge_after_ms != HEDGE_AFTER_MS
+    ]
+    hedged = f"; slow routes get their second try later: {', '.join(slow)}" if slow else ""
+    pressed = [s.service for s in table.services if s.hedge_after_ms is None]
+    hedged += f"; {', '.join(pressed)} has more at hand than it is sized for: no second tries" if pressed else ""
+    goes_to = ", ".join(parts) or "nothing yet"
+    return f"traffic in {table.region} goes to {goes_to}{hedged}" + (f" ({cause})" if cause else "")
+
+
+def _seconds(milliseconds: float | None) -> str:
+    return "never" if milliseconds is None else f"{milliseconds / 1000:g} s"

@@ -37,12 +37,16 @@ UNITS = {"concurrency": "requests at hand", "response_time": "ms", "concurrent_u
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one trigger shows: `value` per instance (None: missing, and `why` says how come), seen at `seen_at`."""
+    """What one trigger shows: `value` per instance (None: missing, and `why` says how come), seen at `seen_at`.
+
+    `is_awaited` tells that it is missing only for a moment, as after every start.
+    """
 
     trigger: Trigger
     value: float | None
     seen_at: float
     why: str = ""
+    is_awaited: bool = False
 
     @property
     def middle(self) -> float:
@@ -128,7 +132,7 @@ def read(trigger: Trigger, service: Service, region: str, snapshot: Snapshot, re
 def _read_cpu(trigger: Trigger, service: Service, ready: list[InstanceSeen], now: float) -> Reading:
     warm = [seen.cpu_cores for seen in ready if now - seen.since >= WARM_UP_S and seen.cpu_cores is not None]
     if not warm:
-        return Reading(trigger, None, now, "no instance is warm yet")
+        return Reading(trigger, None, now, "no instance is warm yet", is_awaited=True)
     return Reading(trigger, sum(warm) / len(warm) / service.instance.cpu_cores, ready[0].seen_at)
 
 
@@ -217,7 +221,8 @@ def _lower(
             return _change(memory, key, wanted, why, readings, now)
         holding = f"{key} keeps {count(memory.wanted)} although they are idle: it could not serve a short while ago"
     else:
-        holding = f"{key} keeps {count(memory.wanted)} although they seem idle: {missing[0].why}"
+        alarming = next((r for r in missing if not r.is_awaited), None)
+        holding = f"{key} keeps {count(memory.wanted)} although they seem idle: {alarming.why}" if alarming else ""
     return _hold(memory, key, holding)
 
 

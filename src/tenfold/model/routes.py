@@ -39,7 +39,7 @@ class ServiceRoutes:
     """A service at the edge: its `paths` (URL prefixes), its endpoints, and when an idempotent request is tried
     elsewhere.
 
-    `hedge_after_ms` is the default for paths that no rule names. `timeout_s` bounds a whole request.
+    `hedge_after_ms` is the default for paths that no rule names. `timeout_s` bounds how long an instance may be silent.
     """
 
     service: str

@@ -108,6 +108,9 @@ def _enter(
         )
         moved = f" from {old}" if old else ""
         return memory, (say(subject, f"{new} is ready: traffic moves to it{moved}"),)
+    if name == "watch" and memory.served:
+        kept = f"{memory.served[-1]} is kept ready meanwhile"
+        return memory, (say(subject, f"{new} serves and is watched for {sight.model.rollout.watch_s:.0f} s; {kept}"),)
     if name == "retire" and memory.served:
         return memory, (say(subject, f"{new} serves and is well: {memory.served[-1]} is let go"),)
     return memory, ()
@@ -117,7 +120,11 @@ def _finish(
     memory: ReleaseMemory, operation: Operation, sight: Sight, decisions: list[Decision]
 ) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
     took_s = sight.snapshot.taken_at - operation.started_at
-    text = f"{operation.release} serves ({took_s:.0f} s)"
+    text = (
+        f"{operation.release} serves ({took_s:.1f} s)"
+        if took_s < 10
+        else f"{operation.release} serves ({took_s:.0f} s)"
+    )
     old = {*memory.served[-KEPT_RELEASES:], memory.serving}
     stale = tuple(
         RemoveRelease(r)
