@@ -80,26 +80,3 @@ def test_a_killed_control_plane_is_noticed_and_its_work_taken_up(place: Place) -
     place.kill(place.control_plane())
     place.run("down").went_well("everything is stopped")
     place.nothing_runs()
-
-
-def test_a_journal_that_is_gone_or_damaged_loses_no_process(place: Place) -> None:
-    """Deleted while the control plane is dead, `up` takes over what runs; damaged, it says which file to move away."""
-    place.app()
-    place.blueprint(f"{HEALTH}, drain: 2s")
-    place.up()
-    place.kill(place.control_plane())
-    journal = place.project.journal
-    for path in journal.parent.glob("journal.db*"):
-        path.unlink()
-    place.up()
-    assert place.get() == "one"
-    place.kill(place.control_plane())
-    for path in journal.parent.glob("journal.db-*"):
-        path.unlink()
-    journal.write_bytes(b"SQLite format 3\0" + b"\xff" * 50_000)
-    for words in (["up"], ["down"], ["status"]):
-        place.run(*words).failed(1, str(journal), "move it away")
-    assert place.get() == "one"
-    journal.rename(journal.with_name("aside"))
-    place.up()
-    assert place.get() == "one"

@@ -3,7 +3,6 @@
 import os
 import stat
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,6 @@ import pytest
 Place = Any
 
 HEALTH = "health: {path: /health, starts_within: 8s, every: 1s}"
-DEAF_AND_LOUD = """
-import threading
-
-def shout():
-    while True:
-        print("x" * 1023)
-        time.sleep(0.001)
-
-threading.Thread(target=shout, daemon=True).start()
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-server.serve_forever()
-"""
 
 
 @pytest.mark.parametrize(
@@ -32,11 +19,9 @@ server.serve_forever()
     [
         ("command: 'no-such-program --port {port}'", ["web does not start", "command not found: no-such-program"]),
         ("command: 'echo no config file; exit 3 # $PORT'", ["exit code 3: no config file"]),
-        ("health: {path: /fail, starts_within: 2s}", ["not ready within 2 s", "500"]),
         ("command: 'exec sleep 1000 # {port}', health: {starts_within: 2s}", ["nothing listens on port"]),
-        ("build: 'echo no compiler; exit 4'", ["failed at build", "no compiler"]),
     ],
-    ids=["no such command", "exits at once", "never well", "never listens", "build fails"],
+    ids=["no such command", "exits at once", "never listens"],
 )
 def test_an_app_that_does_not_start_is_told_and_nothing_is_left(place: Place, web: str, words: list[str]) -> None:
     """`up` gives up by itself, with the reason as its last line and exit code 1; nothing goes on running."""
@@ -48,19 +33,6 @@ def test_an_app_that_does_not_start_is_told_and_nothing_is_left(place: Place, we
     assert last.startswith("Error: r1 failed at"), ended
     assert all(word in last for word in words), last
     ended.plain()
-    place.nothing_runs()
-
-
-def test_an_app_that_is_deaf_and_loud_is_served_and_ended(place: Place) -> None:
-    """One that ignores SIGTERM and prints a megabyte a second serves like any other, fills no disk, and is killed in the end."""
-    place.app()
-    text = (place.root / "app.py").read_text()
-    place.write("app.py", text[: text.index("signal.signal(")] + DEAF_AND_LOUD)
-    place.blueprint(f"{HEALTH}, drain: 1s")
-    place.up()
-    assert place.get() == "one"
-    assert len(place.run("logs", "-n", "2").went_well().out) < 3000
-    place.run("down").went_well("everything is stopped")
     place.nothing_runs()
 
 
@@ -83,10 +55,9 @@ def test_busy_ports_are_stepped_over_and_said(make_place: Callable[..., Place]) 
     two.nothing_runs()
 
 
-@pytest.mark.parametrize("name", ["my shop's ‘first’ één $HOME", "very-long-name-" * 8 + "/" + "deep-" * 20])
-def test_a_folder_with_any_name(make_place: Callable[..., Place], name: str) -> None:
-    """Spaces, quotes, letters of any alphabet, and paths longer than a socket's may be."""
-    place = make_place(name)
+def test_a_folder_with_any_name(make_place: Callable[..., Place]) -> None:
+    """Spaces, quotes, letters of any alphabet, and a path longer than a socket's may be."""
+    place = make_place("my shop's ‘first’ één $HOME/" + "very-long-name-" * 8)
     place.app()
     place.blueprint(HEALTH)
     place.up()
@@ -150,34 +121,17 @@ def test_secrets_reach_the_app_and_nothing_else(place: Place) -> None:
     place.run("secrets", "list").went_well("TOKEN  not set: tenfold secrets set TOKEN")
 
 
-def test_workers_and_schedules_without_http(place: Place) -> None:
-    """A project without HTTP needs no edge; its job runs once a minute, also over a restart of the control plane."""
-    place.write("tenfold.yaml", JOBS)
+def test_workers_without_http(place: Place) -> None:
+    """A project without HTTP needs no edge, and every command knows it."""
+    place.write("tenfold.yaml", 'name: jobs\nservices: {worker: {command: "exec sleep 1000"}}\n')
     said = place.run("up", "--detach").went_well("none of its services speaks HTTP")
     assert "serves at" not in said.out
-    assert [i["service"] for i in place.status()["instances"]] == ["worker"]
-    assert place.status()["engines"] == []
+    status = place.status()
+    assert ([i["service"] for i in status["instances"]], status["engines"]) == (["worker"], [])
     place.run("plan").went_well("nothing to do")
     place.run("load", "--rate", "1").failed(1, "edge")
-    place.kill(place.control_plane())
-    place.run("up", "--detach").went_well()
-    # A schedule's shortest step is a minute: wait for the next one, and look that it ran once.
-    ran = place.root / "ran"
-    place.wait_for(ran.exists, "the job", 65.0)
-    place.kill(place.control_plane())
-    place.run("up", "--detach").went_well()
-    time.sleep(1.0)
-    assert ran.read_text().count("ran") == 1
     place.run("down").went_well("everything is stopped")
     place.nothing_runs()
-
-
-JOBS = """name: jobs
-services:
-  worker: {command: "exec sleep 1000"}
-  report: {command: "echo ran >> ran", schedule: "* * * * *"}
-keep: [ran]
-"""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folders")

@@ -1,6 +1,7 @@
 """`tenfold status`: what runs, how it is, and what was decided last. Stage: journal -> a person, or JSON for a program."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from tenfold.loop import DecisionRow, JournalReader, Tick
 from tenfold.model import Model
 
 WATCH_S = 1.0
+STALE_S = 5.0
+"""A control plane that wrote nothing down for this long is held up."""
+FREE_BYTES_MIN = 256 * 1024
 STATE_COLOURS = {
     "ready": "green",
     "starting": "yellow",
@@ -38,6 +42,8 @@ class View:
     tick: Tick
     decisions: tuple[DecisionRow, ...]
     control_plane: int | None
+    stuck: str = ""
+    """Why nothing was written down for a while although a control plane runs."""
 
     @property
     def address(self) -> str:
@@ -52,7 +58,18 @@ def look(here: Here, reader: JournalReader, decisions: int = 8) -> View | None:
     model = reader.model(tick.model) if tick is not None else None
     if tick is None or model is None:
         return None
-    return View(model, tick, tuple(reader.decisions(limit=decisions)), here.control_plane())
+    pid = here.control_plane()
+    stuck = _stuck(here, pid, time.time() - tick.at) if pid is not None else ""
+    return View(model, tick, tuple(reader.decisions(limit=decisions)), pid, stuck)
+
+
+def _stuck(here: Here, pid: int, age_s: float) -> str:
+    if age_s < STALE_S:
+        return ""
+    free = shutil.disk_usage(here.project().state).free
+    full = "the disk is full, and without the journal nothing is done: free some space and it goes on by itself"
+    why = full if free < FREE_BYTES_MIN else f"process {pid} writes nothing down any more: see `tenfold logs control`"
+    return f"as it was {age_s:.0f} s ago; {why}"
 
 
 @click.command("status")
@@ -115,9 +132,8 @@ def _heading(view: View) -> RenderableType:
         return text
     text.append(f"  {view.address or 'no gateway yet'}", style="bold green" if view.address else "yellow")
     text.append(f"  serving {memory.serving or 'nothing yet'}")
-    age_s = time.time() - view.tick.at
-    if age_s > 5.0:
-        text.append(f"  last seen {age_s:.0f} s ago", style="red")
+    if view.stuck:
+        text.append(f"\n{view.stuck}", style="red")
     operation = memory.operation
     if operation is not None:
         step = operation.step
@@ -237,6 +253,7 @@ def as_data(view: View) -> dict[str, object]:
     operation = memory.release.operation
     return {
         "up": view.control_plane is not None,
+        "stuck": view.stuck,
         "name": view.model.name,
         "environment": view.model.environment.name,
         "at": view.tick.at,
