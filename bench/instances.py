@@ -144,9 +144,6 @@ async def instance_freeze(tell: Tell) -> list[Figure]:
                 await asyncio.sleep(6.0)
                 results.append(await load.end())
                 reports.append(await slow.end())
-            if number < FREEZES - 1:
-                tell("a minute of calm, so that each freeze is the first one")
-                await asyncio.sleep(61.0)
         await asyncio.sleep(1.2)
         noticed_s = [_noticed_s(shop, at) for at in frozen_at]
         slowest = [_told_slowest(shop, results[1:]), _told_slowest(shop, reports[1:])]
