@@ -18,11 +18,13 @@ GOLDEN = Path(__file__).with_name("golden")
 
 WEB = Endpoint("web-1", "127.0.0.1", 20001)
 CROWD = tuple(Endpoint(f"web-{number}", "127.0.0.1", 20000 + number, weight=number) for number in range(1, 4))
+WARM = Endpoint("web-8", "127.0.0.1", 20008, state=EndpointState.WARM)
 LEAVING = Endpoint("web-9", "127.0.0.1", 20009, state=EndpointState.DRAINING)
 
 TABLES = {
     "empty": RouteTable("local"),
     "one": RouteTable("local", (ServiceRoutes("web", ("/",), (WEB,)),)),
+    "watched": RouteTable("local", (ServiceRoutes("web", ("/",), (WEB, WARM)),)),
     "full": RouteTable(
         "europe-west1",
         (

@@ -7,6 +7,7 @@ sick ones are kept: an error from a sick instance tells more than an empty list.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -20,6 +21,8 @@ REPUBLISH_S = 5.0
 """A table that the gateway has not taken up for this long is sent again."""
 HEDGE_AFTER_MS = 400.0
 """An idempotent request without an answer for this long is tried at a second instance too."""
+BESIDE = ((EndpointState.WARM, "kept warm"), (EndpointState.DRAINING, "finishing"))
+"""What endpoints that get no new requests are called in a reason."""
 HEDGE_STEPS_MS = (800.0, 1600.0, 3200.0, 6400.0, 12800.0)
 """Hedging times for routes that are honestly slow: few steps, so that noise does not change the table."""
 
@@ -131,8 +134,8 @@ def _endpoints(release: str, pool: list[tuple[Member, InstanceSeen]], served: tu
             warm.append(seen)
     # The release that served before is kept warm while a new one is watched: better than a sick one, far better than none.
     serving = well or warm or sick
-    leaving += warm if well else []
     endpoints = [_endpoint(seen, EndpointState.SERVING) for seen in serving]
+    endpoints += [_endpoint(seen, EndpointState.WARM) for seen in warm if well]
     endpoints += [_endpoint(seen, EndpointState.DRAINING) for seen in leaving]
     return tuple(sorted(endpoints, key=lambda e: e.instance))
 
@@ -184,9 +187,11 @@ def _step(seen: RouteSeen) -> float | None:
 def _why(table: RouteTable, cause: str) -> str:
     parts = []
     for service in table.services:
-        serving = sum(e.state is EndpointState.SERVING for e in service.endpoints)
-        leaving = len(service.endpoints) - serving
-        parts.append(f"{service.service} on {serving}" + (f" ({leaving} finishing)" if leaving else ""))
+        counts = Counter(e.state for e in service.endpoints)
+        beside = [f"{n} {word}" for state, word in BESIDE if (n := counts[state])]
+        parts.append(
+            f"{service.service} on {counts[EndpointState.SERVING]}" + (f" ({', '.join(beside)})" if beside else "")
+        )
     slow = [
         f"{r.prefix} after {_seconds(r.hedge_after_ms)}"
         for s in table.services

@@ -8,9 +8,11 @@ from tenfold.model.service import Health
 
 
 class EndpointState(StrEnum):
-    """SERVING gets new requests; DRAINING only finishes those it has."""
+    """SERVING gets new requests; WARM gets one only when no serving endpoint can take it; DRAINING only finishes those it
+    has."""
 
     SERVING = "serving"
+    WARM = "warm"
     DRAINING = "draining"
 
 

@@ -17,7 +17,7 @@ Why it is shaped so (figures were measured; see docs/edge.md):
   to nearly everything is passed over, and never more than a third of the pool.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tenfold.model import Endpoint, EndpointState, RouteTable, ServiceRoutes
@@ -253,11 +253,15 @@ def _outlier_detection() -> JsonObject:
     }
 
 
-def _assignment(cluster: str, region: str, endpoints: Iterable[Endpoint]) -> JsonObject:
-    return {
-        "cluster_name": cluster,
-        "endpoints": [{"locality": {"region": region}, "lb_endpoints": [_lb_endpoint(e) for e in endpoints]}],
-    }
+def _assignment(cluster: str, region: str, endpoints: Sequence[Endpoint]) -> JsonObject:
+    """Warm endpoints are of the second priority: Envoy turns to them when those of the first can't be reached."""
+    warm = [e for e in endpoints if e.state is EndpointState.WARM]
+    others = [e for e in endpoints if e.state is not EndpointState.WARM]
+    locality = {"region": region}
+    groups: list[JsonObject] = [{"locality": locality, "lb_endpoints": [_lb_endpoint(e) for e in others]}]
+    if warm:
+        groups.append({"locality": locality, "priority": 1, "lb_endpoints": [_lb_endpoint(e) for e in warm]})
+    return {"cluster_name": cluster, "endpoints": groups}
 
 
 def _lb_endpoint(endpoint: Endpoint) -> JsonObject:
@@ -266,7 +270,7 @@ def _lb_endpoint(endpoint: Endpoint) -> JsonObject:
             "address": {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}},
             "hostname": endpoint.instance,
         },
-        "health_status": "HEALTHY" if endpoint.state is EndpointState.SERVING else "DRAINING",
+        "health_status": "DRAINING" if endpoint.state is EndpointState.DRAINING else "HEALTHY",
         "load_balancing_weight": endpoint.weight,
     }
 
@@ -359,13 +363,13 @@ def _socket_route(path: str, service: ServiceRoutes) -> JsonObject:
             "timeout": "0s",
             "idle_timeout": "0s",
             "upgrade_configs": [{"upgrade_type": "websocket"}],
-            "retry_policy": _retry_policy("connect-failure,refused-stream,reset-before-request", replays=2),
+            "retry_policy": _retry_policy(service, "connect-failure,refused-stream,reset-before-request", replays=2),
         },
     }
 
 
 def _idempotent_route(path: str, is_page: bool, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
-    retry = _retry_policy("connect-failure,refused-stream,reset", replays=1)
+    retry = _retry_policy(service, "connect-failure,refused-stream,reset", replays=1)
     action: JsonObject = {"cluster": service.service, **_timeouts(service), "retry_policy": retry}
     if hedge_after_ms is not None:
         retry["per_try_timeout"] = _seconds(hedge_after_ms / 1000)
@@ -376,7 +380,7 @@ def _idempotent_route(path: str, is_page: bool, service: ServiceRoutes, hedge_af
 
 
 def _other_route(path: str, service: ServiceRoutes) -> JsonObject:
-    retry = _retry_policy("connect-failure,refused-stream,reset-before-request", replays=2)
+    retry = _retry_policy(service, "connect-failure,refused-stream,reset-before-request", replays=2)
     return {
         "name": path,
         "match": _match(path),
@@ -390,8 +394,8 @@ def _timeouts(service: ServiceRoutes) -> JsonObject:
     return {"timeout": "0s", "idle_timeout": _seconds(service.timeout_s)}
 
 
-def _retry_policy(retry_on: str, replays: int) -> JsonObject:
-    return {
+def _retry_policy(service: ServiceRoutes, retry_on: str, replays: int) -> JsonObject:
+    policy: JsonObject = {
         "retry_on": retry_on,
         "num_retries": replays,
         "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
@@ -403,6 +407,16 @@ def _retry_policy(retry_on: str, replays: int) -> JsonObject:
             }
         ],
     }
+    if any(e.state is EndpointState.WARM for e in service.endpoints):
+        # A release that dies as a whole takes all of the first priority with it: the next try goes to the one before.
+        policy["retry_priority"] = {
+            "name": "envoy.retry_priorities.previous_priorities",
+            "typed_config": {
+                "@type": f"{EXTENSIONS}.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                "update_frequency": 1,
+            },
+        }
+    return policy
 
 
 def _seconds(seconds: float) -> str:

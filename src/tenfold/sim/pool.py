@@ -69,10 +69,9 @@ class Pool:
         weight_all = weight_answering = 0
         for instance_id, weight in shares:
             weight_all += weight
-            member = self.members.get(instance_id)
-            if member is not None and member.state is InstanceState.READY and member.frozen_until_s <= now_s:
+            if self.answers(instance_id, now_s):
                 weight_answering += weight
-                answering.append((member, weight))
+                answering.append((self.members[instance_id], weight))
         if answering:
             step.retried = arrivals * (1 - weight_answering / weight_all)
         else:
@@ -93,6 +92,11 @@ class Pool:
         self._lost = 0.0
         self.last = step
         self._count(step)
+
+    def answers(self, instance: str, now_s: float) -> bool:
+        """Whether an instance answers requests now."""
+        member = self.members.get(instance)
+        return member is not None and member.state is InstanceState.READY and member.frozen_until_s <= now_s
 
     def unreachable(self, arrivals: int, seconds: float) -> None:
         """Let `seconds` pass in which no gateway was there to take the requests: they fail, and nobody inside sees them."""

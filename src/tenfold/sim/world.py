@@ -197,6 +197,8 @@ class World:
         shares: list[tuple[str, int]] = []
         if routes is not None:
             shares = [(e.instance, e.weight) for e in routes.endpoints if e.state is EndpointState.SERVING]
+            if not any(pool.answers(instance, now_s) for instance, _ in shares):
+                shares += [(e.instance, e.weight) for e in routes.endpoints if e.state is EndpointState.WARM]
         sockets = int(self.sockets.get(key, NOTHING)(now_s))
         pool.step(arrivals, sockets, seconds, shares, routes.timeout_s if routes else TIMEOUT_S, now_s)
 

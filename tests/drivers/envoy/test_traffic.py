@@ -163,6 +163,21 @@ async def test_everything_changes_ten_times_under_load(edge: Any, instances: Any
     assert tally.failed() == []
 
 
+async def test_a_watched_release_dies_as_a_whole(edge: Any, instances: Any) -> None:
+    """When all instances of a new release die at once, the warm ones of the old take over, though nobody has told the edge."""
+    new, old = await instances(2), await instances(2)
+    warm = [instance.endpoint(EndpointState.WARM) for instance in old]
+    await edge.publish(*endpoints(new), *warm)
+    async with edge.load(*IDEMPOTENT) as tally:
+        await asyncio.sleep(0.7)
+        assert set(await calls(old)) <= {"GET /calls"}
+        for instance in new:
+            instance.kill()
+        await asyncio.sleep(1.0)
+    assert tally.failed() == []
+    assert (await calls(old))["GET /wait"] > 10
+
+
 async def test_an_instance_that_answers_nothing_but_errors(edge: Any, instances: Any) -> None:
     """An instance that answers 500 to everything is passed over; when all do, nobody is."""
     good, bad = await instances(3), await instances(1, BROKEN="1")

@@ -22,6 +22,7 @@ _REGISTERED = (
     "envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2",
     "envoy.extensions.load_balancing_policies.least_request.v3.least_request_pb2",
     "envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2",
+    "envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2",
     "envoy.extensions.upstreams.http.v3.http_protocol_options_pb2",
 )
 """Modules of the messages that may stand inside an `Any`: to import one is to make it known by name."""
