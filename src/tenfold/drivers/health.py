@@ -5,13 +5,17 @@ fifty instances that start at once, five hundred questions a second are asked.
 """
 
 import asyncio
+import errno
 import socket
 
 _STATUS_BYTES_MAX = 1024
 
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
+"""We are short of descriptors, memory or ports: that says nothing about who was to be asked."""
 
-async def unwell(host: str, port: int, path: str | None, timeout_s: float) -> str:
-    """Why the instance at `host:port` is not well, as part of a sentence; empty when it is well."""
+
+async def unwell(host: str, port: int, path: str | None, timeout_s: float) -> str | None:
+    """Why the instance at `host:port` is not well, as part of a sentence; empty when it is well, None when we can't ask."""
     try:
         async with asyncio.timeout(timeout_s):
             return await _ask(host, port, path)
@@ -20,6 +24,8 @@ async def unwell(host: str, port: int, path: str | None, timeout_s: float) -> st
     except ConnectionRefusedError:
         return f"nothing listens on port {port} yet"
     except OSError as error:
+        if error.errno in _OURS:
+            return None
         return f"{_question(path)} failed: {error.strerror or error}"
 
 

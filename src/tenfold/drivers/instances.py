@@ -126,7 +126,8 @@ class Instances:
         self._tend(instance)
         if instance.state is InstanceState.STOPPING:
             left_s = instance.since + instance.grace_s - time.time()
-            instance.ending = asyncio.create_task(self._end(instance, max(0.0, left_s)))
+            # A clock that was set back meanwhile gives it no more time than it was told.
+            instance.ending = asyncio.create_task(self._end(instance, min(max(0.0, left_s), instance.grace_s)))
 
     async def stop(self, instance: Instance, grace_s: float) -> None:
         """End an instance and all it started, and forget it. Asked again with a shorter grace, it is ended sooner."""
@@ -203,7 +204,7 @@ class Instances:
         while instance.state in (InstanceState.STARTING, InstanceState.READY, InstanceState.UNHEALTHY):
             began_at = time.monotonic()
             why = await self._ask(instance)
-            if time.monotonic() - began_at < instance.health.timeout_s + _STALL_S:
+            if why is not None and time.monotonic() - began_at < instance.health.timeout_s + _STALL_S:
                 self._judge(instance, why)
             if instance.state is InstanceState.STARTING or instance.doubtful:
                 pause_s = STARTING_EVERY_S
@@ -224,11 +225,11 @@ class Instances:
                 instance.frozen = frozen
                 self.changed()
 
-    async def _ask(self, instance: Instance) -> str:
+    async def _ask(self, instance: Instance) -> str | None:
+        """Why it is not well, empty when it is; None when it could not be asked."""
         if instance.port is not None:
             return await unwell(HOST, instance.port, instance.health.path, instance.health.timeout_s)
-        young = time.time() - instance.process.started_at < _ALIVE_FOR_S
-        return "it was started only just now" if young else ""
+        return "it was started only just now" if instance.process.identity.age_s < _ALIVE_FOR_S else ""
 
     def _judge(self, instance: Instance, why: str) -> None:
         """Count one answer, and change state when there were enough of them."""

@@ -93,7 +93,6 @@ class ProcessDriver:
         """Take over everything of this project that runs. The first `observe` or `apply` does it where nobody has."""
         if self._opened:
             return
-        self._opened = True
         self._project.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         trees = self.processes.look()
         living = frozenset(key.id for key in trees if key.kind == "instance")
@@ -101,17 +100,18 @@ class ProcessDriver:
         self.instances.forget_all_but(living)
         self.tasks.adopt(trees)
         for key, tree in trees.items():
-            if key.kind == "instance" and tree.leader is not None:
+            if key.kind == "instance" and tree.leader is not None and key.id not in self.instances.all:
                 release = tree.tags.get(environment.RELEASE, "")
                 service = self._service(release, tree.tags.get(environment.SERVICE, ""))
                 self.instances.adopt(tree, service, self._mask_of(release))
         if ports := self.instances.ports():
             self._ports.skip_past(max(ports))
         self._upkeep = asyncio.create_task(self._keep_up(_leaderless(trees)))
+        # Only now: had any of this failed, what was not taken over yet would count as gone, and be started a second time.
+        self._opened = True
 
     async def close(self) -> None:
         """Let go of everything; it all goes on running, for the next control plane to find."""
-        self.limits.sweep(frozenset(self.instances.all))
         self.instances.close()
         self.tasks.close()
         if self._upkeep is not None:
@@ -250,7 +250,7 @@ class ProcessDriver:
         try:
             urls = self._store_urls(self._task_region).values()
             return self._secrets.mask(found.secrets if found else (), urls)
-        except Permanent:
+        except DriverError:
             # Without the secrets it can't be told what would have to be hidden.
             return lambda text: "(not shown: the secrets to hide in it can't be read)" if text else ""
 
@@ -272,7 +272,7 @@ class ProcessDriver:
                     pruned_at = time.monotonic()
                     logs.prune(self._project.logs, frozenset(instance_logs))
                     self.limits.sweep(frozenset(self.instances.all))
-            self.tasks.end_overdue(time.time())
+            self.tasks.end_overdue()
             await asyncio.sleep(_UPKEEP_EVERY_S)
 
 

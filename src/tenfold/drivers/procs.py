@@ -192,7 +192,7 @@ class Process:
                 self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = None
-        if self._child is not None and self._child.returncode is None:
+        if self._child is not None and self._child.poll() is None:
             # It is meant to outlive us: tell subprocess not to complain that nobody waited for it.
             self._child.returncode = 0
 

@@ -6,6 +6,7 @@ of a process that does, or when it descends from one. Nothing here trusts a pid 
 """
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,11 @@ class Identity:
 
     pid: int
     start_ticks: int
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it began, on the kernel's clock since boot: nobody can set that one."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.start_ticks / TICKS_PER_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class Tasks:
             record = _read_record(path)
             self._records[record.id] = record
         for key, tree in trees.items():
-            if key.kind != "task":
+            if key.kind != "task" or key.id in self._running or key.id in self._ending:
                 continue
             process = self._processes.adopt(tree)
             if process is None or key.id not in self._records:
@@ -128,11 +128,11 @@ class Tasks:
             ending = self._ending.get(task) or self._end(task, self._stop(task, grace_s, why))
             await asyncio.shield(ending)
 
-    def end_overdue(self, now: float) -> None:
+    def end_overdue(self) -> None:
         """Begin to end the tasks that run longer than they may."""
-        for task in self._running:
+        for task, process in self._running.items():
             record = self._records[task]
-            if now - record.started_at > record.timeout_s and task not in self._ending:
+            if process.identity.age_s > record.timeout_s and task not in self._ending:
                 why = f"ended after {record.timeout_s:g} s, the most it may take"
                 self._end(task, self._stop(task, _GRACE_S, why))
 

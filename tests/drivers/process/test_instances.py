@@ -1,6 +1,7 @@
 """Instances as real processes, with every bad habit a program can have."""
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -239,6 +240,92 @@ async def test_a_background_service_is_ready_once_it_has_lived_a_second(bench: A
     assert seen.port is None and seen.since - seen.started_at >= 1.0
     broken = await bench.reaches("broken-1", "exited")
     assert broken.generation == 2, "it was never ready in between"
+
+
+async def test_a_background_service_stays_ready_when_the_clock_is_set_back(
+    bench: Any, habit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is well does not become one that was started only just now."""
+    health = Health(every_s=0.05, unhealthy_after=2)
+    bench.release(worker=habit("good", port=False, health=health))
+    await bench.start("worker-1", "worker")
+    await bench.reaches("worker-1", "ready")
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() - 3600)
+    asked = bench.driver.instances.all["worker-1"]
+    for _ in range(3):
+        asked.successes = 0
+        while asked.successes == 0 and asked.state == "ready":
+            await asyncio.sleep(0.02)
+    assert (await bench.instance("worker-1")).state == "ready"
+
+
+async def test_a_check_that_we_can_not_make_says_nothing(
+    bench: Any, habit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the control plane itself has no descriptor left, an instance stays what it was."""
+    bench.release(web=habit("good", health=Health(path="/health", every_s=0.02, unhealthy_after=2)))
+    await bench.start("web-1")
+    await bench.reaches("web-1", "ready")
+    tried: list[int] = []
+
+    def no_more(*_: object) -> socket.socket:
+        tried.append(1)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", no_more)
+        while len(tried) < 5:
+            await asyncio.sleep(0.02)
+    assert (await bench.instance("web-1")).state == "ready"
+
+
+async def test_taking_over_is_begun_again_when_it_failed_half_way(bench: Any, habit: Any) -> None:
+    """What could not be taken over at the first look is not taken for gone: the next look takes it over."""
+    bench.release(web=habit("good"))
+    await bench.start("web-1")
+    await bench.start("web-2")
+    pids = {(await bench.reaches(name, "ready")).pid for name in ("web-1", "web-2")}
+    await bench.driver.close()
+    bench.driver = bench.new_driver()
+    adopt, calls = bench.driver.processes.adopt, []
+
+    def adopt_or_fail(tree: Any) -> Any:
+        calls.append(tree)
+        if len(calls) == 2:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return adopt(tree)
+
+    bench.driver.processes.adopt = adopt_or_fail
+    with pytest.raises(OSError, match="Too many open files"):
+        await bench.driver.observe()
+    assert {(await bench.instance(name)).pid for name in ("web-1", "web-2")} == pids
+
+
+async def test_an_instance_is_taken_over_before_its_stores_are_known(bench: Any, habit: Any) -> None:
+    """Stores that were added to the blueprint and never ran yet keep nobody from being taken over."""
+    bench.release(web=habit("good"))
+    await bench.start("web-1")
+    before = await bench.reaches("web-1", "ready")
+    await bench.driver.close()
+    bench.driver = bench.new_driver()
+
+    def not_yet(region: str) -> dict[str, str]:
+        raise Retryable(f"the database of {region} has not been started yet.")
+
+    bench.driver._store_urls = not_yet
+    assert (await bench.instance("web-1")).pid == before.pid
+
+
+async def test_letting_go_ends_nobody(bench: Any, habit: Any) -> None:
+    """A control plane that lost its place to another leaves alone what that one has started since."""
+    bench.release(web=habit("good"))
+    await bench.start("web-1")
+    old, bench.driver = bench.driver, bench.new_driver()
+    await bench.start("web-2")
+    seen = await bench.reaches("web-2", "ready")
+    await old.close()
+    assert read_stat(seen.pid) is not None and (await bench.instance("web-2")).state == "ready"
 
 
 async def test_a_program_that_prints_a_megabyte_a_second_keeps_a_bounded_log(

@@ -67,6 +67,17 @@ async def test_the_end_of_a_process_is_told_at_once_and_leaves_no_zombie(
     assert read_stat(process.pid) is None
 
 
+def test_letting_go_of_one_that_has_just_ended_leaves_no_zombie(processes: Processes, project: Project) -> None:
+    """Its end may come in the very moment in which nobody looks any more."""
+    process = processes.spawn(KEY, command(project, "true"))
+    deadline = time.monotonic() + 10
+    while (stat := read_stat(process.pid)) is not None and stat.alive:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.close()
+    assert read_stat(process.pid) is None
+
+
 async def test_a_signal_never_reaches_another_process_with_the_same_pid(processes: Processes, project: Project) -> None:
     """An identity whose pid was given to another process is not that process."""
     process = processes.spawn(KEY, command(project, "sleep 1000"))

@@ -61,6 +61,15 @@ async def test_a_task_that_takes_too_long_is_ended(bench: Any, habit: Any) -> No
     assert not bench.driver.processes.look()
 
 
+async def test_a_clock_that_is_set_ahead_ends_no_task(bench: Any, habit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that has run for a moment is not overdue because the clock was put right by an hour."""
+    bench.release(web=habit("good"))
+    await bench.send(task("sleep 0.7; exit 0"))
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + 3600)
+    assert (await bench.finished("r1-build-web")).state == "succeeded"
+
+
 async def test_a_task_can_be_stopped(bench: Any, habit: Any) -> None:
     """A stopped task is a failed one, also when it had to be killed; stopping it again changes nothing."""
     bench.release(web=habit("good"))
