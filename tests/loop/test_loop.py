@@ -157,7 +157,7 @@ def test_an_observer_that_hangs_keeps_its_old_facts(rig: Rig) -> None:
     assert len(rig.brain.shown) >= 38
 
 
-def test_an_observer_that_fails_is_said_once(rig: Rig) -> None:
+def test_an_observer_that_fails_is_said_once(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever it raises, the facts of the others arrive, and the sentence comes once for each different trouble."""
     errors: list[Exception] = [Retryable("no answer from the admin port")] * 3 + [ZeroDivisionError("oops")] * 3
 
@@ -179,6 +179,7 @@ def test_an_observer_that_fails_is_said_once(rig: Rig) -> None:
         "unexpected ZeroDivisionError: oops",
         "gateway is seen again",
     ]
+    assert [r.getMessage() for r in caplog.records if r.exc_info] == ["observer gateway failed"]
     with JournalReader(rig.path) as reader:
         assert [n.text for n in reader.notes()] == rig.said
 
@@ -428,3 +429,15 @@ def test_the_journal_is_tidied_while_it_runs(rig: Rig, path: Path) -> None:
         assert span is not None and span[0] == 1
         assert [t.seq for t in reader.ticks(*span)] == list(range(1, span[1] + 1))
         assert reader._db.execute("SELECT count(*) FROM segments").fetchone()[0] >= 1
+
+
+def test_a_fault_in_tidying_does_not_end_the_loop(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong beside the loop is said, and the ticks go on."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("tenfold.loop.loop.tidy", fail)
+    run_virtual(_run(rig, 70.0), rig.clock)
+    assert "old ticks are kept for now: unexpected ZeroDivisionError: oops" in rig.said
+    assert len(rig.brain.shown) >= 70

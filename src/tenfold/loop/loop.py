@@ -301,7 +301,9 @@ class Loop:
         if isinstance(error, JournalError):
             self._say(f"old ticks are kept for now: {error}")
         elif error is not None:
-            raise error
+            # It never costs the loop its life: old ticks are no reason to leave an app without its control plane.
+            log.error("tidying the journal failed", exc_info=error)
+            self._say(f"old ticks are kept for now: unexpected {type(error).__name__}: {error}")
 
 
 def _shown(receipt: Receipt) -> ReceiptSeen:

@@ -124,8 +124,11 @@ def _used_bytes(db: sqlite3.Connection, path: Path) -> int:
     pages, free, size = (
         db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
-    wal = path.with_name(path.name + "-wal")
-    return int((pages - free) * size) + (wal.stat().st_size if wal.exists() else 0)
+    try:
+        wal_bytes = path.with_name(path.name + "-wal").stat().st_size
+    except FileNotFoundError:
+        wal_bytes = 0
+    return int((pages - free) * size) + wal_bytes
 
 
 def _give_back(db: sqlite3.Connection) -> None:

@@ -106,12 +106,13 @@ class Watch:
         elif isinstance(error, DriverError | ValueError):
             self._tell(source, str(error))
         else:
-            log.error("observer %s failed", source, exc_info=error)
-            self._tell(source, f"unexpected {type(error).__name__}: {error}")
+            self._tell(source, f"unexpected {type(error).__name__}: {error}", error)
 
-    def _tell(self, source: str, trouble: str) -> None:
+    def _tell(self, source: str, trouble: str, bug: BaseException | None = None) -> None:
         if self._trouble.get(source) != trouble:
             self._trouble[source] = trouble
+            if bug is not None:
+                log.error("observer %s failed", source, exc_info=bug)
             self._say(f"{source} can't be seen, and nothing is concluded from its old facts: {trouble}")
 
     def distrust(self) -> None:
