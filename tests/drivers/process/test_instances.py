@@ -243,7 +243,7 @@ async def test_a_background_service_is_ready_once_it_has_lived_a_second(bench: A
 
 
 async def test_a_background_service_stays_ready_when_the_clock_is_set_back(
-    bench: Any, habit: Any, monkeypatch: pytest.MonkeyPatch
+    bench: Any, habit: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that is well does not become one that was started only just now."""
     health = Health(every_s=0.05, unhealthy_after=2)
@@ -253,15 +253,17 @@ async def test_a_background_service_stays_ready_when_the_clock_is_set_back(
     true = time.time
     monkeypatch.setattr(time, "time", lambda: true() - 3600)
     asked = bench.driver.instances.all["worker-1"]
-    for _ in range(3):
-        asked.successes = 0
-        while asked.successes == 0 and asked.state == "ready":
-            await asyncio.sleep(0.02)
+    asked.successes = 0
+
+    async def was_asked_thrice() -> bool:
+        return asked.successes >= 3 or asked.state != "ready"
+
+    await until(was_asked_thrice)
     assert (await bench.instance("worker-1")).state == "ready"
 
 
 async def test_a_check_that_we_can_not_make_says_nothing(
-    bench: Any, habit: Any, monkeypatch: pytest.MonkeyPatch
+    bench: Any, habit: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the control plane itself has no descriptor left, an instance stays what it was."""
     bench.release(web=habit("good", health=Health(path="/health", every_s=0.02, unhealthy_after=2)))
@@ -273,10 +275,12 @@ async def test_a_check_that_we_can_not_make_says_nothing(
         tried.append(1)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
+    async def was_tried() -> bool:
+        return len(tried) >= 5
+
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socket", no_more)
-        while len(tried) < 5:
-            await asyncio.sleep(0.02)
+        await until(was_tried)
     assert (await bench.instance("web-1")).state == "ready"
 
 
