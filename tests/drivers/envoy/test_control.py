@@ -7,13 +7,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tenfold.drivers.envoy import EnvoyDriver
+from tenfold.drivers.envoy.control import ControlServer
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import FreePorts
 from tenfold.drivers.project import Project
@@ -21,6 +24,7 @@ from tenfold.effects import Order, Outcome, PublishRoutes, StartEngine, StopEngi
 from tenfold.facts import EngineState
 from tenfold.model import Endpoint, RouteTable, ServiceRoutes
 from tenfold.ports import Permanent, Refused, Retryable
+from tenfold.render.envoy import ENDPOINT_TYPE
 
 PUSHER = Path(__file__).with_name("pusher.py")
 
@@ -145,6 +149,44 @@ async def test_the_control_plane_is_killed_while_it_publishes(edge: Any, instanc
             await edge.publish(*endpoints(web))
             assert (await edge.gateway()).table_digest == f"digest{edge.published}"
     assert tally.failed() == []
+
+
+async def test_a_pool_that_was_told_of_no_endpoint_is_taken_over(edge: Any, instances: Any) -> None:
+    """Such a pool, left by a control plane that died half-way, keeps the next one from nothing."""
+    web = await instances(1)
+    await edge.publish(*endpoints(web))
+    edge.driver._gateways["local"]._hold(ENDPOINT_TYPE, ())
+    await edge.driver._control.offer("local", ENDPOINT_TYPE, 10.0)
+    await edge.restart_control_plane()
+    await edge.publish(*endpoints(web))
+    assert (await edge.ask("GET", "/")).status == 200
+
+
+async def test_a_stream_that_breaks_in_the_midst_of_an_answer_is_gone(edge: Any, instances: Any) -> None:
+    """gRPC just stops asking for answers then; nobody may take that gateway for connected any more."""
+    web = await instances(1)
+    await edge.publish(*endpoints(web))
+    control = edge.driver._control
+    hello = control._discovery.DiscoveryRequest(type_url="none")
+    hello.node.id = "elsewhere"
+    hung_up = threading.Event()
+
+    def requests() -> Iterator[Any]:
+        yield hello
+        hung_up.wait(20.0)
+
+    stream = control._stream(requests(), None)
+    answering = asyncio.create_task(asyncio.to_thread(next, stream))
+    assert await control.wait_for("elsewhere", 10.0)
+    control._streams["elsewhere"].outgoing.put("an answer")
+    assert await answering == "an answer"
+    stream.close()
+    await edge.until("it is gone", lambda: _is_gone(control, "elsewhere"))
+    hung_up.set()
+
+
+async def _is_gone(control: ControlServer, region: str) -> bool:
+    return not control.connected(region)
 
 
 async def test_the_gateway_is_killed(edge: Any, instances: Any) -> None:

@@ -118,6 +118,25 @@ async def test_the_log_is_kept_small(edge: Any, instances: Any, monkeypatch: pyt
     assert len(accesslog.parts(log)) <= accesslog.KEPT + 1
 
 
+async def test_a_log_that_was_only_put_aside_is_gone_on_with(
+    edge: Any, instances: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control plane that died, or got no answer, between renaming the log and saying so leaves no log that grows unseen."""
+    web = await instances(1)
+    await edge.publish(web[0].endpoint())
+    log = edge.project.logs / "access-local.jsonl"
+    await edge.ask("GET", "/")
+    await edge.until("the log is there", lambda: _exists(log))
+    accesslog.put_aside(log)
+    await edge.facts()
+    await edge.ask("GET", "/")
+    await edge.until("Envoy writes to a log of that name again", lambda: _exists(log))
+
+
+async def _exists(log: Path) -> bool:
+    return log.exists()
+
+
 async def test_what_routes_take(edge: Any, instances: Any) -> None:
     """Each path prefix has its own times: an honest page is slow, and a frozen instance is not the page's fault."""
     web = await instances(3)

@@ -164,14 +164,17 @@ class ControlServer:
             stream.outgoing.put(None)
 
         threading.Thread(target=hear, name="control requests", daemon=True).start()
-        # A process that ends without having stopped this must not wait for its gateways to hang up.
-        while not self._loop.is_closed():
-            with contextlib.suppress(queue.Empty):
-                response = stream.outgoing.get(timeout=_POLL_S)
-                if response is None:
-                    break
-                yield response
-        self._in_loop(self._gone, stream)
+        try:
+            # A process that ends without having stopped this must not wait for its gateways to hang up.
+            while not self._loop.is_closed():
+                with contextlib.suppress(queue.Empty):
+                    response = stream.outgoing.get(timeout=_POLL_S)
+                    if response is None:
+                        break
+                    yield response
+        finally:
+            # Also when gRPC stops asking for answers, because the gateway broke off in the midst of one.
+            self._in_loop(self._gone, stream)
 
     def _in_loop(self, run: Callable[..., None], *arguments: Any) -> None:
         """Have the event loop run this, unless it is closed by now: then nobody is left who cares."""

@@ -120,7 +120,7 @@ class EnvoyDriver:
         await self._engines.close()
         if self._serving is not None:
             with contextlib.suppress(DriverError):
-                await self._serving
+                await asyncio.shield(self._serving)
             await self._control.stop()
             if self._has_looked and not self._gateways:
                 self._recipe.clean()
@@ -145,7 +145,8 @@ class EnvoyDriver:
             if order.key not in self._done:
                 if number < self._published.get(region, (0, 0)):
                     raise Refused(f"The gateway of {region} was already given newer routes than these.")
-                await self._serving
+                # An order may be given up; the server that all gateways hang on may not.
+                await asyncio.shield(self._serving)
                 taken = Taken(gateway.taken.published + 1, effect.table_digest, order.decision)
                 await gateway.publish(effect.table, taken)
                 self._published[region] = number
@@ -169,6 +170,8 @@ class EnvoyDriver:
             self._take_in(watched, self._gateways[region], read(stats, clusters, time.monotonic()))
             if accesslog.is_full(watched.log):
                 accesslog.put_aside(watched.log)
+            if not watched.log.exists():
+                # Asked again at each look: Envoy would else go on writing to the file that was put aside, without bound.
                 await self._recipe.reopen_logs(region)
 
     def _take_in(self, watched: _Watched, gateway: Gateway, reading: Reading) -> None:

@@ -180,9 +180,13 @@ def _untyped(resource: JsonObject) -> JsonObject:
 
 
 def _assignment(dumped: JsonObject) -> JsonObject:
-    """As it was given: a dump shows weights of zero where none were given, which Envoy itself would refuse."""
+    """As it was given: a dump shows weights of zero where none were given, which Envoy itself would refuse.
+
+    A pool that was told of no endpoint at all is dumped without a list of them.
+    """
     places = (
-        {key: value for key, value in place.items() if key != "load_balancing_weight"} for place in dumped["endpoints"]
+        {key: value for key, value in place.items() if key != "load_balancing_weight"}
+        for place in dumped.get("endpoints", ())
     )
     return {"cluster_name": dumped["cluster_name"], "endpoints": list(places)}
 
