@@ -29,6 +29,8 @@ def take_up(request: PersonRequest, memory: ReleaseMemory, sight: Sight) -> tupl
     if request.id in (memory.up_request, memory.down_request) or (operation and operation.request == request.id):
         return memory, ()
     match request:
+        case DownRequest() if memory.intent is Intent.DOWN and memory.down_request is not None:
+            return memory, ()  # it waits for the same end
         case DownRequest():
             made = (
                 ()
@@ -79,10 +81,23 @@ def take_up(request: PersonRequest, memory: ReleaseMemory, sight: Sight) -> tupl
 
 def _take_up_up(request: UpRequest, memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
     memory = replace(memory, intent=Intent.UP, down_request=None)
+    # The last wish wins: a `down` whose control plane died before its end is off.
+    off = tuple(answer(id_, False, "`tenfold up` came after it", "project") for id_ in _open_downs(sight))
     if memory.operation is not None or memory.serving == request.release.id:
         # What was under way goes on; who asked hears when something serves.
-        return replace(memory, up_request=request.id), (say("project", "asked to be up: going on from memory"),)
-    return begin("up", request.release.id, request.id, memory, sight)
+        return replace(memory, up_request=request.id), (*off, say("project", "asked to be up: going on from memory"))
+    memory, made = begin("up", request.release.id, request.id, memory, sight)
+    return memory, (*off, *made)
+
+
+def _open_downs(sight: Sight) -> tuple[str, ...]:
+    """The requests to go down that wait for an answer, by id."""
+    snapshot = sight.snapshot
+    return tuple(
+        request.id
+        for request in snapshot.requests.values()
+        if isinstance(request, DownRequest) and f"answer:{request.id}" not in snapshot.pending
+    )
 
 
 def _take_up_rollback(
@@ -158,5 +173,8 @@ def go_down(memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[D
     left = made or sight.heal.members or snapshot.instances or engines
     if not seen or left or memory.down_request is None:
         return memory, tuple(made)
-    told = answer(memory.down_request, True, "everything is stopped; data and releases stay", "project")
-    return replace(memory, intent=Intent.NONE, down_request=None), (told,)
+    stopped = "everything is stopped; data and releases stay"
+    told = tuple(
+        answer(id_, True, stopped, "project") for id_ in dict.fromkeys((memory.down_request, *_open_downs(sight)))
+    )
+    return replace(memory, intent=Intent.NONE, down_request=None), told

@@ -1,0 +1,37 @@
+"""Stories of people who ask for things that contradict one another, or for the same thing twice."""
+
+import pytest
+
+from tenfold.facts import DownRequest, UpRequest
+from tenfold.sim import steps
+
+STEADY = {"web@local": steps((0, 20))}
+
+
+def test_down_asked_twice_is_decided_once_and_both_hear(shop) -> None:
+    """A second `down` (the first was killed, or its Ctrl-C pressed in another terminal) waits with the first for the same end."""
+    here = shop(41, rates=STEADY)
+    here.up()
+    before_s = here.now_s
+    here.ask(DownRequest("one", here.world.clock.now()))
+    here.ask(DownRequest("two", here.world.clock.now()))
+    here.run_until(lambda: {"one", "two"} <= here.answers.keys(), 120)
+    assert here.answers["one"].ok and here.answers["two"].ok
+    assert not here.world.instances
+    assert len([why for why in here.whys(before_s) if why.startswith("asked to go down")]) <= 2
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 3.0])
+def test_the_last_wish_wins(shop, gap_s: float) -> None:
+    """`up` after a `down` that has not come to its end yet is obeyed, and who asked for `down` hears that it is off."""
+    here = shop(42, rates=STEADY)
+    here.up()
+    before_s = here.now_s
+    here.ask(DownRequest("down", here.world.clock.now()))
+    here.run(gap_s)
+    here.ask(UpRequest("again", here.world.clock.now() + 0.001, here.release("r1")))
+    here.run_until(lambda: {"down", "again"} <= here.answers.keys(), 120)
+    here.run(30)
+    assert not here.answers["down"].ok and here.answers["again"].ok
+    assert len(here.ready()) >= 2
+    assert len([why for why in here.whys(before_s) if why.startswith("asked to")]) <= 3
