@@ -38,7 +38,7 @@ async def test_own_store_is_watched_and_left_alone(place: Any, kind: str, monkey
     monkeypatch.setattr("tenfold.drivers.byurl._ASK_S", 0.05)
     engine = place.postgres() if kind == "postgres" else place.valkey()
     seen = await place.run(engine)
-    (text,) = engine.urls("local").values()
+    (text,) = set(engine.urls("local").values())
     made = PostgresByUrl if kind == "postgres" else ValkeyByUrl
     own = made("${THEIR_URL}", "local", values(THEIR_URL=text))
     assert tuple(own.urls("local").values()) == (text,)
