@@ -86,7 +86,9 @@ class EngineByUrl:
             self._asking = asyncio.create_task(self._ask(), name=f"ask {self.kind}/{self.region}")
             await self._asked.wait()
         if self._asking.done():
-            self._asking.result()  # it ends by cancellation alone: anything else is a bug that must be seen
+            # It ends by cancellation alone: anything else is a bug that must be seen. The next look asks anew.
+            ended, self._asking = self._asking, None
+            ended.result()
         state = self._vitals.state
         assert state is not None, "it was started above"
         return (

@@ -115,8 +115,7 @@ class EngineDriver:
         """One fact per engine that runs, is being prepared, or ended by itself."""
         trees = self._processes.look()
         for engine in self._engines.values():
-            if engine.asking is not None and engine.asking.done() and not engine.asking.cancelled():
-                engine.asking.result()  # it ends by cancellation alone: anything else is a bug that must be seen
+            self._check_asking(engine)
         if not self._adopted:
             self._adopted = True
             await asyncio.gather(*(self._adopt(tree) for tree in trees.values() if self._is_ours(tree.key)))
@@ -218,9 +217,22 @@ class EngineDriver:
 
     def _watch(self, engine: _Engine, process: Process) -> None:
         engine.process = process
+        self._begin_asking(engine)
+        process.watch(lambda ended: self._ended(engine, ended))
+
+    def _begin_asking(self, engine: _Engine) -> None:
         engine.asked.clear()
         engine.asking = asyncio.create_task(self._ask(engine), name=f"ask {self._key(engine.region).id}")
-        process.watch(lambda ended: self._ended(engine, ended))
+
+    def _check_asking(self, engine: _Engine) -> None:
+        """Raise, once, what ended the asking (settings that can't be read, a bug), and ask on: it may be mended meanwhile."""
+        asking = engine.asking
+        if asking is None or not asking.done() or asking.cancelled():
+            return
+        engine.asking = None
+        if engine.process is not None:
+            self._begin_asking(engine)
+        asking.result()
 
     async def _ask(self, engine: _Engine) -> None:
         try:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -146,6 +146,25 @@ async def test_control_plane_killed_engine_goes_on(place: Any) -> None:
     assert (seen.state, seen.pid, url(driver)) == (EngineState.READY, int(pid), valkey_url)
     await place.stop(driver)
     await place.eventually(lambda: not psutil.pid_exists(int(pid)))
+
+
+async def test_settings_that_are_put_back_are_enough_to_be_seen_again(place: Any) -> None:
+    """A new control plane says that they are gone, and needs no restart once they are there again."""
+    driver = place.valkey()
+    before = await place.run(driver)
+    await driver.close()
+    settings = place.project.data / "valkey-local" / "settings.json"
+    kept = settings.rename(settings.with_suffix(".kept"))
+    driver = place.valkey()
+    for _ in range(3):
+        with pytest.raises(Retryable, match="not been started"):
+            await driver.observe()
+    kept.rename(settings)
+
+    # The first look may still tell what ended the asking before.
+    with suppress(Retryable):
+        await driver.observe()
+    assert (await place.until(driver, EngineState.READY)).pid == before.pid
 
 
 async def test_taken_port_is_stepped_over_and_said(place: Any) -> None:
