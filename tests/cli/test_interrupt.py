@@ -1,8 +1,12 @@
 """Ends that nobody planned: Ctrl-C at any moment, a second one, and a control plane that is killed."""
 
+import fcntl
+import os
+import pty
 import random
 import signal
 import socket
+import termios
 import time
 from typing import Any
 
@@ -59,6 +63,29 @@ def test_a_second_ctrl_c_kills_at_once(place: Place) -> None:
     assert time.monotonic() - began_s < 10.0
     assert "killing everything" in ended.out
     asking.close()
+    place.nothing_runs()
+
+
+def test_a_closed_terminal_stops_everything(place: Place) -> None:
+    """Whoever closes the window, or reads no further, gets what Ctrl-C gives: everything drained and stopped."""
+    place.app()
+    place.blueprint(f"{HEALTH}, drain: 2s")
+    master, terminal = pty.openpty()
+    process = place.popen(
+        "up", stdin=terminal, stdout=terminal, stderr=terminal, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    )
+    os.close(terminal)
+    said = ""
+    while "serves at" not in said:
+        said += os.read(master, 4096).decode()
+    os.close(master)
+    assert process.wait(timeout=20.0) == 0
+    place.nothing_runs()
+    reading = place.popen("up")
+    place.say_until(reading, "r1")
+    reading.stdout.close()
+    reading.wait(timeout=20.0)
+    assert reading.stderr.read() == ""
     place.nothing_runs()
 
 

@@ -98,7 +98,8 @@ def test_run_gives_a_command_the_releases_environment(running: Place) -> None:
     running.run("run", "echo $GREETING $PWD $TENFOLD_RELEASE").went_well(f"hello {folder} r1")
     assert running.run("run", "printf", "%s|", "a b", "$PWD", "--json").out == "a b|$PWD|--json|"
     assert running.run("run", "exit 7").code == 7
-    assert running.run("run", "kill -9 $$").code == 137
+    assert running.run("run", "kill -9 $$").code == -signal.SIGKILL
+    assert running.run("run", "yes | head -1").went_well().out == "y\n"
     assert running.run("run", "cat", given="typed in").out == "typed in"
     running.run("run", "no-such-program", "x").failed(1, "there is no command no-such-program")
     running.run("run", "-s", "reports", "true").failed(1, "has no service reports")

@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import importlib.metadata
 from pathlib import Path
 
 import click
@@ -67,7 +66,7 @@ class Commands(click.Group):
     "-f", "--file", "file_name", default="tenfold.yaml", show_default=True, help="The blueprint's name in it."
 )
 @click.option("-e", "--environment", envvar="TENFOLD_ENVIRONMENT", help="Which environment of the blueprint.")
-@click.version_option(importlib.metadata.version("tenfold"), message="tenfold %(version)s")
+@click.version_option(package_name="tenfold", message="tenfold %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, directory: Path, file_name: str, environment: str | None) -> None:
     """Tenfold runs a web app at ten times its size: it deploys it behind an edge, scales it, heals it, and says why.

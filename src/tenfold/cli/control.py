@@ -1,12 +1,16 @@
 """The control plane as a process: lease, journal, drivers, loop and console of one project, from start to clean end."""
 
 import asyncio
+import errno
 import logging
 import logging.handlers
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -113,8 +117,7 @@ async def run(
         feed = Feed.from_now(reader, request.id)
         running = asyncio.create_task(plane.loop.run())
         watching = asyncio.create_task(_watch(plane, feed, request, say, answered, stopper))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, stopper)
+        stopper.listen()
         try:
             end = await running
             # The last decisions are still to be told.
@@ -160,6 +163,15 @@ class _Stopper:
         self._say = say
         self.is_asked = False
 
+    def listen(self) -> None:
+        """Hear the signals that people and machines send to end a program, unless this one was told to ignore them (nohup)."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            # A terminal that was closed may tell so more than once: that is no second wish.
+            loop.add_signal_handler(signal.SIGHUP, self.go_down)
+
     def __call__(self) -> None:
         if not self.is_asked:
             self._say("stopping: requests at hand are finished first (Ctrl-C again kills everything at once)")
@@ -198,10 +210,21 @@ def log_to_file(project: Project) -> None:
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=1)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # On a full disk lines are lost; a traceback for each of them on the terminal would help nobody.
+    logging.raiseExceptions = False
     # A person reads the feed; a request for each health check would drown it.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
 
-def echo(text: str) -> None:
-    """Print a line at once, also into a pipe."""
-    click.echo(text)
+def echo(text: str = "", **style: Any) -> None:
+    """Print a line at once, also into a pipe; `style` as of `click.style`.
+
+    When whoever read us has gone (a closed terminal, `| head`) we fall silent and end as if told to; on a full disk the line is
+    lost, and the journal has it.
+    """
+    try:
+        click.secho(text, **style)
+    except OSError as error:
+        if error.errno in (errno.EPIPE, errno.EIO):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            signal.raise_signal(signal.SIGHUP)

@@ -1,6 +1,7 @@
 """`tenfold run COMMAND`: one thing in a release's environment, in this terminal (a console, a one-off script)."""
 
-import subprocess
+import os
+import signal
 
 import click
 
@@ -22,11 +23,12 @@ def run_command(here: Here, service: str | None, release_id: str | None, command
     around = surroundings(here, service, release_id)
     words: tuple[str, ...] = ("/bin/sh", "-c", command[0]) if len(command) == 1 else command
     try:
-        ended = subprocess.run(words, env=dict(around.env), cwd=around.cwd, check=False)
+        # It takes our place: keys, signals and the exit code are its own. What Python ignores, others want to hear.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        os.chdir(around.cwd)
+        os.execvpe(words[0], words, dict(around.env))
     except FileNotFoundError:
         raise Fail(f"there is no command {command[0]} in {around.cwd} or its PATH") from None
-    except PermissionError:
-        raise Fail(f"{command[0]} is not a program") from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    raise SystemExit(ended.returncode if ended.returncode >= 0 else 128 - ended.returncode)
+    except OSError as error:
+        raise Fail(f"{command[0]} can't be run: {error.strerror}") from None

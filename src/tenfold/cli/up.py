@@ -64,9 +64,9 @@ async def _up(here: Here, project: Project, model: Model) -> Answer | None:
         release = make_release(project, model, plane.journal.releases(), reuse=True)
         echo(f"{model.name} ({model.environment.name}), {release.id} from {project.root}")
         for notice in plane.drivers.process.notices:
-            click.secho(f"note: {notice}", dim=True)
+            echo(f"note: {notice}", dim=True)
         for sentence in not_acted_on(model):
-            click.secho(f"note: {sentence}", dim=True)
+            echo(f"note: {sentence}", dim=True)
         end = await run(plane, UpRequest(request_id or new_request_id("up"), time.time(), release), echo, answered)
     except JournalError as error:
         raise Fail(str(error)) from None
@@ -83,22 +83,22 @@ def _greet(plane: ControlPlane, is_behind: bool) -> None:
     with JournalReader(plane.project.journal) as reader:
         tick = reader.latest()
     engines = sorted(tick.snapshot.engines.values(), key=lambda e: e.kind) if tick else []
-    click.echo()
+    echo()
     gateways = [engine for engine in engines if engine.kind == "gateway"]
     for engine in gateways:
-        click.secho(f"  {plane.model.name} serves at http://{engine.address}", bold=True, fg="green")
+        echo(f"  {plane.model.name} serves at http://{engine.address}", bold=True, fg="green")
         if engine.note:
-            click.echo(f"  {engine.note}")
+            echo(f"  {engine.note}")
     if not gateways:
-        click.secho(f"  {plane.model.name} runs; none of its services speaks HTTP", bold=True, fg="green")
+        echo(f"  {plane.model.name} runs; none of its services speaks HTTP", bold=True, fg="green")
     for engine in engines:
         if engine.kind != "gateway":
-            click.echo(f"  {engine.version} at {engine.address}")
+            echo(f"  {engine.version} at {engine.address}")
             if engine.note:
-                click.echo(f"    {engine.note}")
-    click.echo(f"  metrics at {plane.console_url}/api/metrics")
+                echo(f"    {engine.note}")
+    echo(f"  metrics at {plane.console_url}/api/metrics")
     where, end = ("look at it with", "") if is_behind else ("in another terminal", "; Ctrl-C here stops everything")
-    click.echo(f"  {where}: tenfold status --watch, tenfold logs -F, tenfold load{end}\n")
+    echo(f"  {where}: tenfold status --watch, tenfold logs -F, tenfold load{end}\n")
 
 
 def _detach(here: Here, project: Project) -> None:
