@@ -49,7 +49,7 @@ async def main(root: Path, shared: Path, kinds: list[str], then: str) -> None:
         )
         await driver.apply(Order(StartEngine(kind, "local"), 1, "d1", time.time()))
         seen = await ready(driver)
-        say(seen.state, seen.pid, *driver.urls("local").values())
+        say(seen.state, seen.pid, next(iter(driver.urls("local").values())))
         if then == "stop":
             await driver.apply(Order(StopEngine(kind, "local", seen.generation), 1, "d2", time.time()))
             say(await driver.observe())
