@@ -47,6 +47,21 @@ def test_ctrl_c_at_any_moment_leaves_nothing_running(place: Place) -> None:
     place.nothing_runs()
 
 
+def test_many_at_once(place: Place) -> None:
+    """Of several `up` at the same moment one runs, the others say so; of several `down` each ends well."""
+    place.app()
+    place.blueprint(f"{HEALTH}, drain: 1s")
+    tries = [place.popen("up", "--detach") for _ in range(3)]
+    ended = sorted((place.end_of(one) for one in tries), key=lambda one: one.code)
+    assert [one.code for one in ended] == [0, 1, 1]
+    assert all("is run by process" in one.text and "serves at" not in one.text for one in ended[1:])
+    assert place.get() == "one"
+    tries = [place.popen("down") for _ in range(2)]
+    for one in tries:
+        place.end_of(one).went_well()
+    place.nothing_runs()
+
+
 def test_a_second_ctrl_c_kills_at_once(place: Place) -> None:
     """The first one waits for a request that takes long; the second does not."""
     place.app()

@@ -105,7 +105,8 @@ def _detach(here: Here, project: Project) -> None:
     """Start the control plane behind this terminal and wait until it serves."""
     request = new_request_id("up")
     make_state(project)
-    log = project.logs / "up.log"
+    # Its own until it serves: another `up` that is tried meanwhile has something else to say.
+    log = project.run / f"{request}.log"
     command = [
         sys.executable,
         "-c",
@@ -139,7 +140,9 @@ def _detach(here: Here, project: Project) -> None:
     if answer is None or not answer.ok:
         process.wait()
         shown.print_news()
+        log.unlink()
         raise SystemExit(1)
+    log.replace(project.logs / "up.log")
     click.echo("it runs behind this terminal: `tenfold status` shows it, `tenfold down` stops it")
 
 
