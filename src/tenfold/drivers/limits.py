@@ -36,6 +36,7 @@ class Limits:
 
     def __init__(self, project: Project) -> None:
         self._name = f"tenfold-{project.id}"
+        self._left: set[str] = set()
         self.why_not = ""
         self._bases = self._find()
         if self._bases is not None and not _may_join(self._bases.memory / self._name):
@@ -85,9 +86,17 @@ class Limits:
         return _counts(self._bases.memory / self._name / instance / name).get("oom_kill", 0) > 0
 
     def remove(self, instance: str) -> None:
-        """End whatever of an instance is still in its groups, and remove them; those still busy go at the next `sweep`."""
+        """End whatever of an instance is still in its groups, and remove them; those still busy go with `remove_left`."""
+        self._left.discard(instance)
         for base in self._folders():
             _remove(base / instance)
+            if (base / instance).is_dir():
+                self._left.add(instance)
+
+    def remove_left(self) -> None:
+        """Remove the groups that were busy before: only those, since others may be another control plane's by now."""
+        for instance in tuple(self._left):
+            self.remove(instance)
 
     def sweep(self, living: frozenset[str]) -> None:
         """Remove the groups of all instances but `living`, and the project's own when none is left."""

@@ -271,7 +271,7 @@ class ProcessDriver:
                 if time.monotonic() - pruned_at > _PRUNE_EVERY_S:
                     pruned_at = time.monotonic()
                     logs.prune(self._project.logs, frozenset(instance_logs))
-                    self.limits.sweep(frozenset(self.instances.all))
+                    self.limits.remove_left()
             self.tasks.end_overdue()
             await asyncio.sleep(_UPKEEP_EVERY_S)
 
