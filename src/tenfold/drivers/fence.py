@@ -32,7 +32,11 @@ class Fence:
                 raise Refused(f"an order of epoch {epoch} came late: a control plane of epoch {seen} has taken over")
             if epoch > seen:
                 fresh = self._path.with_suffix(".new")
-                fresh.write_text(f"{epoch}\n")
+                with fresh.open("w") as file:
+                    file.write(f"{epoch}\n")
+                    file.flush()
+                    # A loss of power must not leave it empty: nothing could be done then, not even to go down.
+                    os.fsync(file.fileno())
                 fresh.replace(self._path)
         except OSError as error:
             raise Retryable(f"can't note who may act in {self._path}: {error.strerror}") from error
@@ -46,4 +50,6 @@ class Fence:
         except FileNotFoundError:
             return 0
         except ValueError as error:
-            raise Permanent(f"{self._path} is damaged; end everything (tenfold down), then delete it") from error
+            raise Permanent(
+                f"{self._path} is damaged, so nobody may act; delete it, and this goes on by itself"
+            ) from error
