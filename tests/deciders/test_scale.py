@@ -125,6 +125,18 @@ def test_slow_answers_add_a_quarter_and_wait_to_see_the_effect(new_story: Callab
     assert max(sizes) == 5, "three steps in seventy seconds"
 
 
+def test_slow_answers_add_on_after_the_clock_was_set_back() -> None:
+    """A step that seems to lie in the future holds up none that is needed now."""
+    web = Service("web", "x {port}", scaling=Scaling(2, 8, (Trigger("response_time", 200, 100, 60),)))
+    memory, now = PoolScale(2, "", changed_at=5000.0), 1000.0
+    ready = {f"web-{n}": _instance(f"web-{n}", now) for n in range(2)}
+    for _ in range(3):
+        now += 1.0
+        pool = PoolSeen("web", "local", now, requests_per_s=50.0, in_flight=20.0, response_ms_mean=900.0)
+        memory, _ = scale_pool(web, "local", [*ready.values()], _snapshot(now, ready, {"web@local": pool}), memory)
+    assert memory.wanted == 3
+
+
 def test_a_metric_the_app_posts_scales_by_its_share_per_instance(new_story: Callable[..., Story]) -> None:
     """1,700 users on two instances with a bound of 400 ask for six; a metric nobody posts holds."""
     web = Service("web", "x {port}", scaling=Scaling(2, 8, (Trigger("concurrent_users", 400, 200, 60),)))

@@ -181,7 +181,7 @@ def _raise(
     """More instances, when a trigger was above its bound in two looks; None when none was."""
     loud = [r for r in readings if (since := memory.high_since.get(r.trigger.metric)) is not None and r.seen_at > since]
     # Starting instances will share the load soon: a step by response time waits until the last one showed its effect.
-    if now - memory.changed_at < STEP_GAP_S or ready < memory.wanted:
+    if 0 <= now - memory.changed_at < STEP_GAP_S or ready < memory.wanted:
         loud = [r for r in loud if r.trigger.metric != "response_time"]
     if not loud:
         return None
