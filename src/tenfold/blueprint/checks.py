@@ -8,6 +8,7 @@ from tenfold.blueprint.derive import HTTP_TRIGGERS
 from tenfold.blueprint.problem import quoted
 from tenfold.blueprint.read import Reading
 from tenfold.model import Model, Service
+from tenfold.wire import environment
 
 _BRACED = re.compile(r"(?<!\$)\{([a-z]+)\}")
 _OURS = ("PORT", "HOST")
@@ -115,7 +116,7 @@ def _paths(model: Model, reading: Reading) -> None:
 def _variables(names: dict[str, str], at: str, model: Model, reading: Reading) -> None:
     for name in names:
         here = f"{at}.{name}"
-        if name in _OURS or name.startswith("TENFOLD_"):
+        if name in _OURS or name.startswith(environment.PREFIX):
             reading.note(here, "is set by Tenfold for each instance; remove it or use another name")
         elif name in _STORES and model.data is not None:
             reading.note(here, f"is set by data; remove it, or say where your own is in data.{_STORES[name]}")
@@ -125,7 +126,7 @@ def _variables(names: dict[str, str], at: str, model: Model, reading: Reading) -
 
 def _secrets(model: Model, reading: Reading) -> None:
     for name in model.secrets:
-        if name in _OURS or name.startswith("TENFOLD_"):
+        if name in _OURS or name.startswith(environment.PREFIX):
             reading.note("secrets", f"{name} is set by Tenfold for each instance; remove it or use another name")
         elif name in _STORES and model.data is not None and getattr(model.data, _STORES[name]) is None:
             reading.note(

@@ -7,10 +7,11 @@ from aiohttp import web
 from tenfold.console.metrics import PostedMetrics
 from tenfold.console.prometheus import CONTENT_TYPE, exposition
 from tenfold.loop import Tick
+from tenfold.model import LOOPBACK
 from tenfold.ports import Clock
 from tenfold.wire import METRICS_PATH, read_post
 
-HOST = "127.0.0.1"
+HOST = LOOPBACK
 BODY_BYTES_MAX = 16 * 1024
 STALE_S = 10.0
 """A loop whose last tick is older than this does not work: health says so."""

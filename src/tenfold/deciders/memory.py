@@ -67,7 +67,7 @@ class HealMemory:
     """The fleet: members by instance id; the last number given to an instance, by service; failures by line; engines
     by key.
 
-    `settled_since` tells since when a line has been well; `told` holds what was said once and need not be said each
+    `told` holds what was said once and need not be said each
     tick.
     """
 

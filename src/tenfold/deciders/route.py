@@ -15,7 +15,17 @@ from functools import lru_cache
 from tenfold.deciders.memory import Member, MemberState, RouteMemory
 from tenfold.effects import Decision, PublishRoutes
 from tenfold.facts import EngineState, InstanceSeen, InstanceState, RouteSeen, Snapshot
-from tenfold.model import Endpoint, EndpointState, Model, Release, RouteRule, RouteTable, Service, ServiceRoutes
+from tenfold.model import (
+    LOOPBACK,
+    Endpoint,
+    EndpointState,
+    Model,
+    Release,
+    RouteRule,
+    RouteTable,
+    Service,
+    ServiceRoutes,
+)
 
 REPUBLISH_S = 5.0
 """A table that the gateway has not taken up for this long is sent again."""
@@ -142,7 +152,7 @@ def _endpoints(release: str, pool: list[tuple[Member, InstanceSeen]], served: tu
 
 def _endpoint(seen: InstanceSeen, state: EndpointState) -> Endpoint:
     assert seen.port is not None
-    return Endpoint(seen.id, seen.host or "127.0.0.1", seen.port, state=state)
+    return Endpoint(seen.id, seen.host or LOOPBACK, seen.port, state=state)
 
 
 def _pressed(serving: Release | None, pools: Pools, snapshot: Snapshot, before: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from tenfold.drivers.project import Project
 from tenfold.drivers.secrets import Secrets
 from tenfold.model import Release, Service
 from tenfold.ports import Permanent
+from tenfold.wire import environment
 
 _PLACEHOLDER = re.compile(r"(?<!\$)\{(port|host)\}")
 """`{port}` and `{host}`, but not the shell's own `${port}`."""
@@ -46,7 +47,7 @@ def environment_for(
         raise Permanent(f"the files of release {release.id} are gone; run: tenfold deploy")
     found = service_of(release, service)
     # Another project's or instance's tags would make this process be taken for one of its own.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("TENFOLD_")}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(environment.PREFIX)}
     # What a program prints is worth most while it still runs.
     env.setdefault("PYTHONUNBUFFERED", "1")
     env.update(store_urls)
@@ -54,7 +55,7 @@ def environment_for(
     env.update(found.env)
     env.update(secrets.values(release.secrets))
     env.update(extra or {})
-    env.update(TENFOLD_SERVICE=service, TENFOLD_REGION=region, TENFOLD_RELEASE=release.id)
+    env |= {environment.SERVICE: service, environment.REGION: region, environment.RELEASE: release.id}
     _find_programs(env, cwd)
     env["PWD"] = str(cwd)
     return Surroundings(env, cwd)

@@ -8,9 +8,10 @@ import socket
 from collections.abc import Container
 
 from tenfold.drivers.project import Project
+from tenfold.model import LOOPBACK
 from tenfold.ports import Retryable
 
-HOST = "127.0.0.1"
+HOST = LOOPBACK
 _FIRST = 10_000
 _LAST = 29_999
 """Below the ports that the kernel gives to outgoing connections (from 32768 on Linux), so that these never collide."""

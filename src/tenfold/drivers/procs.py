@@ -19,10 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tenfold.drivers.proctable import (
-    TAG_ID,
-    TAG_KIND,
     TAG_LEADER,
-    TAG_PROJECT,
     TAG_STARTED_AT,
     TICKS_PER_S,
     Identity,
@@ -35,6 +32,7 @@ from tenfold.drivers.proctable import (
 )
 from tenfold.drivers.project import Project
 from tenfold.ports import Permanent, Retryable
+from tenfold.wire import environment
 
 __all__ = [
     "Command",
@@ -218,9 +216,9 @@ class Processes:
         started_at = time.time()
         tags = {
             **command.tags,
-            TAG_PROJECT: self.project.id,
-            TAG_KIND: key.kind,
-            TAG_ID: key.id,
+            environment.PROJECT: self.project.id,
+            environment.KIND: key.kind,
+            environment.ID: key.id,
             TAG_STARTED_AT: repr(started_at),
         }
         try:

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tenfold.drivers.project import Project
+from tenfold.wire import environment
 
-TAG_PROJECT = "TENFOLD_PROJECT"
-TAG_KIND = "TENFOLD_KIND"
-TAG_ID = "TENFOLD_ID"
-TAG_LEADER = "TENFOLD_LEADER"
-TAG_STARTED_AT = "TENFOLD_STARTED_AT"
+TAG_LEADER = environment.PREFIX + "LEADER"
+TAG_STARTED_AT = environment.PREFIX + "STARTED_AT"
+"""Tags beside those of the wire, for the drivers' own use."""
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -169,7 +168,7 @@ class ProcessTable:
 
     def _read_tags(self, pid: int) -> Mapping[str, str]:
         tags = _parse(_read(f"/proc/{pid}/environ", 1 << 20).split(b"\0"))
-        if tags.get(TAG_PROJECT) == self.project.id and tags.get(TAG_KIND) and tags.get(TAG_ID):
+        if tags.get(environment.PROJECT) == self.project.id and tags.get(environment.KIND) and tags.get(environment.ID):
             return tags
         try:
             log = Path(os.readlink(f"/proc/{pid}/fd/1").removesuffix(" (deleted)"))  # noqa: PTH115 - it is no path yet
@@ -185,7 +184,7 @@ def _owners(
     stats: Mapping[int, Stat], tags: Mapping[int, Mapping[str, str]], remembered: Mapping[int, TreeKey]
 ) -> dict[int, TreeKey]:
     """Which tree each process belongs to: by its own tag, else as before, else by its session, else by its parent."""
-    tagged = {pid: TreeKey(found[TAG_KIND], found[TAG_ID]) for pid, found in tags.items()}
+    tagged = {pid: TreeKey(found[environment.KIND], found[environment.ID]) for pid, found in tags.items()}
     sessions = {stats[pid].session: key for pid, key in tagged.items()}
     owner = {**remembered, **tagged}
     for pid, stat in stats.items():
@@ -219,7 +218,9 @@ def _tree(key: TreeKey, members: list[Stat], tags: Mapping[int, Mapping[str, str
 
 
 def _parse(items: Iterable[bytes]) -> dict[str, str]:
-    pairs = (item.decode(errors="replace").partition("=") for item in items if item.startswith(b"TENFOLD_"))
+    pairs = (
+        item.decode(errors="replace").partition("=") for item in items if item.startswith(environment.PREFIX.encode())
+    )
     return {name: value for name, _, value in pairs}
 
 

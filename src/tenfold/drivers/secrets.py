@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from tenfold.ports import Permanent
+from tenfold.wire import environment
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MASKED_LENGTH_MIN = 4
@@ -64,8 +65,10 @@ class Secrets:
             raise Permanent(
                 f"the value of {name} holds a zero byte, which no environment variable can; encode it (base64)"
             )
-        if name.startswith("TENFOLD_"):
-            raise Permanent(f"{name} can't be a secret's name: names that begin with TENFOLD_ belong to Tenfold")
+        if name.startswith(environment.PREFIX):
+            raise Permanent(
+                f"{name} can't be a secret's name: names that begin with {environment.PREFIX} belong to Tenfold"
+            )
         with self._changing() as values:
             values[name] = value
 

@@ -10,7 +10,7 @@ class RequestTrace:
     Times are milliseconds: `total_ms` from its first byte to the last byte of the answer; `upstream_ms` from when the
     instance was asked to the last byte of its answer; `first_byte_ms` until the answer's first byte. `attempts`
     counts tries at instances; `limited_by` says in words what held it up or failed it (empty: nothing did).
-    `table_digest` is the configuration it was routed by, `decision` the one that published it.
+    `decision` is the one that published the routes it went by.
     """
 
     id: str

@@ -16,7 +16,7 @@ from tenfold.model.project import (
     Rollout,
     Tier,
 )
-from tenfold.model.routes import Endpoint, EndpointState, RouteRule, RouteTable, ServiceRoutes
+from tenfold.model.routes import LOOPBACK, Endpoint, EndpointState, RouteRule, RouteTable, ServiceRoutes
 from tenfold.model.service import (
     KNOWN_TRIGGERS,
     Forecast,
@@ -31,6 +31,7 @@ from tenfold.model.targets import LatencyTargets, Slo, Targets
 
 __all__ = [
     "KNOWN_TRIGGERS",
+    "LOOPBACK",
     "Budget",
     "CacheTimes",
     "Data",

@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from tenfold.model.service import Health
 
+LOOPBACK = "127.0.0.1"
+"""Where everything that runs on this machine listens, and nowhere else."""
+
 
 class EndpointState(StrEnum):
     """SERVING gets new requests; WARM gets one only when no serving endpoint can take it; DRAINING only finishes those it

@@ -20,7 +20,7 @@ Why it is shaped so (figures were measured; see docs/edge.md):
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tenfold.model import Endpoint, EndpointState, RouteTable, ServiceRoutes
+from tenfold.model import LOOPBACK, Endpoint, EndpointState, RouteTable, ServiceRoutes
 from tenfold.render.envoy_listener import EXTENSIONS, ROUTES_NAME, JsonObject, listener
 
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
@@ -31,7 +31,7 @@ ROUTE_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 SOCKETS_SUFFIX = "~ws"
 
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
-LOOPBACK_DOMAINS = ("localhost", "127.0.0.1", "[::1]")
+LOOPBACK_DOMAINS = ("localhost", LOOPBACK, "[::1]")
 
 IDLE_UPSTREAM_S = 1.5
 """An idle connection to an app is closed by us after this, seconds. Apps close theirs after 2 s (gunicorn) to 5 s

@@ -7,6 +7,8 @@ the routes.
 
 from typing import Any
 
+from tenfold.model import LOOPBACK
+
 JsonObject = dict[str, Any]
 """What `json` can write: the text form of an Envoy message."""
 
@@ -23,7 +25,7 @@ def listener(port: int, access_log: str) -> JsonObject:
     """The listener on loopback `port`: what it believes of a client, what it lets through, what it answers itself, what it logs."""
     return {
         "name": LISTENER_NAME,
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "address": {"socket_address": {"address": LOOPBACK, "port_value": port}},
         "per_connection_buffer_limit_bytes": 65536,
         # Without SO_REUSEPORT a port that is taken is an error, not half of another program's traffic. Connections
         # are then dealt out evenly by hand.

@@ -14,11 +14,11 @@ from tenfold.facts import (
     TaskSeen,
     TaskState,
 )
-from tenfold.model import RouteTable, Service
+from tenfold.model import LOOPBACK, RouteTable, Service
 from tenfold.sim.behaviour import Behaviour, Breakage
 from tenfold.sim.queue import Station, station
 
-HOST = "127.0.0.1"
+HOST = LOOPBACK
 NEVER_S = float("inf")
 
 

@@ -2,6 +2,8 @@
 
 VERSION = 1
 
+PREFIX = "TENFOLD_"
+"""What all of them begin with; no other variable may."""
 PROJECT = "TENFOLD_PROJECT"
 """Id of the project; with KIND and ID the tag by which a process is found again."""
 KIND = "TENFOLD_KIND"
