@@ -12,7 +12,7 @@ import psycopg
 
 from bench.shop import Ended, Shop, Tell, crewboard
 from bench.table import Figure, Unmeasured, holds, none_of, told
-from bench.traffic import browsing, failures, resent, sign_in, steady, writing
+from bench.traffic import browsing, failures, resent, sign_in, steady, writes_kept, writing
 from tenfold.effects import StopEngine, StopInstance
 
 KILLS = 20
@@ -69,7 +69,7 @@ async def control_plane_kill(tell: Tell) -> list[Figure]:
         runs = await _runs(shop)
     return [
         failures("requests failed", result),
-        *writes.figures[:2],
+        *writes_kept(writes),
         none_of("instances and engines lost", len(story.lost), f"{story.adopted} adopted", story.lost),
         none_of("adopted under another pid", len(story.changed), f"{story.adopted}", story.changed),
         none_of("doubled", len(story.doubled), f"{story.adopted}", story.doubled),

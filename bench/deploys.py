@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from bench.shop import Blueprint, Ended, Shop, Tell, crewboard
 from bench.table import Figure, at_most, holds, none_of, told
-from bench.traffic import browsing, failures, resent, sign_in, steady, writing
+from bench.traffic import browsing, failures, resent, sign_in, steady, writes_kept, writing
 from tenfold.proof.load import Sockets, SocketsResult
 
 DEPLOYS = 10
@@ -75,7 +75,7 @@ async def deploys(tell: Tell) -> list[Figure]:
     times_s = sorted(e.took_s for e in story.good)
     return [
         failures("requests failed", result),
-        *writes.figures[:2],
+        *writes_kept(writes),
         holds(
             f"{DEPLOYS} deploys and {ROLLBACKS} rollbacks that worked",
             not story.bad,

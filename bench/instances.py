@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.shop import Shop, Tell, crewboard
 from bench.table import Figure, Unmeasured, at_most, holds, told
-from bench.traffic import browsing, failures, resent, sign_in, steady, writing
+from bench.traffic import Writes, browsing, failures, resent, sign_in, steady, writes_kept, writing
 from tenfold.effects import StartInstance
 from tenfold.facts import InstanceState
 from tenfold.proof.load import LoadPlan, LoadResult, Mix, RateCurve, Request, Target, run_apart
@@ -39,7 +39,7 @@ async def instance_kill(tell: Tell) -> list[Figure]:
     results: list[LoadResult] = []
     deaths: list[Replaced] = []
     again: Replaced | None = None
-    figures: list[Figure] = []
+    writers: list[Writes] = []
     for number in range(KILLS):
         tell(f"kill {number + 1} of {KILLS}")
         async with crewboard(tell) as shop:
@@ -53,7 +53,7 @@ async def instance_kill(tell: Tell) -> list[Figure]:
                     await asyncio.sleep(2.0)
                     again = await _kill_one(shop, 0, own_start_s)
                 results.append(await load.end())
-            figures = list(writes.figures)
+            writers.append(writes)
     assert again is not None
     worst_s = max(d.serving_s - d.own_start_s for d in deaths)
     return [
@@ -71,7 +71,7 @@ async def instance_kill(tell: Tell) -> list[Figure]:
             "a second one killed seconds later (a pause on purpose: no restart storm)",
             f"started after {again.started_s:.2f} s, serving after {again.serving_s:.2f} s",
         ),
-        *figures[:2],
+        *writes_kept(*writers),
         resent(*results),
     ]
 

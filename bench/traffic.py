@@ -138,17 +138,25 @@ class Writes:
     kept: list[str] = field(default_factory=list)
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
-        """Nothing acknowledged may be lost or be there twice."""
-        lost = self.acknowledged - set(self.kept)
-        doubled = len(self.kept) - len(set(self.kept))
-        return (
-            none_of("acknowledged writes lost", len(lost), f"{len(self.acknowledged):,}"),
-            none_of("writes done twice", doubled, f"{len(set(self.kept)):,}"),
-            told(
-                "writes the client had to repeat, with the same key", f"{self.repeated}; longest {self.longest_s:.2f} s"
-            ),
-        )
+    def lost(self) -> int:
+        """How many were acknowledged and are not there."""
+        return len(self.acknowledged - set(self.kept))
+
+    @property
+    def doubled(self) -> int:
+        """How many are there more than once."""
+        return len(self.kept) - len(set(self.kept))
+
+
+def writes_kept(*writers: Writes) -> tuple[Figure, ...]:
+    """Nothing acknowledged may be lost or be there twice."""
+    acknowledged = sum(len(w.acknowledged) for w in writers)
+    repeated, longest_s = sum(w.repeated for w in writers), max(w.longest_s for w in writers)
+    return (
+        none_of("acknowledged writes lost", sum(w.lost for w in writers), f"{acknowledged:,}"),
+        none_of("writes done twice", sum(w.doubled for w in writers), f"{acknowledged:,}"),
+        told("writes the client repeated with their key", f"{repeated}; the longest took {longest_s:.2f} s", repeated),
+    )
 
 
 @asynccontextmanager
