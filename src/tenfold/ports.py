@@ -1,5 +1,5 @@
-"""The sockets between worlds and brain. A real engine's driver and the simulator plug in here, and nothing above can
-tell them apart.
+"""The sockets between worlds and brain. A real engine's driver and the simulator plug in here,
+and nothing above can tell them apart.
 
 Errors of drivers: `Retryable` (it did not happen, try again), `Permanent` (trying again cannot help), `Unknown` (it
 may have happened: observe first). Their text is one sentence for a person, without secrets.
@@ -53,8 +53,8 @@ class Observer(Protocol):
     def source(self) -> str: ...
 
     async def observe(self) -> tuple[Fact, ...]:
-        """All facts of this source, now. Raises `DriverError` when it can't see: then its old facts stand and grow
-        stale."""
+        """All facts of this source, now. Raises `DriverError` when it can't see:
+        then its old facts stand and grow stale."""
         ...
 
     def subscribe(self, wake: Callable[[], None]) -> None:

@@ -1,5 +1,5 @@
-"""What a blueprint says that is read and checked, and not acted on yet. Said to the operator, so that nobody relies on
-it."""
+"""What a blueprint says that is read and checked, and not acted on yet.
+Said to the operator, so that nobody relies on it."""
 
 from collections.abc import Iterable
 

@@ -1,5 +1,5 @@
-"""What no key alone can tell: whether the parts of a blueprint fit one another. Each check notes what it finds and says
-what to do."""
+"""What no key alone can tell: whether the parts of a blueprint fit one another.
+Each check notes what it finds and says what to do."""
 
 import re
 from difflib import get_close_matches

@@ -1,5 +1,5 @@
-"""What a blueprint leaves open and its other keys tell: which services listen for HTTP, what paths they get, what
-scales them."""
+"""What a blueprint leaves open and its other keys tell: which services listen for HTTP, what paths they get,
+what scales them."""
 
 import re
 from collections.abc import Mapping

@@ -10,8 +10,8 @@ _SHOWN_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend: in `file` at `line` (from 1), at the dotted `path` of keys ("" means the whole file), and a
-    sentence on it."""
+    """One thing to mend: in `file` at `line` (from 1), at the dotted `path` of keys ("" means the whole file),
+    and a sentence on it."""
 
     file: str
     line: int

@@ -38,8 +38,8 @@ class Reading:
         return len(self.problems) > PROBLEMS_MAX
 
     def keys(self, section: Section, node: Entries, at: str = "") -> dict[str, Any]:
-        """What `section` finds in `node`, by attribute; `at` is the node's path. Keys that are missing or unreadable
-        are left out."""
+        """What `section` finds in `node`, by attribute; `at` is the node's path.
+        Keys that are missing or unreadable are left out."""
         values: dict[str, Any] = {}
         for name, entry in node.entries.items():
             here = below(at, name)

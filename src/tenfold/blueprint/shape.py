@@ -34,8 +34,8 @@ class TupleOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """A mapping whose keys the user chooses, each like `key`; those in `known` have a kind of their own, all others are
-    `item`.
+    """A mapping whose keys the user chooses, each like `key`;
+    those in `known` have a kind of their own, all others are `item`.
 
     Becomes a dict; or, with `named`, the items carry their key in the attribute of that name (a tuple of them with
     `is_tuple`).

@@ -1,5 +1,5 @@
-"""Text becomes a tree of nodes that know their line and path. The first stage of reading: nothing here knows what a
-blueprint holds.
+"""Text becomes a tree of nodes that know their line and path.
+The first stage of reading: nothing here knows what a blueprint holds.
 
 Only plain YAML gets through: mappings, lists and scalars whose text is kept as written. No object is ever made from a
 tag, and what an alias (`*name`) repeats is copied within the same bounds as what is written out, so a small file can't

@@ -1,5 +1,5 @@
-"""Quantities are text with units: what each may look like, how it becomes a number, and how a number becomes its text
-again."""
+"""Quantities are text with units: what each may look like, how it becomes a number,
+and how a number becomes its text again."""
 
 import re
 from collections.abc import Callable
@@ -22,8 +22,8 @@ class Unit:
 
     `what` completes "expected ...", `example` is a value that is right. Text that matches `pattern` whole is given to
     `read`, which raises `ValueError("expected ...")` for what is well formed yet out of range. `write` is the way back.
-    `json_types` are the types besides text that an editor may take the value for. What is `private` is never repeated
-    in a message.
+    `json_types` are the types besides text that an editor may take the value for.
+    What is `private` is never repeated in a message.
     """
 
     what: str

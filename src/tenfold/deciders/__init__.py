@@ -1,5 +1,5 @@
-"""Model + snapshot + memory become decisions, each with its reason. Floor 2, pure; `decide` alone composes the
-deciders."""
+"""Model + snapshot + memory become decisions, each with its reason.
+Floor 2, pure; `decide` alone composes the deciders."""
 
 from tenfold.deciders.decide import Decided, decide, settled
 from tenfold.deciders.memory import HealMemory, Intent, Member, MemberState, Memory, ReleaseMemory

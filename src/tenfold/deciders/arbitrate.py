@@ -1,8 +1,8 @@
-"""Settles conflicts: one effect per subject and tick. Vetoes first, then failover > heal > release > route > scale >
-schedule.
+"""Settles conflicts: one effect per subject and tick. Vetoes first,
+then failover > heal > release > route > scale > schedule.
 
-What is turned down is journalled with the reason; what is already under way is dropped silently, since it was decided
-before.
+What is turned down is journalled with the reason; what is already under way is dropped silently,
+since it was decided before.
 """
 
 from collections.abc import Mapping

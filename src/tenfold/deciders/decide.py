@@ -71,8 +71,8 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
 
 
 def _engines(model: Model) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The embedded engines that should run, by key; and the stores that instances need ready, the user's own
-    included."""
+    """The embedded engines that should run, by key; and the stores that instances need ready,
+    the user's own included."""
     engines, stores = [], []
     for region in model.active_regions:
         if any(s.http and s.runs_always for s in model.services.values()):

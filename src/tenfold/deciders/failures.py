@@ -13,8 +13,8 @@ SETTLED_S = 60.0
 
 
 def failed(before: Failures | None, note: str, now: float, *, had_served: bool) -> Failures:
-    """One more failure, `note` in words. What had served is started again at once, the first time; what never came up
-    gets a pause."""
+    """One more failure, `note` in words. What had served is started again at once, the first time;
+    what never came up gets a pause."""
     count = before.count + 1 if before else 1
     gave_up = count >= GIVE_UP_AFTER
     step = min(count - 1 if had_served else count, len(BACKOFF_S) - 1)

@@ -263,8 +263,8 @@ def _fill(draft: _Draft, line: Line, missing: int, snapshot: Snapshot, waiting_f
 
 
 def _release_surplus(draft: _Draft, lines: Mapping[str, Line], snapshot: Snapshot) -> None:
-    """Let go of what is more than wanted: sick and starting ones first, then those with the fewest open sockets, then
-    the youngest."""
+    """Let go of what is more than wanted: sick and starting ones first, then those with the fewest open sockets,
+    then the youngest."""
     by_line: dict[str, list[str]] = {}
     for id_, member in draft.members.items():
         if member.state is MemberState.WANTED:

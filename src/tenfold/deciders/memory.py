@@ -11,8 +11,8 @@ from tenfold.effects import Operation
 
 
 class MemberState(StrEnum):
-    """What is meant to happen to an instance: it is WANTED; it only finishes what it has (DRAINING); it was told to
-    end (STOPPING)."""
+    """What is meant to happen to an instance: it is WANTED; it only finishes what it has (DRAINING);
+    it was told to end (STOPPING)."""
 
     WANTED = "wanted"
     DRAINING = "draining"
@@ -21,8 +21,8 @@ class MemberState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One instance that heal asked for or adopted. `since` is when it entered `state`; `was_ready` that it has
-    served."""
+    """One instance that heal asked for or adopted. `since` is when it entered `state`;
+    `was_ready` that it has served."""
 
     service: str
     region: str
@@ -43,8 +43,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Consecutive failures of a line or an engine. No start before `next_start_at`; `last_note` is the last failure
-    in words."""
+    """Consecutive failures of a line or an engine. No start before `next_start_at`;
+    `last_note` is the last failure in words."""
 
     count: int
     last_at: float
@@ -64,11 +64,10 @@ class EngineMemory:
 
 @dataclass(frozen=True, slots=True)
 class HealMemory:
-    """The fleet: members by instance id; the last number given to an instance, by service; failures by line; engines
-    by key.
+    """The fleet: members by instance id; the last number given to an instance, by service; failures by line;
+    engines by key.
 
-    `told` holds what was said once and need not be said each
-    tick.
+    `told` holds what was said once and need not be said each tick.
     """
 
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -115,9 +114,9 @@ class Intent(StrEnum):
 class ReleaseMemory:
     """What serves, what served before (oldest first), and the operation under way.
 
-    While a new release is watched, `watched_well_s` is for how long on end it was seen well, `watched_ailing_s` for how long in all it was
-    not; `watched_requests`/`watched_errors` count since the shift; `error_ratio` is the
-    usual share of 5xx of what serves.
+    While a new release is watched, `watched_well_s` is for how long on end it was seen well, `watched_ailing_s` for
+    how long in all it was not; `watched_requests`/`watched_errors` count since the shift; `error_ratio` is the usual
+    share of 5xx of what serves.
     """
 
     intent: Intent = Intent.NONE

@@ -1,5 +1,5 @@
-"""Which instance gets traffic: the table each region's gateway should have, published when it differs from what the
-gateway runs.
+"""Which instance gets traffic: the table each region's gateway should have,
+published when it differs from what the gateway runs.
 
 An instance gets new requests while it is ready and wanted. One that is let go, or belongs to a release that no longer
 serves, finishes what it has. One that is frozen or unhealthy gets nothing while another can serve; when none can, the

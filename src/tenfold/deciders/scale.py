@@ -1,5 +1,5 @@
-"""How many instances each pool needs, from what its triggers show. Reactive: any trigger adds, all must agree to let
-go.
+"""How many instances each pool needs, from what its triggers show.
+Reactive: any trigger adds, all must agree to let go.
 
 A trigger's reading is a figure per instance. Above `up_above` in two looks in a row, the pool is given as many
 instances as bring the figure to the middle of its band: `wanted = ceil(ready * reading / middle)`, with `middle =
@@ -26,8 +26,8 @@ WARM_UP_S = 15.0
 AFTER_OUTAGE_S = 120.0
 """No scale-down so soon after a pool could not serve: the users are coming back."""
 STEP_GAP_S = 30.0
-"""Response time does not tell how many instances are missing: it adds a quarter, then waits this long to see the
-effect."""
+"""Response time does not tell how many instances are missing:
+it adds a quarter, then waits this long to see the effect."""
 
 TRAFFIC_TRIGGERS = ("concurrency", "response_time")
 """Measured at the edge: they say nothing about a service that does not listen."""

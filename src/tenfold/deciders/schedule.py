@@ -1,7 +1,7 @@
 """When scheduled jobs run: once for each time they are due, also over a restart, never two of one job at a time.
 
-The task's id holds the minute it was due for, and a driver runs an id at most once: whatever is forgotten, nothing
-runs twice.
+The task's id holds the minute it was due for, and a driver runs an id at most once:
+whatever is forgotten, nothing runs twice.
 """
 
 from collections.abc import Mapping

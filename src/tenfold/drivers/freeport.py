@@ -1,7 +1,7 @@
 """Chooses free ports on loopback. Stage: effects -> world, below the drivers.
 
-Two projects on one machine start looking at different places, the same project always at the same; a busy port is
-stepped over.
+Two projects on one machine start looking at different places, the same project always at the same;
+a busy port is stepped over.
 """
 
 import socket

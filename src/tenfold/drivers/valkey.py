@@ -68,8 +68,8 @@ class ValkeyDriver(EngineDriver):
         super().__init__(self._valkey, project, fence)
 
     def urls(self, region: str) -> Mapping[str, str]:
-        """`VALKEY_URL` for the app's processes, and `REDIS_URL`, which unchanged apps look for; raises `Retryable` before
-        the first start."""
+        """`VALKEY_URL` for the app's processes, and `REDIS_URL`, which unchanged apps look for;
+        raises `Retryable` before the first start."""
         return dict.fromkeys(URL_NAMES, self._valkey.url(region))
 
 

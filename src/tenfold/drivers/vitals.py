@@ -21,8 +21,8 @@ class NotAnswering(Exception):
 class Event(Enum):
     """What can happen to an engine.
 
-    FOUND: it is another's, and was not asked yet. SILENT: it was asked and did not answer well. GONE: it ended by itself. STOPPED: it was
-    told to end.
+    FOUND: it is another's, and was not asked yet. SILENT: it was asked and did not answer well. GONE: it ended by itself.
+    STOPPED: it was told to end.
     """
 
     STARTED = auto()

@@ -1,5 +1,5 @@
-"""Everything that can be done, as frozen data. Floor 1: deciders emit effects, drivers carry them out, receipts tell
-how it went."""
+"""Everything that can be done, as frozen data. Floor 1: deciders emit effects, drivers carry them out,
+receipts tell how it went."""
 
 from tenfold.effects.decision import Decision, Outcome, Plan, Receipt, Rejection
 from tenfold.effects.effect import (

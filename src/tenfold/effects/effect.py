@@ -1,5 +1,5 @@
-"""The effects themselves. Emitted by deciders, settled by `arbitrate`, sent as an `Order`, carried out by one driver
-each.
+"""The effects themselves. Emitted by deciders, settled by `arbitrate`, sent as an `Order`,
+carried out by one driver each.
 
 `key` is an effect's idempotency key: the same key is carried out once, however often it is sent. `subject` is what it
 acts upon: `arbitrate` lets one effect through per subject and tick. `expected_generation` is the generation of the
@@ -13,8 +13,8 @@ from tenfold.model import RouteTable
 
 @dataclass(frozen=True, slots=True)
 class StartEngine:
-    """Start the embedded engine `kind` (`gateway`, `postgres`, `valkey`) of `region`; `attempt` counts starts, from
-    1."""
+    """Start the embedded engine `kind` (`gateway`, `postgres`, `valkey`) of `region`;
+    `attempt` counts starts, from 1."""
 
     kind: str
     region: str
@@ -68,8 +68,8 @@ class StartInstance:
 
 @dataclass(frozen=True, slots=True)
 class StopInstance:
-    """End an instance that gets no new requests any more: SIGTERM, then SIGKILL after `grace_s`, its whole process
-    tree."""
+    """End an instance that gets no new requests any more:
+    SIGTERM, then SIGKILL after `grace_s`, its whole process tree."""
 
     instance: str
     grace_s: float
@@ -86,8 +86,8 @@ class StopInstance:
 
 @dataclass(frozen=True, slots=True)
 class RunTask:
-    """Run `command` of a release's service once, to its end, at most `timeout_s`. `task` is its id and what makes it
-    happen once.
+    """Run `command` of a release's service once, to its end, at most `timeout_s`.
+    `task` is its id and what makes it happen once.
 
     `kind` is `build`, `release` (the release hook) or `schedule`.
     """

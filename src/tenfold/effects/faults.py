@@ -1,5 +1,5 @@
-"""Harm as data: what a drill may do to a world. Inflicted through the `Harm` port, never by the loop; every harm can
-be undone."""
+"""Harm as data: what a drill may do to a world. Inflicted through the `Harm` port, never by the loop;
+every harm can be undone."""
 
 from dataclasses import dataclass
 

@@ -17,8 +17,8 @@ class StepState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One row of an operation's table. Times are seconds since the epoch; `note` says what it waits for or why it
-    failed."""
+    """One row of an operation's table. Times are seconds since the epoch;
+    `note` says what it waits for or why it failed."""
 
     name: str
     state: StepState = StepState.WAITING

@@ -1,7 +1,7 @@
 """What was seen or estimated, and when. Floor 1: facts in, decisions out.
 
-A fact that did not arrive is absent or old, never zero: `Snapshot.fresh` tells, and deciders hold on what is not
-fresh.
+A fact that did not arrive is absent or old, never zero: `Snapshot.fresh` tells,
+and deciders hold on what is not fresh.
 """
 
 from tenfold.facts.requests import (

@@ -1,5 +1,5 @@
-"""What people ask for, as facts. Commands append them to the journal; the loop shows them to deciders, which answer
-by effect."""
+"""What people ask for, as facts. Commands append them to the journal;
+the loop shows them to deciders, which answer by effect."""
 
 from dataclasses import dataclass
 

@@ -26,8 +26,8 @@ class InstanceSeen:
     `since` is when it entered `state`, `started_at` when its process began. `generation` changes whenever its process
     or its state does (a precondition for effects). `cpu_cores` (cores in use since the last look) and `memory_bytes`
     cover the whole process tree; None where not measured yet. `frozen` tells that the process is stopped (SIGSTOP, a
-    debugger). `note` says why it is not ready, or how it ended (`exit code 3`, `killed by signal 9`), in words a
-    person reads.
+    debugger). `note` says why it is not ready, or how it ended (`exit code 3`, `killed by signal 9`),
+    in words a person reads.
     """
 
     id: str
@@ -163,8 +163,8 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskSeen:
-    """A thing that runs to its end: a build, a release hook, a scheduled job. `tail` is the end of its output,
-    secrets masked."""
+    """A thing that runs to its end: a build, a release hook, a scheduled job.
+    `tail` is the end of its output, secrets masked."""
 
     id: str
     kind: str

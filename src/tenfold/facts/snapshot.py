@@ -1,5 +1,5 @@
-"""The snapshot: everything a decision may know, time included. Made by the loop from observers' facts, read by
-`decide`."""
+"""The snapshot: everything a decision may know, time included.
+Made by the loop from observers' facts, read by `decide`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,7 +62,7 @@ class Snapshot:
     requests: Mapping[str, PersonRequest] = field(default_factory=dict)
 
     def fresh(self, source: str, age_s_max: float) -> bool:
-        """True when `source` answered within the last `age_s_max` seconds. A clock that jumped back makes it
-        False."""
+        """True when `source` answered within the last `age_s_max` seconds.
+        A clock that jumped back makes it False."""
         seen_at = self.observed.get(source)
         return seen_at is not None and -1.0 <= self.taken_at - seen_at <= age_s_max

@@ -1,5 +1,5 @@
-"""Writes the journal: one tick, all of it or nothing, before anything is done about it. Stage: between deciding and
-acting.
+"""Writes the journal: one tick, all of it or nothing, before anything is done about it.
+Stage: between deciding and acting.
 
 What a tick decides on is first passed through `seen` and `remembered`, so that a reader of the journal gets exactly
 what the decider had. After any failure the file is opened anew and the next tick is a keyframe: nothing depends on what

@@ -1,9 +1,9 @@
-"""Who may act on this machine: a lock that dies with its holder, and an epoch that only grows. Stage: before the loop's
-first order.
+"""Who may act on this machine: a lock that dies with its holder, and an epoch that only grows.
+Stage: before the loop's first order.
 
 The lock is `flock` on a file that is never renamed; the kernel lets go of it when its holder dies, however it dies. The
-epoch lies in a file beside it, replaced atomically and synced before it is used, so that no two holders ever have the
-same one.
+epoch lies in a file beside it, replaced atomically and synced before it is used,
+so that no two holders ever have the same one.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
-"""Minute history: what pools showed, as means over each minute. Stage: from the snapshot to the journal, for estimators
-and reports.
+"""Minute history: what pools showed, as means over each minute.
+Stage: from the snapshot to the journal, for estimators and reports.
 
 Series are named by subject and figure: `web@local.requests_per_s`, `web@local.in_flight_max`, `web@local.instances`.
 """

@@ -1,5 +1,5 @@
-"""Decides again what was decided, from the journal alone. Stage: after the fact, to prove that nothing but the journal
-was decided on.
+"""Decides again what was decided, from the journal alone.
+Stage: after the fact, to prove that nothing but the journal was decided on.
 """
 
 from dataclasses import dataclass

@@ -2,8 +2,8 @@
 
 A journal of a fact's every last digit is mostly noise (a response time of 12.348871 ms), and a replay must see the very
 numbers that the decision saw: so digits that no decision rests on are dropped first. Times keep milliseconds, measured
-figures three digits (0.5%), custom metrics six, memory steps of 256 KiB. Figures that are not finite are missing
-figures.
+figures three digits (0.5%), custom metrics six, memory steps of 256 KiB.
+Figures that are not finite are missing figures.
 """
 
 import math

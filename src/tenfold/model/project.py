@@ -26,8 +26,8 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A place that serves: `at` is (latitude, longitude) in degrees, `capacity_users` its share, `latency_ms` its
-    goal."""
+    """A place that serves: `at` is (latitude, longitude) in degrees, `capacity_users` its share,
+    `latency_ms` its goal."""
 
     name: str
     at: tuple[float, float] | None = None
@@ -116,8 +116,8 @@ class Rollout:
 class Release:
     """One shipped version of the app: its id (`r7`), its services as they were then, and the digest of its source.
 
-    `made_at` is seconds since the epoch. Its files stay as they were when it was made, so that going back is
-    possible.
+    `made_at` is seconds since the epoch. Its files stay as they were when it was made,
+    so that going back is possible.
     """
 
     id: str

@@ -1,5 +1,5 @@
-"""The edge's routes as data: which instance gets which share of which path. Decided by deciders, rendered by
-render."""
+"""The edge's routes as data: which instance gets which share of which path.
+Decided by deciders, rendered by render."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,8 +11,8 @@ LOOPBACK = "127.0.0.1"
 
 
 class EndpointState(StrEnum):
-    """SERVING gets new requests; WARM gets one only when no serving endpoint can take it; DRAINING only finishes those it
-    has."""
+    """SERVING gets new requests; WARM gets one only when no serving endpoint can take it;
+    DRAINING only finishes those it has."""
 
     SERVING = "serving"
     WARM = "warm"
@@ -41,8 +41,8 @@ class RouteRule:
 
 @dataclass(frozen=True, slots=True)
 class ServiceRoutes:
-    """A service at the edge: its `paths` (URL prefixes), its endpoints, and when an idempotent request is tried
-    elsewhere.
+    """A service at the edge: its `paths` (URL prefixes), its endpoints,
+    and when an idempotent request is tried elsewhere.
 
     `hedge_after_ms` is the default for paths that no rule names. `timeout_s` bounds how long an instance may be silent.
     """

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 KNOWN_TRIGGERS = ("concurrency", "cpu", "memory", "response_time", "concurrent_users")
-"""Triggers that Tenfold measures itself or knows the unit of; any other name is a custom metric that the app
-posts."""
+"""Triggers that Tenfold measures itself or knows the unit of;
+any other name is a custom metric that the app posts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ class LatencyTargets:
 class Targets:
     """The blueprint's `targets`; None where it names none.
 
-    `throughput_rps` is requests per second, ratios are 0..1, `recovery_s` is seconds until a dead instance is
-    replaced.
+    `throughput_rps` is requests per second, ratios are 0..1,
+    `recovery_s` is seconds until a dead instance is replaced.
     """
 
     concurrent_users: int | None = None

@@ -35,16 +35,16 @@ LOOPBACK_DOMAINS = ("localhost", LOOPBACK, "[::1]")
 
 IDLE_UPSTREAM_S = 1.5
 """An idle connection to an app is closed by us after this, seconds. Apps close theirs after 2 s (gunicorn) to 5 s
-(uvicorn, Node); whoever closes second can send a request into a closed connection, and one that may not be repeated is
-then lost."""
+(uvicorn, Node); whoever closes second can send a request into a closed connection,
+and one that may not be repeated is then lost."""
 
 REPLAYS_MIN = 100
 """So many replays and hedges may be under way in a pool whatever its load: one dead instance's requests (80 by
 default) and some."""
 
 REPLAYS_RATIO = 0.25
-"""Beyond REPLAYS_MIN, replays and hedges may be this share of the requests under way, so that they can't bury a busy
-app."""
+"""Beyond REPLAYS_MIN, replays and hedges may be this share of the requests under way,
+so that they can't bury a busy app."""
 
 REQUESTS_MAX = 10_000
 """Requests under way or waiting in one pool; the next gets a 503 at once."""
@@ -389,8 +389,8 @@ def _other_route(path: str, service: ServiceRoutes) -> JsonObject:
 
 
 def _timeouts(service: ServiceRoutes) -> JsonObject:
-    """A silence as long as `timeout_s` ends a request; one that goes on talking (a download, an event stream) may
-    last."""
+    """A silence as long as `timeout_s` ends a request; one that goes on talking (a download,
+    an event stream) may last."""
     return {"timeout": "0s", "idle_timeout": _seconds(service.timeout_s)}
 
 

@@ -1,8 +1,8 @@
 """Envoy's listener: the edge's manners towards clients. A part of what `render.envoy` makes of a RouteTable, and the
 same for every table.
 
-It stays the same because Envoy closes clients' connections when it changes: whatever changes with a table stands in
-the routes.
+It stays the same because Envoy closes clients' connections when it changes:
+whatever changes with a table stands in the routes.
 """
 
 from typing import Any

@@ -5,8 +5,8 @@ for: up, down, rollback.
     rollback                     start -> shift          -> retire
     any step fails: traffic back to the old release, the new one's instances let go, the reason told to who asked
 
-The table is `STEPS`; each step has one function that says how far it is. The operation is memory, so a restart goes
-on where it was.
+The table is `STEPS`; each step has one function that says how far it is.
+The operation is memory, so a restart goes on where it was.
 """
 
 from collections.abc import Mapping

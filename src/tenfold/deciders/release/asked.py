@@ -1,5 +1,5 @@
-"""What people ask for (up, deploy, rollback, down) becomes intent and operations, or a refusal that says what to
-do."""
+"""What people ask for (up, deploy, rollback, down) becomes intent and operations,
+or a refusal that says what to do."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,5 +1,5 @@
-"""The gateways' access logs: kept small, searched for one request, and read for what each route normally takes. Stage:
-world -> facts."""
+"""The gateways' access logs: kept small, searched for one request, and read for what each route normally takes.
+Stage: world -> facts."""
 
 import os
 from collections.abc import Iterator
@@ -69,8 +69,8 @@ def is_full(log: Path) -> bool:
 
 
 def put_aside(log: Path) -> None:
-    """Rename the log to `.1` and the older ones to one more; the oldest is deleted. Its writer goes on writing to it
-    until told."""
+    """Rename the log to `.1` and the older ones to one more; the oldest is deleted.
+    Its writer goes on writing to it until told."""
     for number in range(KEPT, 0, -1):
         older = log if number == 1 else log.with_name(f"{log.name}.{number - 1}")
         if older.exists():

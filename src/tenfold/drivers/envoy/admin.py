@@ -1,7 +1,7 @@
 """Asks one Envoy over the unix socket of its admin page. Stage: world -> facts, below the gateway's driver.
 
-It is a bare socket: the answers are needed in the first second of a start, and an HTTP client library takes a third of
-one to import.
+It is a bare socket: the answers are needed in the first second of a start,
+and an HTTP client library takes a third of one to import.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
-"""The gateway's driver: observer, actuator and request finder of every region's Envoy. Stage: effects -> world ->
-facts.
+"""The gateway's driver: observer, actuator and request finder of every region's Envoy.
+Stage: effects -> world -> facts.
 
 What an Envoy runs is always asked of itself, so a control plane that was killed at any moment goes on from what is
 true.

@@ -1,5 +1,5 @@
-"""One region's gateway: what it runs, and how it is led from one table to the next without a gap. Stage: effects ->
-world.
+"""One region's gateway: what it runs, and how it is led from one table to the next without a gap.
+Stage: effects -> world.
 
 Make before break: pools are added before routes point at them, and taken away after none does. If the gateway refuses
 any part, all that it took is taken back, so that the table before it serves on whole.
@@ -65,8 +65,8 @@ class Gateway:
         self._config = self._render(RouteTable(region), self.taken)
 
     def start_over(self, port: int) -> None:
-        """A new process comes, to listen at `port`: it is to run at once what the one before ran (nothing, the first
-        time)."""
+        """A new process comes, to listen at `port`: it is to run at once what the one before ran (nothing,
+        the first time)."""
         self.port = port
         empty = self._render(RouteTable(self.region), Taken())
         self._config = replace(self._config, listeners=empty.listeners)

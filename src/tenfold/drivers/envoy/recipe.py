@@ -159,8 +159,8 @@ class EnvoyRecipe:
 
 
 def _private_folder(name: str) -> Path:
-    """A folder for temporary files that only this user can enter; raises `Permanent` when someone else was there
-    first."""
+    """A folder for temporary files that only this user can enter;
+    raises `Permanent` when someone else was there first."""
     folder = Path(tempfile.gettempdir()) / name
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()

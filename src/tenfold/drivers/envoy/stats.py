@@ -1,5 +1,5 @@
-"""Two readings of an Envoy's statistics become the traffic of each pool in between. Stage: world -> facts, without
-I/O."""
+"""Two readings of an Envoy's statistics become the traffic of each pool in between.
+Stage: world -> facts, without I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,8 +22,8 @@ class PoolReading:
     """One pool's counters since its Envoy began, and what its instances have at hand now.
 
     `unsent` counts requests for which no instance was left or there was no room; they are not among the `attempts`.
-    `bins` counts answers by time: (lower bound, width) in milliseconds, so fine that a bin's middle stands for all of
-    it (2 digits).
+    `bins` counts answers by time: (lower bound, width) in milliseconds,
+    so fine that a bin's middle stands for all of it (2 digits).
     """
 
     attempts: int = 0
@@ -112,6 +112,7 @@ def _pool_seen(service: str, before: Reading, now: Reading, region: str, seen_at
     bins = {bin_: count - first.bins.get(bin_, 0) for bin_, count in sorted(last.bins.items())}
     answered = sum(bins.values())
     busy_ms = sum(count * (low + width / 2) for (low, width), count in bins.items())
+    mean_ms = busy_ms / answered if answered else None
     retries = last.retries - first.retries
     requests = last.attempts + last.unsent - first.attempts - first.unsent - retries
     return PoolSeen(
@@ -121,10 +122,13 @@ def _pool_seen(service: str, before: Reading, now: Reading, region: str, seen_at
         requests_per_s=max(0, requests) / elapsed_s,
         errors_per_s=(last.errors - first.errors) / elapsed_s,
         # Short requests are rarely caught by a look at what is at hand, long ones are not among those that ended: the
-        # larger figure is the true one.
-        in_flight=max(busy_ms / 1000 / elapsed_s, (first.active + last.active) / 2),
+        # larger figure is the true one. Arrivals times their mean time (Little's law), not the sum of the times: Envoy
+        # sometimes gathers times a look late, and two seconds' worth of them would look like twice the requests.
+        in_flight=max(
+            (last.attempts - first.attempts) / elapsed_s * (mean_ms or 0.0) / 1000, (first.active + last.active) / 2
+        ),
         sockets=sockets.active,
-        response_ms_mean=busy_ms / answered if answered else None,
+        response_ms_mean=mean_ms,
         response_ms_p50=percentile(bins, 0.50),
         response_ms_p95=percentile(bins, 0.95),
         response_ms_p99=percentile(bins, 0.99),
