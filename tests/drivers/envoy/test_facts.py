@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,20 @@ def test_counters_that_begin_again() -> None:
     before = Reading(0.0, "", {"web": PoolReading(attempts=1000, retries=5, errors=3)})
     (seen,) = pools_seen(before, Reading(1.0, "", {"web": PoolReading(attempts=10)}), "local", 0.0)
     assert (seen.requests_per_s, seen.errors_per_s, seen.retries_per_s) == (10, 0, 0)
+
+
+def test_times_that_are_gathered_late_do_not_double_what_is_at_hand() -> None:
+    """A look whose times arrive with the next one tells of no more requests at hand than there are: 100/s of 500 ms each are 50."""
+
+    def reading(at_s: float, attempts: int, answered: int) -> Reading:
+        return Reading(
+            at_s, "", {"web": PoolReading(attempts, bins={(490.0, 20.0): answered}, active_by_instance={"web-1": 50})}
+        )
+
+    looks = [reading(0.0, 1000, 950), reading(1.0, 1100, 950), reading(2.0, 1200, 1150)]
+    for before, now in pairwise(looks):
+        (seen,) = pools_seen(before, now, "local", 0.0)
+        assert seen.in_flight == pytest.approx(50)
 
 
 def test_a_cut_line_is_passed_over(tmp_path: Path) -> None:
