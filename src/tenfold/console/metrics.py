@@ -31,7 +31,8 @@ class PostedMetrics:
     async def observe(self) -> tuple[Fact, ...]:
         """Totals of shares that are young enough; a metric nobody posts any more is absent, not zero."""
         now = self._clock.now()
-        self._shares = {k: v for k, v in self._shares.items() if now - v[1] <= SHARE_AGE_S_MAX}
+        # A share from the future was posted before the clock was set back: how old it is can't be told any more.
+        self._shares = {k: v for k, v in self._shares.items() if 0 <= now - v[1] <= SHARE_AGE_S_MAX}
         totals: dict[tuple[str, str, str], MetricSeen] = {}
         for (service, region, name, _), (value, at) in self._shares.items():
             before = totals.get((service, region, name))
