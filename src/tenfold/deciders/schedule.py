@@ -4,7 +4,6 @@ The task's id holds the minute it was due for, and a driver runs an id at most o
 whatever is forgotten, nothing runs twice.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -69,12 +68,8 @@ def _set(memory: ScheduleMemory, service: Service, next_at: float) -> ScheduleMe
     return ScheduleMemory(
         {**memory.next_at, service.name: next_at},
         {**memory.cron, service.name: service.schedule},
-        _without_gone(memory.last_task, memory.next_at),
+        memory.last_task,
     )
-
-
-def _without_gone(tasks: Mapping[str, str], known: Mapping[str, float]) -> Mapping[str, str]:
-    return {name: task for name, task in tasks.items() if name in known}
 
 
 def next_time(cron: str, after: float) -> float:
