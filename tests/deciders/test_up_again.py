@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tenfold.effects import AnswerRequest, PublishRoutes, StartEngine, StopEngine, StopInstance
+from tenfold.effects import AnswerRequest, PublishRoutes, StartEngine, StartInstance, StopEngine, StopInstance
 from tenfold.facts import DeployRequest, DownRequest, EngineSeen, EngineState, InstanceState, RollbackRequest, UpRequest
-from tenfold.model import EndpointState
+from tenfold.model import EndpointState, Release, Service
 
 Story = Any
 
@@ -78,6 +78,20 @@ def test_without_a_gateway_nothing_is_drained(serving: Story) -> None:
     decided = serving.tick()
     assert sorted(e.instance for e in effects(decided, StopInstance)) == ["web-1", "web-2"]
     assert any("since no gateway runs" in d.why for d in decided.decisions)
+
+
+def test_without_an_edge_going_down_waits_for_no_gateway(new_story: Callable[..., Story]) -> None:
+    """A project of workers alone goes down although nothing looks for gateways: the programs for it may not be installed."""
+    worker = Service("worker", "work", http=False)
+    story = new_story(Release("r1", {"worker": worker}, "digest", 0.0))
+    story.engines.clear()
+    story.stale.add("gateway")
+    story.extra["requests"] = {"up": UpRequest("up", story.now, story.model.releases["r1"])}
+    started = [e.instance for _ in range(3) for e in effects(story.tick(), StartInstance)]
+    story.ready(*started, port=None)
+    story.tick()
+    go_down(story)
+    assert not story.instances
 
 
 def test_rollback_while_the_old_release_is_let_go_keeps_the_new_one_serving(

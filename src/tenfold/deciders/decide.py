@@ -75,7 +75,7 @@ def _engines(model: Model) -> tuple[tuple[str, ...], tuple[str, ...]]:
     the user's own included."""
     engines, stores = [], []
     for region in model.active_regions:
-        if any(s.http and s.runs_always for s in model.services.values()):
+        if model.has_edge:
             engines.append(f"gateway/{region}")
         if model.data is not None:
             stores += [f"postgres/{region}", f"valkey/{region}"]

@@ -162,3 +162,8 @@ class Model:
     def active_regions(self) -> tuple[str, ...]:
         """The regions that are run: the first one, until regions are acted on."""
         return tuple(self.regions)[:1]
+
+    @property
+    def has_edge(self) -> bool:
+        """True when a service listens, so that each region needs a gateway before it."""
+        return any(service.http and service.runs_always for service in self.services.values())

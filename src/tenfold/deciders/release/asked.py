@@ -168,7 +168,9 @@ def go_down(memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[D
         if task.state is TaskState.RUNNING and f"stop-task:{task.id}" not in snapshot.pending:
             why = f"{task.id} is ended: the project goes down"
             made.append(Decision("", "release", f"task/{task.id}", (StopTask(task.id),), why))
-    seen = all(snapshot.fresh(s, LOOK_S_MAX) for s in ("process", "gateway"))
+    # Without an edge nobody need see a gateway: what would look for one may not even be installed.
+    looked_for = ("process", "gateway") if sight.model.has_edge else ("process",)
+    seen = all(snapshot.fresh(source, LOOK_S_MAX) for source in looked_for)
     engines = any(e.state is not EngineState.EXITED and e.pid is not None for e in snapshot.engines.values())
     left = made or sight.heal.members or snapshot.instances or engines
     if not seen or left or memory.down_request is None:
