@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenfold.loop.codec import pack
+from tenfold.loop.minutes import MINUTE_S
 from tenfold.loop.store import open_to_write, told, transaction
 
 SEGMENT_TICKS = 300
@@ -94,7 +95,7 @@ def _expire(db: sqlite3.Connection, retention: Retention) -> int:
     if old:
         with transaction(db):
             db.execute("DELETE FROM requests WHERE answered_at < ?", (oldest_at,))
-            db.execute("DELETE FROM minutes WHERE minute < ?", (int(oldest_at // 60),))
+            db.execute("DELETE FROM minutes WHERE minute < ?", (int(oldest_at // MINUTE_S),))
     return len(old)
 
 
