@@ -179,6 +179,11 @@ class Place:
         process = self.popen(*words, stdin=subprocess.PIPE)
         return self.end_of(process, given, patience_s)
 
+    def run_all(self, *calls: tuple[str, ...]) -> list[Ended]:
+        """Run several commands at the same time; how each ended, in their order."""
+        processes = [self.popen(*words) for words in calls]
+        return [self.end_of(process) for process in processes]
+
     def end_of(self, process: "subprocess.Popen[str]", given: str = "", patience_s: float = PATIENCE_S) -> Ended:
         """Wait for a command's end."""
         try:

@@ -92,24 +92,30 @@ def test_a_blueprint_that_can_not_be_read_is_refused_whatever_is_asked_for(
 def test_commands_that_need_something_to_run_say_what_to_do_first(place: Place) -> None:
     """Before the first `up` each says so, in one sentence; `down` has nothing to do and that is no failure."""
     place.write("tenfold.yaml", "services: {web: {command: 'serve {port}'}}\n")
-    place.run("down").went_well("nothing of this project runs")
-    for words in (["deploy"], ["rollback"], ["status"], ["logs"], ["run", "true"], ["explain", "d1"], ["load"]):
-        ended = place.run(*words).failed(1, "`tenfold up`")
+    calls = (("deploy",), ("rollback",), ("status",), ("logs",), ("run", "true"), ("explain", "d1"), ("load",))
+    for ended in place.run_all(*calls):
+        ended.failed(1, "`tenfold up`")
         assert ended.err.count("\n") == 1, ended.err
+    place.run("down").went_well("nothing of this project runs")
     assert {entry.name for entry in place.root.iterdir()} == {"tenfold.yaml"}
 
 
 def test_wrong_calls_are_told_apart_from_failures(place: Place) -> None:
-    """Unknown commands and options, folders that are not there: exit code 2, with the nearest thing that exists."""
-    assert place.run("statsu").code == 2
-    assert "did you mean `tenfold status`?" in place.run("statsu").plain().err
-    assert "No such option" in place.run("up", "--detatch").plain().err
-    place.run("-C", "nowhere", "up").failed(2, "there is no folder", "nowhere")
-    place.run("-C", "nowhere", "status").failed(2, "there is no folder", "nowhere")
+    """Unknown commands, options and environments, folders that are not there: exit code 2, with what would be right."""
     place.write("tenfold.yaml", "services: {web: {command: 'serve {port}'}}\n")
-    place.run("-e", "prod", "plan").failed(2, 'no environment "prod"', "known are development")
-    place.run("load", "--rate", "0").failed(2)
-    place.run("load", "--trace", "nothing.csv").failed(2, "nothing.csv")
+    cases = {
+        ("statsu",): "did you mean `tenfold status`?",
+        ("up", "--detatch"): "No such option",
+        ("-C", "nowhere", "up"): "there is no folder nowhere",
+        ("-C", "nowhere", "status"): "there is no folder nowhere",
+        ("-e", "prod", "plan"): 'no environment "prod"; known are development',
+        ("load", "--rate", "0"): "is no load",
+        ("load", "--trace", "nothing.csv"): "nothing.csv",
+        ("load", "--rate", "5", "--target", "http://192.0.2.1"): "--i-own-this",
+    }
+    for ended, words in zip(place.run_all(*cases), cases.values(), strict=True):
+        assert ended.code == 2, ended
+        assert words in ended.plain().err
 
 
 def test_help_fits_a_small_terminal(make_place: Callable[..., Place]) -> None:

@@ -1,5 +1,6 @@
 """`tenfold logs`: what instances, tasks and engines print, merged or one alone. Stage: log files -> a person."""
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from tenfold.drivers.secrets import Secrets
 from tenfold.ports import DriverError
 
 FOLLOW_S = 0.2
+BEGIN_BYTES_MAX = 256 * 1024
 COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_yellow")
 
 
@@ -21,7 +23,21 @@ class Tail:
 
     name: str
     path: Path
-    offset: int
+    offset: int = 0
+
+    def last(self, lines: int) -> list[str]:
+        """The last whole lines there are now; `news` goes on exactly behind them."""
+        try:
+            with self.path.open("rb") as file:
+                begin = max(0, file.seek(0, os.SEEK_END) - BEGIN_BYTES_MAX)
+                file.seek(begin)
+                text = file.read()
+        except FileNotFoundError:
+            return []
+        end = text.rfind(b"\n") + 1
+        self.offset = begin + end
+        found = text[:end].decode(errors="replace").splitlines()[1 if begin else 0 :]
+        return found[-lines:] if lines else []
 
     def news(self) -> list[str]:
         """Whole lines since the last call; a file that was cut is read from its beginning."""
@@ -67,13 +83,16 @@ def logs_command(here: Here, names: tuple[str, ...], lines: int, follow: bool) -
         prefix = click.style(f"{name:{width}}  ", fg=colours[name]) if len(files) > 1 else ""
         click.echo(prefix + mask(text))
 
-    for name, path in files.items():
-        for text in tail(path, lines) if lines else ():
-            say(name, text)
     if not follow:
+        for name, path in files.items():
+            for text in tail(path, lines) if lines else ():
+                say(name, text)
         return
-    tails = [Tail(name, path, path.stat().st_size) for name, path in files.items() if path.exists()]
+    tails = [Tail(name, path) for name, path in files.items()]
     try:
+        for one in tails:
+            for text in one.last(lines):
+                say(one.name, text)
         while True:
             for one in tails:
                 for text in one.news():
