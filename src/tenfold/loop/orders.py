@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tenfold.effects import Effect, Order, Outcome, Receipt, StopInstance, StopTask
+from tenfold.effects import Effect, Order, Outcome, Receipt, StartEngine, StopInstance, StopTask
 from tenfold.loop.steady import moment
 from tenfold.ports import Actuator, Clock, Permanent, Refused, Retryable, Unknown
 
@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 ORDER_S_MAX = 60.0
 """A driver that has not answered after this long (and the grace that the effect itself gives) may never: its order counts as unknown."""
+
+FIRST_START_S_MAX = 240.0
+"""An engine's first start makes its data, which takes long on a slow disk, and must not be cut short in the middle."""
 
 _MEANING: dict[type[BaseException], Outcome] = {
     Refused: Outcome.REFUSED,
@@ -120,7 +123,13 @@ class Outbox:
 
 
 def _limit_s(effect: Effect) -> float:
-    return ORDER_S_MAX + (effect.grace_s if isinstance(effect, StopInstance | StopTask) else 0.0)
+    match effect:
+        case StopInstance() | StopTask():
+            return ORDER_S_MAX + effect.grace_s
+        case StartEngine():
+            return FIRST_START_S_MAX
+        case _:
+            return ORDER_S_MAX
 
 
 def _look_away(task: asyncio.Task[Receipt]) -> None:
