@@ -223,7 +223,8 @@ def _notes(notes: Iterable[tuple[str, str]]) -> Iterator[RenderableType]:
 
 def _decisions(view: View) -> RenderableType:
     table = _table("at", "by", "decision", "why")
-    for row in view.decisions:
+    # The newest first: in a small terminal the end of the page is cut off.
+    for row in reversed(view.decisions):
         by = Text(row.decision.by, style=COLOURS.get(row.decision.by, ""))
         table.add_row(clock_time(row.at), by, row.decision.id, row.decision.why)
     return table
