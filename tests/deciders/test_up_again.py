@@ -124,3 +124,21 @@ def test_rollback_while_the_old_release_is_let_go_keeps_the_new_one_serving(
     operation = serving.memory.release.operation
     assert operation is not None
     assert (operation.kind, operation.release) == ("rollback", "r1")
+
+
+def test_a_deploy_may_bring_the_first_service_that_listens(serving: Story) -> None:
+    """A project that came up without HTTP gets its gateway with the release that needs one, and keeps it after going back."""
+    quiet = replace(serving.model.releases["r1"].services["web"], name="worker", http=False, paths=())
+    first = replace(serving.model.releases["r1"], services={"worker": quiet})
+    second = replace(serving.model.releases["r1"], id="r2", source_digest="r2")
+    go_down(serving)
+    serving.model = replace(serving.model, services=first.services, releases={"r1": first, "r2": second})
+    serving.extra["requests"] = {"again": UpRequest("again", serving.now, first)}
+    assert not effects(serving.tick(), StartEngine)
+    serving.ready("worker-1", "worker-2", port=None)
+    serving.extra.pop("requests")
+    for _ in range(3):
+        serving.tick()
+    serving.extra["requests"] = {"ship": DeployRequest("ship", serving.now, second)}
+    started = [e.key for _ in range(3) for e in effects(serving.tick(), StartEngine)]
+    assert started == ["start-engine:gateway/local#1"]

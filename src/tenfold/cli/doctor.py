@@ -139,10 +139,9 @@ def _engines(here: Here) -> Iterator[Finding]:
 
 def check_engines(model: Model) -> None:
     """Raise `Fail` when an engine that `model` needs is not installed, or not for this machine."""
-    has_edge = any(service.http and service.runs_always for service in model.services.values())
     data = model.data
     kinds = {
-        "gateway": has_edge,
+        "gateway": model.has_edge,
         "postgres": data is not None and data.url is None,
         "valkey": data is not None and data.valkey_url is None,
     }
@@ -152,7 +151,7 @@ def check_engines(model: Model) -> None:
             wheel_file(distribution, ending)
         except DriverError as error:
             raise Fail(f"{model.name} needs {name}, and {error}") from None
-    if has_edge and not (_is_importable("grpc") and _is_importable("envoy")):
+    if model.has_edge and not (_is_importable("grpc") and _is_importable("envoy")):
         raise Fail(f"{model.name} needs Envoy, whose Python packages are not all installed: run `{ENGINES_PIP}`")
 
 

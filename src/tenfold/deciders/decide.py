@@ -31,7 +31,7 @@ class Decided:
 
 def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     """One decision over everything. Pure: equal arguments give equal results."""
-    engines, stores = _engines(model)
+    engines, stores = _engines(model, snapshot, memory)
     waiting_for = ", ".join(
         key for key in stores if (e := snapshot.engines.get(key)) is None or e.state is not EngineState.READY
     )
@@ -70,12 +70,15 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     return Decided(settled, rejected, replace(memory, decisions=memory.decisions + len(numbered), sent=sent))
 
 
-def _engines(model: Model) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _engines(model: Model, snapshot: Snapshot, memory: Memory) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The embedded engines that should run, by key; and the stores that instances need ready,
     the user's own included."""
     engines, stores = [], []
+    # A deploy may bring the first service that listens. A gateway that is there stays: going back may need it again.
+    runs = (model.releases[id_] for id_ in running(memory.release, memory.heal) if id_ in model.releases)
+    has_edge = model.has_edge or any(s.http and s.runs_always for r in runs for s in r.services.values())
     for region in model.active_regions:
-        if model.has_edge:
+        if has_edge or f"gateway/{region}" in snapshot.engines:
             engines.append(f"gateway/{region}")
         if model.data is not None:
             stores += [f"postgres/{region}", f"valkey/{region}"]
