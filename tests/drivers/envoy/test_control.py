@@ -249,6 +249,30 @@ async def test_a_port_that_is_taken(project: Project) -> None:
             await driver.close()
 
 
+async def test_a_port_that_is_lost(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that somebody takes after it was found free is stepped over with the first routes, and that is said."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        lost = other.getsockname()[1]
+        monkeypatch.setattr("tenfold.drivers.envoy.recipe.is_free", lambda port: True)
+        driver = EnvoyDriver(project, FreePorts(project), Fence(project.run / "fence"), lost)
+        try:
+            await driver.apply(Order(StartEngine("gateway", "local"), 1, "d1", time.time()))
+            routes = PublishRoutes(RouteTable("local", ()), "digest", 1)
+            assert (await driver.apply(Order(routes, 1, "d2", time.time()))).outcome is Outcome.DONE
+            (seen,) = [fact for fact in await driver.observe() if fact.key == "gateway/local"]
+            got = int(seen.address.rpartition(":")[2])
+            assert got != lost
+            assert f"port {lost} was taken by another program, so the edge listens at {got}" in seen.note
+            with socket.create_connection(("127.0.0.1", got)):
+                pass
+        finally:
+            (seen,) = [fact for fact in await driver.observe() if fact.key == "gateway/local"]
+            await driver.apply(Order(StopEngine("gateway", "local", seen.generation), 1, "d3", time.time()))
+            await driver.close()
+
+
 async def test_a_long_path(tmp_path: Path) -> None:
     """In a folder whose path is too long for sockets these lie in a short private one; a folder of someone else's is not used."""
     root = tmp_path / ("long" * 30)

@@ -26,12 +26,14 @@ from tenfold.drivers.project import Project
 from tenfold.drivers.vitals import NotAnswering
 from tenfold.effects import Effect, Order, Outcome, PublishRoutes, Receipt, StopEngine
 from tenfold.facts import Fact, GatewaySeen, PoolSeen, RequestTrace, RouteSeen
-from tenfold.ports import DriverError, Refused, Retryable
+from tenfold.ports import DriverError, Permanent, Refused, Retryable
 
 _ADMIN_S = 0.8
 _RATES_OVER_S = 0.9
 """Rates are of at least this long: a look that a wake-up brought forward would show noise."""
 _KEYS_KEPT = 256
+_PORT_TAKEN = "Address already in use"
+"""How Envoy tells that it can't listen: two projects that start in the same moment may both find the same port free."""
 
 
 @dataclass(slots=True)
@@ -148,7 +150,13 @@ class EnvoyDriver:
                 # An order may be given up; the server that all gateways hang on may not.
                 await asyncio.shield(self._serving)
                 taken = Taken(gateway.taken.published + 1, effect.table_digest, order.decision)
-                await gateway.publish(effect.table, taken)
+                try:
+                    await gateway.publish(effect.table, taken)
+                except Permanent:
+                    if _PORT_TAKEN not in gateway.refused or gateway.taken.published:
+                        raise
+                    gateway.start_over(self._recipe.step_over(region))
+                    await gateway.publish(effect.table, taken)
                 self._published[region] = number
                 self._done[order.key] = None
                 while len(self._done) > _KEYS_KEPT:

@@ -59,6 +59,7 @@ class EnvoyRecipe:
         self._coming = coming
         self._met = met
         self._folder: Path | None = None
+        self._lost: dict[str, str] = {}
 
     @property
     def control_socket(self) -> Path:
@@ -91,6 +92,7 @@ class EnvoyRecipe:
         path = self._project.run / f"gateway-{region}.json"
         path.write_text(json.dumps(config, indent=1))
         self._coming(region, port)
+        self._lost.pop(region, None)
         argv = (
             *(str(program), "--config-path", str(path)),
             # Several Envoys on one machine would else share memory by a number that all of them take.
@@ -125,8 +127,14 @@ class EnvoyRecipe:
         return f"{HOST}:{self._port_of(region)}"
 
     def warning(self, region: str) -> str:
-        """Nothing that the driver would not say otherwise."""
-        return ""
+        """That its port was lost to another program between being found free and being taken."""
+        return self._lost.get(region, "")
+
+    def step_over(self, region: str) -> int:
+        """Another port for an edge that could not take its own, which somebody else took in the same moment."""
+        lost, port = self._port_of(region), self._ports.take()
+        self._lost[region] = f"port {lost} was taken by another program, so the edge listens at {port}"
+        return port
 
     def last_words(self, lines: list[str]) -> str:
         """The last line that is worse than a note."""
