@@ -46,7 +46,7 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
         scaled, scaling = scale(serving.services, model.active_regions, serving.id, snapshot, memory.scale)
         memory = replace(memory, scale=scaled)
         causes = {d.subject: d for d in scaling}
-    healed, some = heal(_lines(model, memory), snapshot, memory.heal, causes, waiting_for)
+    healed, some = heal(_lines(model, memory), model.releases, snapshot, memory.heal, causes, waiting_for)
     made += some
     idle = not healed.members and not snapshot.instances
     up = released.intent is Intent.UP

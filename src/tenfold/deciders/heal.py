@@ -14,7 +14,7 @@ from tenfold.deciders.failures import GIVEN_UP_RETRY_S, SETTLED_S, failed, waits
 from tenfold.deciders.memory import Failures, HealMemory, Member, MemberState
 from tenfold.effects import Decision, Effect, StartInstance, StopInstance
 from tenfold.facts import EngineState, InstanceSeen, InstanceState, Snapshot
-from tenfold.model import Service
+from tenfold.model import Release, Service
 
 PROCESS_AGE_S_MAX = 5.0
 """Older sights of processes are stale: nothing is concluded from an absence."""
@@ -22,6 +22,8 @@ ASKED_GRACE_S = 5.0
 """How long after it was asked for an instance may be unseen before it counts as never started."""
 UNHEEDED_S = 4.0
 """An order to end shows within this long; longer than arbitrate holds the same order back."""
+DRAIN_S = 30.0
+"""How long an instance whose release is not known any more may finish its requests."""
 DRAINED_GRACE_S = 10.0
 """How long an instance without requests has to end before it is killed."""
 SICK_GRACE_S = 2.0
@@ -77,11 +79,16 @@ class _Draft:
 
 
 def heal(
-    lines: tuple[Line, ...], snapshot: Snapshot, memory: HealMemory, causes: Mapping[str, Decision], waiting_for: str
+    lines: tuple[Line, ...],
+    releases: Mapping[str, Release],
+    snapshot: Snapshot,
+    memory: HealMemory,
+    causes: Mapping[str, Decision],
+    waiting_for: str,
 ) -> tuple[HealMemory, tuple[Decision, ...]]:
-    """Bring each line to its wanted number. `causes` are this tick's decisions to scale, by pool: they get the starts
-    they caused as effects. `waiting_for` names what instances need that is not there yet (`postgres/local`); while it
-    is set none is started."""
+    """Bring each line to its wanted number. `releases` are all that may have instances. `causes` are this tick's
+    decisions to scale, by pool: they get the starts they caused as effects. `waiting_for` names what instances need
+    that is not there yet (`postgres/local`); while it is set none is started."""
     if not snapshot.fresh("process", PROCESS_AGE_S_MAX):
         return memory, tuple(causes.values())
     draft = _Draft(dict(memory.members), dict(memory.numbers), dict(memory.failures), dict(memory.told))
@@ -96,7 +103,7 @@ def heal(
         if starts:
             started[line.key] = starts
     _release_surplus(draft, by_line, snapshot)
-    _end_drained(draft, snapshot, by_line)
+    _end_drained(draft, snapshot, releases)
     for key, starts in started.items():
         line = by_line[key]
         cause = causes.get(line.pool)
@@ -291,7 +298,14 @@ def _release_surplus(draft: _Draft, lines: Mapping[str, Line], snapshot: Snapsho
         )
 
 
-def _end_drained(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line]) -> None:
+def _drain_s(member: Member, releases: Mapping[str, Release]) -> float:
+    """How long its release gives it for the requests at hand, also when that release is no longer meant to run."""
+    release = releases.get(member.release)
+    service = release.services.get(member.service) if release else None
+    return service.drain_s if service else DRAIN_S
+
+
+def _end_drained(draft: _Draft, snapshot: Snapshot, releases: Mapping[str, Release]) -> None:
     """End what has finished its requests, or has had its time; and what was told to end and does not."""
     now = snapshot.taken_at
     for id_, member in tuple(draft.members.items()):
@@ -302,8 +316,7 @@ def _end_drained(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line]) -
             _insist(draft, id_, member, seen, now)
         if member.state is not MemberState.DRAINING:
             continue
-        line = next((ln for ln in lines.values() if ln.pool == member.pool), None)
-        drain_s = line.service.drain_s if line else 30.0
+        drain_s = _drain_s(member, releases)
         why = _drained(id_, member, seen, snapshot, drain_s)
         if why:
             draft.members[id_] = replace(member, state=MemberState.STOPPING, since=now)
