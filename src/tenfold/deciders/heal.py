@@ -159,7 +159,7 @@ def _look(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line], waiting_
         else:
             if not member.was_ready:
                 draft.members[id_] = replace(member, was_ready=True)
-            failures = draft.failures.get(member.line)
+            failures = draft.failures.get(member.line) if draft.failures else None
             # Only one that was started after the last failure shows that starting works again; its elders show nothing.
             if failures is not None and seen.started_at >= failures.last_at and now - seen.since >= SETTLED_S:
                 del draft.failures[member.line]
@@ -224,16 +224,13 @@ def _look_at_sick(
 
 def _pools_sick_together(draft: _Draft, snapshot: Snapshot) -> set[str]:
     """Lines of at least two instances of which more than half are unhealthy now; the others' complaint is hushed."""
-    sick: Counter[str] = Counter()
-    well: Counter[str] = Counter()
-    for id_, member in draft.members.items():
-        seen = snapshot.instances.get(id_)
-        if seen is None or member.state is not MemberState.WANTED:
-            continue
-        if seen.state is InstanceState.UNHEALTHY:
-            sick[member.line] += 1
-        elif seen.state is InstanceState.READY:
-            well[member.line] += 1
+    wanted = [
+        (seen.state, member)
+        for id_, member in draft.members.items()
+        if member.state is MemberState.WANTED and (seen := snapshot.instances.get(id_)) is not None
+    ]
+    sick = Counter(member.line for state, member in wanted if state is InstanceState.UNHEALTHY)
+    well = Counter(member.line for state, member in wanted if sick and state is InstanceState.READY)
     together = {line for line, n in sick.items() if n >= 2 and n > well[line]}
     draft.hush_all("sick/", together)
     return together
@@ -395,6 +392,8 @@ def _names(ids: list[str]) -> str:
 
 
 def _forget_old_lines(draft: _Draft, lines: Mapping[str, Line]) -> None:
+    if not draft.failures and not draft.told:
+        return
     alive = lines.keys() | {m.line for m in draft.members.values()}
     for key in draft.failures.keys() - alive:
         del draft.failures[key]

@@ -8,9 +8,10 @@ sick ones are kept: an error from a sick instance tells more than an empty list.
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from functools import lru_cache
+from operator import attrgetter
 
 from tenfold.deciders.memory import Member, MemberState, RouteMemory
 from tenfold.effects import Decision, PublishRoutes
@@ -23,7 +24,6 @@ from tenfold.model import (
     Release,
     RouteRule,
     RouteTable,
-    Service,
     ServiceRoutes,
 )
 
@@ -50,8 +50,11 @@ def route(
     decisions = []
     seen = routable(snapshot, members)
     memory = replace(memory, pressed=_pressed(serving, seen, snapshot, memory.pressed))
+    routes: dict[str, list[RouteSeen]] = {}
+    for known in snapshot.routes.values():
+        routes.setdefault(f"{known.service}@{known.region}", []).append(known)
     for region in model.active_regions:
-        table = build_table(model, serving, region, seen, snapshot.routes, served, memory.pressed)
+        table = build_table(model, serving, region, seen, routes, served, memory.pressed)
         digest = digest_of(table)
         gateway = snapshot.gateways.get(region)
         engine = snapshot.engines.get(f"gateway/{region}")
@@ -94,39 +97,46 @@ def build_table(
     serving: Release | None,
     region: str,
     pools: Pools,
-    routes: Mapping[str, RouteSeen],
+    routes: Mapping[str, list[RouteSeen]],
     served: tuple[str, ...],
     pressed: tuple[str, ...] = (),
 ) -> RouteTable:
-    """What the gateway of `region` should know now. Pools that are `pressed` get no second tries."""
+    """What the gateway of `region` should know now. `routes` are by pool; pools that are `pressed` get no second tries."""
     services = sorted(serving.services.values(), key=lambda s: s.name) if serving else ()
-    routed = tuple(
-        ServiceRoutes(
-            service=s.name,
-            paths=s.paths,
-            endpoints=_endpoints(serving.id, pools.get(f"{s.name}@{region}", []), served),
-            health=s.health,
-            hedge_after_ms=None if f"{s.name}@{region}" in pressed else HEDGE_AFTER_MS,
-            rules=() if f"{s.name}@{region}" in pressed else _rules(s, region, routes),
+    routed = []
+    for service in services:
+        if serving is None or not (service.runs_always and service.http and service.paths):
+            continue
+        pool = f"{service.name}@{region}"
+        is_pressed = pool in pressed
+        routed.append(
+            ServiceRoutes(
+                service=service.name,
+                paths=service.paths,
+                endpoints=_endpoints(serving.id, pools.get(pool, []), served),
+                health=service.health,
+                hedge_after_ms=None if is_pressed else HEDGE_AFTER_MS,
+                rules=() if is_pressed or pool not in routes else _rules(routes[pool]),
+            )
         )
-        for s in services
-        if serving and s.runs_always and s.http and s.paths
-    )
-    return RouteTable(region, routed, model.domains)
+    return RouteTable(region, tuple(routed), model.domains)
 
 
 def digest_of(table: RouteTable) -> str:
     """Equal tables, equal digests. Sixteen hexadecimal digits."""
     endpoints = (f"{e.instance} {e.host}:{e.port} {e.weight} {e.state}" for s in table.services for e in s.endpoints)
-    rest = (_rest_of(replace(s, endpoints=())) for s in table.services)
+    rest = (_spelled(_BUT_ENDPOINTS(s)) for s in table.services)
     text = "\n".join((table.region, *table.domains, *rest, *endpoints))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+_BUT_ENDPOINTS = attrgetter(*(f.name for f in fields(ServiceRoutes) if f.name != "endpoints"))
+
+
 @lru_cache(maxsize=4096)
-def _rest_of(routes: ServiceRoutes) -> str:
+def _spelled(values: tuple[object, ...]) -> str:
     """All of a service's routes but the endpoints, as text; seldom new, and dear to spell out each tick."""
-    return repr(routes)
+    return repr(values)
 
 
 def _endpoints(release: str, pool: list[tuple[Member, InstanceSeen]], served: tuple[str, ...]) -> tuple[Endpoint, ...]:
@@ -152,7 +162,13 @@ def _endpoints(release: str, pool: list[tuple[Member, InstanceSeen]], served: tu
 
 def _endpoint(seen: InstanceSeen, state: EndpointState) -> Endpoint:
     assert seen.port is not None
-    return Endpoint(seen.id, seen.host or LOOPBACK, seen.port, state=state)
+    return _made(seen.id, seen.host or LOOPBACK, seen.port, state)
+
+
+@lru_cache(maxsize=16_384)
+def _made(instance: str, host: str, port: int, state: EndpointState) -> Endpoint:
+    """An endpoint; nearly all are the same tick after tick, and making one takes longer than finding it."""
+    return Endpoint(instance, host, port, state=state)
 
 
 def _pressed(serving: Release | None, pools: Pools, snapshot: Snapshot, before: tuple[str, ...]) -> tuple[str, ...]:
@@ -165,17 +181,18 @@ def _pressed(serving: Release | None, pools: Pools, snapshot: Snapshot, before: 
         if snapshot.taken_at - seen.seen_at > 5.0:
             pressed += [key] if key in before else []
             continue
-        ready = sum(i.state is InstanceState.READY for _, i in pools.get(key, ()))
         bound = service.instance.concurrency * (0.5 if key in before else 1.0)
-        if seen.in_flight > bound * max(ready, 1):
+        if seen.in_flight <= bound:
+            continue
+        ready = sum(i.state is InstanceState.READY for _, i in pools.get(key, ()))
+        if seen.in_flight > bound * ready:
             pressed.append(key)
     return tuple(sorted(pressed))
 
 
-def _rules(service: Service, region: str, routes: Mapping[str, RouteSeen]) -> tuple[RouteRule, ...]:
-    """Hedging for routes that are slower than the default by nature: a second try only when the first is late for
-    *that* route. A quick route below a slow one keeps the default by a rule of its own."""
-    mine = [r for r in routes.values() if (r.service, r.region) == (service.name, region)]
+def _rules(mine: Sequence[RouteSeen]) -> tuple[RouteRule, ...]:
+    """Hedging for a pool's routes that are slower than the default by nature: a second try only when the first is late
+    for *that* route. A quick route below a slow one keeps the default by a rule of its own."""
     slow = {r.prefix: _step(r) for r in mine if _late_ms(r) > HEDGE_AFTER_MS}
     quick = {
         r.prefix: HEDGE_AFTER_MS
