@@ -42,7 +42,7 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts, tidy rules (under a mi
 	@$(BIN)/python -m pytest tests/test_tidy.py tests/test_docs.py
 
 test: $(STAMP) ## everything that needs engines from pip alone, as root or not (under ten minutes on two cores)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-full: $(STAMP) ## what needs root, or an environment of its own: limits, full disks, other users, the built wheel
 	@$(BIN)/python -m pytest tests/full
