@@ -41,6 +41,7 @@ async def sign_in(target: Target) -> str:
         aiohttp.ClientSession() as session,
         session.post(f"http://{target.authority}/api/login", json=account) as answer,
     ):
+        await answer.read()
         cookie = answer.cookies.get("crewboard_session")
         if cookie is None:
             raise Unmeasured(f"nobody can sign in to Crewboard: {answer.status} {await answer.text()}")
