@@ -220,6 +220,15 @@ def test_times_that_are_gathered_late_do_not_double_what_is_at_hand() -> None:
         assert seen.in_flight == pytest.approx(50)
 
 
+def test_second_tries_are_no_arrivals() -> None:
+    """100 requests of 500 ms each second are 50 at hand, though each was tried a second time after 400 ms."""
+    before = Reading(0.0, "", {"web": PoolReading(1000, retries=500, bins={(490.0, 20.0): 500})})
+    now = Reading(1.0, "", {"web": PoolReading(1200, retries=600, bins={(490.0, 20.0): 600})})
+    (seen,) = pools_seen(before, now, "local", 0.0)
+    assert seen.in_flight == pytest.approx(50)
+    assert seen.requests_per_s == 100
+
+
 def test_a_cut_line_is_passed_over(tmp_path: Path) -> None:
     """A half-written line, one that only mentions the id, and one of another request are not taken for the request."""
     log = tmp_path / "access-local.jsonl"

@@ -114,6 +114,9 @@ def _pool_seen(service: str, before: Reading, now: Reading, region: str, seen_at
     busy_ms = sum(count * (low + width / 2) for (low, width), count in bins.items())
     mean_ms = busy_ms / answered if answered else None
     retries = last.retries - first.retries
+    # Little's law on arrivals and their mean time, not on the sum of the times: Envoy sometimes gathers times a look
+    # late, and two seconds' worth of them would pass for twice the requests. A second try is no arrival: it is short.
+    arrived = max(0, last.attempts - first.attempts - retries)
     requests = last.attempts + last.unsent - first.attempts - first.unsent - retries
     return PoolSeen(
         service=service,
@@ -122,11 +125,8 @@ def _pool_seen(service: str, before: Reading, now: Reading, region: str, seen_at
         requests_per_s=max(0, requests) / elapsed_s,
         errors_per_s=(last.errors - first.errors) / elapsed_s,
         # Short requests are rarely caught by a look at what is at hand, long ones are not among those that ended: the
-        # larger figure is the true one. Arrivals times their mean time (Little's law), not the sum of the times: Envoy
-        # sometimes gathers times a look late, and two seconds' worth of them would look like twice the requests.
-        in_flight=max(
-            (last.attempts - first.attempts) / elapsed_s * (mean_ms or 0.0) / 1000, (first.active + last.active) / 2
-        ),
+        # larger figure is the true one.
+        in_flight=max(arrived / elapsed_s * (mean_ms or 0.0) / 1000, (first.active + last.active) / 2),
         sockets=sockets.active,
         response_ms_mean=mean_ms,
         response_ms_p50=percentile(bins, 0.50),
