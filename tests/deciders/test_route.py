@@ -43,6 +43,19 @@ def test_a_table_the_gateway_did_not_take_up_is_sent_again_later(serving: Story)
     assert sum(sent) == 1
 
 
+def test_a_table_follows_at_once_on_one_that_is_under_way(serving: Story) -> None:
+    """While one table is under way no other is sent, and the newest goes out with the first look after it arrived."""
+    serving.ready("web-1", state=InstanceState.UNHEALTHY, note="503")
+    [first] = published(serving.tick())
+    serving.ready("web-3")
+    serving.extra["pending"] = {first.key: serving.now}
+    assert not published(serving.tick())
+    serving.gateways["local"] = GatewaySeen("local", first.table_digest, serving.now)
+    del serving.extra["pending"]
+    [second] = published(serving.tick())
+    assert [e.instance for e in second.table.services[0].endpoints] == ["web-2", "web-3"]
+
+
 def test_slow_routes_are_hedged_later_than_quick_ones(serving: Story) -> None:
     """A route whose answers honestly take 1.5 s is tried elsewhere only when it is late for itself; quick ones keep the default."""
     seen = [

@@ -63,6 +63,9 @@ def route(
         if gateway is not None and gateway.table_digest == digest:
             memory = replace(memory, digests={**memory.digests, region: digest})
             continue
+        if any(key.startswith(f"publish:{region}@") for key in snapshot.pending):
+            # One table at a time: this one goes out as soon as the one under way has arrived, which wakes the loop.
+            continue
         now = snapshot.taken_at
         if memory.digests.get(region) == digest and 0 <= now - memory.published_at.get(region, 0.0) < REPUBLISH_S:
             continue
