@@ -123,3 +123,21 @@ def test_a_killed_control_plane_is_noticed_and_its_work_taken_up(place: Place) -
     place.kill(place.control_plane())
     place.run("down").went_well("everything is stopped")
     place.nothing_runs()
+
+
+def test_a_down_whose_control_plane_dies_under_it_stops_the_rest_itself(place: Place) -> None:
+    """The control plane is killed just as `down` asks it: nobody would answer, so `down` ends what is left."""
+    place.app()
+    place.blueprint(f"{HEALTH}, drain: 20s")
+    place.run("up", "--detach").went_well()
+    asking = socket.create_connection(("127.0.0.1", place.port))
+    asking.sendall(b"GET /slow?s=40 HTTP/1.1\r\nhost: shop\r\n\r\n")
+    place.wait_for(lambda: (place.status()["services"]["web@local"]["traffic"] or {}).get("in_flight"), "the request")
+    process = place.popen("down")
+    place.say_until(process, "is let go")
+    pid = place.control_plane()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    asking.close()
+    place.end_of(process).went_well()
+    place.nothing_runs()

@@ -88,13 +88,18 @@ def rollback_command(here: Here, release: str | None) -> None:
     ask_and_watch(here, RollbackRequest(new_request_id("rollback"), time.time(), release), "going back")
 
 
-def ask_and_watch(here: Here, request: PersonRequest, what: str) -> None:
-    """Hand in `request` and show decisions until it is answered. Raises `Fail` with the answer when that is no."""
+class Gone(Fail):
+    """The control plane ended before it answered, and did not come back."""
+
+
+def ask_and_watch(here: Here, request: PersonRequest, what: str, patience_s: float = 10.0) -> None:
+    """Hand in `request` and show decisions until it is answered. Raises `Fail` with the answer when that is no, and
+    `Gone` when there is no control plane for `patience_s`."""
     with here.reader() as reader:
         feed = Feed.from_now(reader, request.id)
         try:
             Desk(here.project().journal).append(request)
-            answer = asyncio.run(_watch(here, feed, request.id))
+            answer = asyncio.run(_watch(here, feed, request.id, patience_s))
         except JournalError as error:
             raise Fail(str(error)) from None
         except KeyboardInterrupt:
@@ -106,14 +111,14 @@ def ask_and_watch(here: Here, request: PersonRequest, what: str) -> None:
     click.secho(answer.text, fg="green", bold=True)
 
 
-async def _watch(here: Here, feed: Feed, request: str) -> Answer:
-    """Until the answer; raises `Fail` when the control plane dies and does not come back."""
+async def _watch(here: Here, feed: Feed, request: str, patience_s: float) -> Answer:
+    """Until the answer; raises `Gone` when the control plane dies and does not come back."""
     answered = asyncio.create_task(feed.until_answered(request, click.echo))
     gone_s = 0.0
     while not answered.done():
         await asyncio.wait({answered}, timeout=1.0)
         gone_s = gone_s + 1.0 if here.control_plane() is None else 0.0
-        if gone_s > 10.0 and not answered.done():
+        if gone_s > patience_s and not answered.done():
             answered.cancel()
-            raise Fail("the control plane is gone; the request waits: `tenfold up` takes it up again")
+            raise Gone("the control plane is gone; the request waits: `tenfold up` takes it up again")
     return answered.result()

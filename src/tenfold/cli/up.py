@@ -13,11 +13,11 @@ from tenfold.blueprint import not_acted_on
 from tenfold.cli.control import ControlPlane, echo, log_to_file, open_control_plane, run, take_lease
 from tenfold.cli.doctor import check_engines
 from tenfold.cli.here import Fail, Here, lease_of, make_state, new_request_id
-from tenfold.cli.ship import ask_and_watch, make_release
+from tenfold.cli.ship import Gone, ask_and_watch, make_release
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
 from tenfold.facts import DownRequest, UpRequest
-from tenfold.loop import Answer, End, JournalError, JournalMissing, JournalReader
+from tenfold.loop import Answer, Desk, End, JournalError, JournalMissing, JournalReader
 from tenfold.model import Model
 
 REQUEST_VARIABLE = "TENFOLD_UP_REQUEST"
@@ -175,9 +175,15 @@ def down_command(here: Here) -> None:
     """Drain and stop everything of this project, engines last. Data, releases and the journal stay."""
     project = here.project()
     if here.control_plane() is not None:
-        ask_and_watch(here, DownRequest(new_request_id("down"), time.time()), "stopping")
-        _wait_for_end(here)
-        return
+        request = DownRequest(new_request_id("down"), time.time())
+        try:
+            ask_and_watch(here, request, "stopping", patience_s=1.0)
+        except Gone as gone:
+            # It ended, for another's `down` or by a kill, before it saw ours: what is left is ours to stop.
+            Desk(project.journal).withdraw(request.id, time.time(), gone.message)
+        else:
+            _wait_for_end(here)
+            return
     if not Processes(project).look():
         click.echo("nothing of this project runs")
         return
