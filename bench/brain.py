@@ -4,7 +4,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 
 from bench.shop import Tell
@@ -22,16 +22,6 @@ ROUTES = 50
 """So many routes a gateway tells of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Everywhere(Model):
-    """A model whose regions are all run. Regions but the first are not acted on yet; the deciders are written for them."""
-
-    @property
-    def active_regions(self) -> tuple[str, ...]:
-        """All of them."""
-        return tuple(self.regions)
-
-
 async def brain(tell: Tell) -> list[Figure]:
     """Time each decision of a fleet at work."""
     return await asyncio.to_thread(_measure, tell)
@@ -42,7 +32,7 @@ def _measure(tell: Tell) -> list[Figure]:
         f"s{n}": Service(f"s{n}", "serve", paths=(f"/s{n}",), health=Health("/"), scaling=Scaling(INSTANCES, 8))
         for n in range(SERVICES)
     }
-    model = Everywhere(
+    model = Model(
         "fleet", services, {f"r{n}": Region(f"r{n}") for n in range(REGIONS)}, data=Data(), rollout=Rollout(3.0)
     )
     pools = [f"{s}@{r}" for s in services for r in model.regions]
@@ -73,7 +63,7 @@ def _measure(tell: Tell) -> list[Figure]:
             "one decision, the median", cpu_ms, MS_MAX, "ms", f"{cpu_ms:.1f} ms of CPU ({wall_ms:.1f} ms by the clock)"
         ),
         told("the slowest", f"{max(watch.cpu_ms):.1f} ms of CPU; {starting_ms:.0f} ms for the one that starts all"),
-        told("over", f"{SERVICES} services x {len(model.active_regions)} regions, {_size(simulation.snapshot)}"),
+        told("over", f"{SERVICES} services x {len(model.regions)} regions, {_size(simulation.snapshot)}"),
     ]
 
 

@@ -22,7 +22,7 @@ def test_smallest() -> None:
     """Two lines are a whole blueprint; everything else is the model's own default."""
     model = read("name: shop\nservices: {web: {command: run}}\n")
     assert model == Model("shop", {"web": Service("web", "run", paths=("/",))}, {"local": Region("local")})
-    assert model.active_regions == ("local",)
+    assert tuple(model.regions) == ("local",)
     assert not_acted_on(model) == ()
 
 

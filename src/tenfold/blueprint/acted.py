@@ -8,12 +8,10 @@ from tenfold.model import CacheTimes, Limits, Model, Targets
 
 def not_acted_on(model: Model) -> tuple[str, ...]:
     """A sentence for each part of `model` that changes nothing yet; none for a blueprint that is acted on whole."""
-    resting = tuple(name for name in model.regions if name not in model.active_regions)
     residents = [name for name, region in model.regions.items() if region.residency]
     forecasts = [name for name, service in model.services.items() if service.scaling.forecast]
     data = model.data
     sentences = (
-        (bool(resting), f"regions: only {_listed(model.active_regions)} runs; {_listed(resting)} not yet"),
         (bool(residents), f"regions: residency ({_listed(residents)}) does not bind any data yet"),
         (data is not None and data.shards > 1, "data.shards: all tenants share one database; shards come later"),
         (data is not None and data.replicas > 0, "data.replicas: no copy of the database is kept yet"),

@@ -158,7 +158,7 @@ def _pools(view: View) -> RenderableType:
     table = _table("service", *numbers, "why", right=numbers)
     serving = view.model.releases.get(memory.release.serving or "")
     for service in (serving.services if serving else view.model.services).values():
-        for region in view.model.active_regions if service.runs_always else ():
+        for region in view.model.regions if service.runs_always else ():
             key = f"{service.name}@{region}"
             scale, pool = memory.scale.pools.get(key), snapshot.pools.get(key)
             ready = sum(

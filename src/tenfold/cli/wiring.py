@@ -66,7 +66,7 @@ def build(
     def store_urls(region: str) -> Mapping[str, str]:
         return {name: url for store in stores for name, url in store.urls(region).items()}
 
-    home = model.active_regions[0]
+    home = model.home
     extra = {environment.ENVIRONMENT: model.environment.name}
     if console_url is not None:
         extra[environment.URL] = console_url
@@ -77,7 +77,7 @@ def build(
 def _stores(project: Project, model: Model, secrets: Secrets, fence: Fence, ports: FreePorts) -> tuple[Store, ...]:
     if model.data is None:
         return ()
-    home = model.active_regions[0]
+    home = model.home
 
     def lookup(name: str) -> str | None:
         if name in os.environ:
@@ -108,7 +108,7 @@ def surroundings(here: Here, service: str | None, release_id: str | None) -> Sur
         here.project(), model, lambda id_: release if id_ == release.id else None, FreePorts(here.project()), None
     )
     try:
-        return drivers.process.surroundings(release, service, model.active_regions[0])
+        return drivers.process.surroundings(release, service, model.home)
     except DriverError as error:
         raise Fail(str(error)) from None
 

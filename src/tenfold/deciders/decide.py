@@ -1,23 +1,31 @@
 """Composes the deciders: model + snapshot + memory become decisions with their reasons, and the next memory. No
 clock, no randomness.
 
-Order: what was asked for (release), how many (scale), make it so (heal), who gets traffic (route), what is due
-(schedule); then `arbitrate`.
+Order: which regions are well (regions), where data are written (stores), what was asked for (release), how many (scale), make
+it so (heal, engines), who gets traffic (route, ways, entry), what is due (schedule); then `arbitrate`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tenfold.deciders.arbitrate import arbitrate
 from tenfold.deciders.engines import keep_engines
+from tenfold.deciders.entry import publish_entry
 from tenfold.deciders.heal import Line, heal
 from tenfold.deciders.memory import Intent, MemberState, Memory, ReleaseMemory
+from tenfold.deciders.regions import judge
 from tenfold.deciders.release import answer_up, release, running
 from tenfold.deciders.route import route
 from tenfold.deciders.scale import scale
 from tenfold.deciders.schedule import schedule
-from tenfold.effects import Decision, Rejection
+from tenfold.deciders.standby import standby_engines
+from tenfold.deciders.stores import Starts, keep_stores
+from tenfold.deciders.ways import choose_ways
+from tenfold.effects import Decision, Rejection, StartEngine
 from tenfold.facts import EngineState, Snapshot
 from tenfold.model import Model
+
+STORES = ("postgres", "valkey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +39,19 @@ class Decided:
 
 def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     """One decision over everything. Pure: equal arguments give equal results."""
-    engines, stores = _engines(model, snapshot, memory)
-    waiting_for = ", ".join(
-        key for key in stores if (e := snapshot.engines.get(key)) is None or e.state is not EngineState.READY
-    )
     made: list[Decision] = []
+    serving = model.releases.get(memory.release.serving or "")
+    judged, some = judge(model, serving, snapshot, memory.regions)
+    made += some
+    kept, starts, some = keep_stores(model, snapshot, judged, memory.stores)
+    made += some
+    memory = replace(memory, regions=judged, stores=kept)
+    engines = _engines(model, snapshot, memory, starts)
+    waiting_for = ", ".join(
+        key
+        for key in _primaries(model, memory)
+        if (e := snapshot.engines.get(key)) is None or e.state is not EngineState.READY
+    )
     wanted = {key: pool.wanted for key, pool in memory.scale.pools.items()}
     released, some = release(model, snapshot, memory.release, memory.heal, memory.route, wanted, waiting_for)
     made += some
@@ -43,20 +59,27 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     serving = model.releases.get(released.serving or "")
     causes: dict[str, Decision] = {}
     if serving is not None and released.intent is Intent.UP:
-        scaled, scaling = scale(serving.services, model.active_regions, serving.id, snapshot, memory.scale)
+        scaled, scaling = scale(serving.services, tuple(model.regions), serving.id, snapshot, memory.scale)
         memory = replace(memory, scale=scaled)
         causes = {d.subject: d for d in scaling}
     healed, some = heal(_lines(model, memory), model.releases, snapshot, memory.heal, causes, waiting_for)
     made += some
     idle = not healed.members and not snapshot.instances
     up = released.intent is Intent.UP
-    stopping = engines if released.intent is Intent.DOWN and idle else ()
-    healed, some = keep_engines(engines if up else (), _engines_last(stopping, snapshot), snapshot, healed)
+    stopping = _to_stop(engines, snapshot) if released.intent is Intent.DOWN and idle else ()
+    healed, some = keep_engines(engines if up else {}, stopping, snapshot, healed)
     made += some
     memory = replace(memory, heal=healed)
     cause = _cause(released)
     if released.intent is not Intent.NONE and not stopping:
-        routed, some = route(model, serving, snapshot, healed.members, _had_traffic(released), memory.route, cause)
+        primaries = {kind: store.primary for kind, store in memory.stores.items()}
+        routed, some = route(
+            model, serving, snapshot, healed.members, _had_traffic(released), memory.route, primaries, cause
+        )
+        made += some
+        judged, moved = choose_ways(model, serving, snapshot, memory.regions)
+        memory = replace(memory, regions=judged)
+        routed, some = publish_entry(model, serving, snapshot, judged, routed, moved or cause)
         made += some
         released, some = answer_up(model, snapshot, released, wanted, routed)
         made += some
@@ -70,28 +93,35 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     return Decided(settled, rejected, replace(memory, decisions=memory.decisions + len(numbered), sent=sent))
 
 
-def _engines(model: Model, snapshot: Snapshot, memory: Memory) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The embedded engines that should run, by key; and the stores that instances need ready,
-    the user's own included."""
-    engines, stores = [], []
+def _engines(model: Model, snapshot: Snapshot, memory: Memory, stores: Mapping[str, StartEngine]) -> Starts:
+    """The embedded engines that should run, and how each is to be started, by key."""
     # A deploy may bring the first service that listens. A gateway that is there stays: going back may need it again.
     runs = (model.releases[id_] for id_ in running(memory.release, memory.heal) if id_ in model.releases)
     has_edge = model.has_edge or any(s.http and s.runs_always for r in runs for s in r.services.values())
-    for region in model.active_regions:
-        if has_edge or f"gateway/{region}" in snapshot.engines:
-            engines.append(f"gateway/{region}")
-        if model.data is not None:
-            stores += [f"postgres/{region}", f"valkey/{region}"]
-            engines += [f"postgres/{region}"] if model.data.url is None else []
-            engines += [f"valkey/{region}"] if model.data.valkey_url is None else []
-    return tuple(engines), tuple(stores)
+    keys = [f"gateway/{r}" for r in model.regions if has_edge or model.is_spread or f"gateway/{r}" in snapshot.engines]
+    if model.is_spread and has_edge:
+        keys.append(f"entry/{model.entry_region}")
+    keys += standby_engines(model, snapshot, memory.regions)
+    engines = {key: StartEngine(kind, region) for key in keys for kind, _, region in (key.partition("/"),)}
+    return {**engines, **stores}
 
 
-def _engines_last(stopping: tuple[str, ...], snapshot: Snapshot) -> tuple[str, ...]:
-    """Gateways go before stores: while one is still up its requests may need the stores."""
-    gateways = tuple(k for k in stopping if k.startswith("gateway/"))
-    up = [k for k in gateways if (e := snapshot.engines.get(k)) is not None and e.state is not EngineState.EXITED]
-    return gateways if up else stopping
+def _primaries(model: Model, memory: Memory) -> tuple[str, ...]:
+    """The stores that instances need ready, by key, the user's own included."""
+    if model.data is None:
+        return ()
+    where = {kind: memory.stores[kind].primary if kind in memory.stores else model.home for kind in STORES}
+    return tuple(f"{kind}/{region}" for kind, region in where.items())
+
+
+def _to_stop(engines: Starts, snapshot: Snapshot) -> tuple[str, ...]:
+    """What of the engines goes now. Gateways go before stores: while one is still up its requests may need the stores. Voters
+    go last, since whoever acts holds its lease by them."""
+    for kinds in (("entry", "gateway"), (*STORES, "control")):
+        of_kind = tuple(key for key in engines if key.partition("/")[0] in kinds)
+        if any((e := snapshot.engines.get(k)) is not None and e.state is not EngineState.EXITED for k in of_kind):
+            return of_kind
+    return tuple(engines)
 
 
 def _lines(model: Model, memory: Memory) -> tuple[Line, ...]:
@@ -99,7 +129,7 @@ def _lines(model: Model, memory: Memory) -> tuple[Line, ...]:
     for id_ in running(memory.release, memory.heal):
         release_ = model.releases.get(id_)
         for service in release_.services.values() if release_ else ():
-            for region in model.active_regions if service.runs_always else ():
+            for region in model.regions if service.runs_always else ():
                 pool = memory.scale.pools.get(f"{service.name}@{region}")
                 low = service.scaling.instances_min
                 wanted = service.scaling.clamp(pool.wanted) if pool else low

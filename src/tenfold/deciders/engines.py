@@ -1,5 +1,6 @@
 """Keeps engines running: starts those that should run and do not, at once the first time, then ever later."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tenfold.deciders.failures import SETTLED_S, failed, waits
@@ -13,20 +14,19 @@ ASKED_GRACE_S = 5.0
 """How long after it was asked for an engine may be unseen before it counts as not started."""
 ENGINE_STUCK_S = 15.0
 """A gateway that does not answer for this long is started anew. A store never is: it may be recovering."""
+GATEWAYS = ("gateway", "entry")
 
 
 def keep_engines(
-    wanted: tuple[str, ...], stopping: tuple[str, ...], snapshot: Snapshot, memory: HealMemory
+    wanted: Mapping[str, StartEngine], stopping: tuple[str, ...], snapshot: Snapshot, memory: HealMemory
 ) -> tuple[HealMemory, tuple[Decision, ...]]:
-    """Start the engines that should run and do not; stop those that should not. Both name engines by key
-    (`postgres/local`)."""
+    """Start the engines that should run and do not, each as `wanted` says; stop those that should not. Both name engines by
+    key (`postgres/local`)."""
     engines, decisions = dict(memory.engines), []
-    for key in wanted:
-        kind, _, region = key.partition("/")
-        if not snapshot.fresh(kind, ENGINE_AGE_S_MAX):
+    for key, start in wanted.items():
+        if not snapshot.fresh(start.kind, ENGINE_AGE_S_MAX):
             continue
-        seen, now = snapshot.engines.get(key), snapshot.taken_at
-        engine, decision = _keep_engine(kind, region, seen, engines.get(key), snapshot, now)
+        engine, decision = _keep_engine(start, snapshot.engines.get(key), engines.get(key), snapshot)
         if engine is None:
             engines.pop(key, None)
         else:
@@ -43,7 +43,7 @@ def keep_engines(
                 Decision("", "heal", f"engine/{key}", (stop,), f"{key} is stopped: nothing needs it any more")
             )
     # What was stopped did not fail: when it is wanted again it starts at once, as if for the first time.
-    for key in engines.keys() - set(wanted):
+    for key in engines.keys() - wanted.keys():
         seen = snapshot.engines.get(key)
         if seen is None or seen.state is EngineState.EXITED:
             del engines[key]
@@ -51,8 +51,9 @@ def keep_engines(
 
 
 def _keep_engine(
-    kind: str, region: str, seen: EngineSeen | None, memory: EngineMemory | None, snapshot: Snapshot, now: float
+    wanted: StartEngine, seen: EngineSeen | None, memory: EngineMemory | None, snapshot: Snapshot
 ) -> tuple[EngineMemory | None, Decision | None]:
+    kind, region, now = wanted.kind, wanted.region, snapshot.taken_at
     key, subject = f"{kind}/{region}", f"engine/{kind}/{region}"
     if seen is not None and seen.state is EngineState.READY:
         failures = memory.failures if memory is not None else None
@@ -62,7 +63,7 @@ def _keep_engine(
     runs = seen is not None and seen.state is not EngineState.EXITED
     if runs:
         assert seen is not None
-        stuck = kind == "gateway" and seen.state is EngineState.UNHEALTHY and now - seen.since > ENGINE_STUCK_S
+        stuck = kind in GATEWAYS and seen.state is EngineState.UNHEALTHY and now - seen.since > ENGINE_STUCK_S
         stop = StopEngine(kind, region, seen.generation)
         if not stuck or stop.key in snapshot.pending:
             return memory, None
@@ -71,7 +72,7 @@ def _keep_engine(
         )
     generation = seen.generation if seen is not None else 0
     if memory is None:
-        start = StartEngine(kind, region, 1, generation)
+        start = replace(wanted, attempt=1, expected_generation=generation)
         return EngineMemory(1, now), Decision(
             "", "heal", subject, (start,), f"{key} is started: the blueprint needs it"
         )
@@ -92,6 +93,6 @@ def _keep_engine(
             return memory, Decision("", "heal", subject, (), why)
     if waits(failures, now):
         return memory, None
-    start = StartEngine(kind, region, memory.attempts + 1, generation)
+    start = replace(wanted, attempt=memory.attempts + 1, expected_generation=generation)
     why = f"{key} is started again: {failures.last_note}"
     return replace(memory, attempts=memory.attempts + 1, asked_at=now), Decision("", "heal", subject, (start,), why)

@@ -135,7 +135,7 @@ class ReleaseMemory:
 
 @dataclass(frozen=True, slots=True)
 class RouteMemory:
-    """The digest of the table each region should have, how many were published to it, and when.
+    """The digest of the table each region (and `entry`) should have, how many were published to it, and when.
 
     `pressed` are the pools that have more at hand than they are sized for: a second try would only add to it.
     """
@@ -144,6 +144,64 @@ class RouteMemory:
     published: Mapping[str, int] = field(default_factory=dict)
     published_at: Mapping[str, float] = field(default_factory=dict)
     pressed: tuple[str, ...] = ()
+
+
+class RegionState(StrEnum):
+    """SERVING takes the traffic that is nearest to it; OUT takes none; RETURNING takes more and more of it again."""
+
+    SERVING = "serving"
+    OUT = "out"
+    RETURNING = "returning"
+
+
+@dataclass(frozen=True, slots=True)
+class RegionMemory:
+    """One region's health as it was judged. `since` is when it entered `state`, `why` the signal that put it there.
+
+    `ailing_since`: by signal, since when it has shown without a break; `well_since` since when none has. `share_ratio` (0..1)
+    is how much of what is meant for it a returning region takes. `outs` counts the times it was taken out in short order.
+    """
+
+    state: RegionState = RegionState.SERVING
+    since: float = 0.0
+    why: str = ""
+    ailing_since: Mapping[str, float] = field(default_factory=dict)
+    well_since: float | None = None
+    share_ratio: float = 1.0
+    outs: int = 0
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionsMemory:
+    """RegionMemory by region, and what the ways of traffic rest on.
+
+    `rtt_ms` is the settled round trip by link (`a>b`), `demand_per_s` the smoothed demand by origin, `room_per_s` what a region
+    that was full could take. `ways` are the ratios by region, by `origin|residency`; `moved_at` is when they last changed.
+    """
+
+    regions: Mapping[str, RegionMemory] = field(default_factory=dict)
+    rtt_ms: Mapping[str, float] = field(default_factory=dict)
+    demand_per_s: Mapping[str, float] = field(default_factory=dict)
+    room_per_s: Mapping[str, float] = field(default_factory=dict)
+    ways: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    moved_at: float = 0.0
+    looked_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreMemory:
+    """Where a store's primary is meant to be. `number` counts promotions; `lost_since` is since when the primary has not
+    served; `old` are regions whose store was primary before and has not followed the new one yet."""
+
+    primary: str
+    number: int = 0
+    lost_since: float | None = None
+    promoting_since: float | None = None
+    lag_s: float | None = None
+    is_synchronous: bool = False
+    old: tuple[str, ...] = ()
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +215,7 @@ class ScheduleMemory:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Everything deciders remember.
+    """Everything deciders remember. `stores` are by kind (`postgres`, `valkey`).
 
     `decisions` counts the decisions made so far (their ids are `d1`, `d2`, ...); `sent` tells when an effect was last
     let through, by its key, for the last few seconds.
@@ -167,6 +225,8 @@ class Memory:
     scale: ScaleMemory = ScaleMemory()
     heal: HealMemory = HealMemory()
     route: RouteMemory = RouteMemory()
+    regions: RegionsMemory = RegionsMemory()
+    stores: Mapping[str, StoreMemory] = field(default_factory=dict)
     schedule: ScheduleMemory = ScheduleMemory()
     decisions: int = 0
     sent: Mapping[str, float] = field(default_factory=dict)

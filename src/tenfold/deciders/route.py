@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
 from operator import attrgetter
+from types import MappingProxyType
+from typing import Any
 
 from tenfold.deciders.memory import Member, MemberState, RouteMemory
 from tenfold.effects import Decision, PublishRoutes
@@ -20,11 +22,13 @@ from tenfold.model import (
     LOOPBACK,
     Endpoint,
     EndpointState,
+    GatewayEnd,
     Model,
     Release,
     RouteRule,
     RouteTable,
     ServiceRoutes,
+    StoreEnd,
 )
 
 REPUBLISH_S = 5.0
@@ -44,17 +48,20 @@ def route(
     members: Mapping[str, Member],
     served: tuple[str, ...],
     memory: RouteMemory,
+    primaries: Mapping[str, str],
     cause: str,
 ) -> tuple[RouteMemory, tuple[Decision, ...]]:
-    """The tables to publish now. `served` are releases that had traffic before; `cause` is why the table may have changed, in words."""
+    """The tables to publish now. `served` are releases that had traffic before, `primaries` the region of each store's primary;
+    `cause` is why the table may have changed, in words."""
     decisions = []
     seen = routable(snapshot, members)
     memory = replace(memory, pressed=_pressed(serving, seen, snapshot, memory.pressed))
     routes: dict[str, list[RouteSeen]] = {}
     for known in snapshot.routes.values():
         routes.setdefault(f"{known.service}@{known.region}", []).append(known)
-    for region in model.active_regions:
-        table = build_table(model, serving, region, seen, routes, served, memory.pressed)
+    between = _between_regions(model, snapshot, primaries) if model.is_spread else {}
+    for region in model.regions:
+        table = build_table(model, serving, region, seen, routes, served, memory.pressed, between)
         digest = digest_of(table)
         gateway = snapshot.gateways.get(region)
         engine = snapshot.engines.get(f"gateway/{region}")
@@ -103,8 +110,10 @@ def build_table(
     routes: Mapping[str, list[RouteSeen]],
     served: tuple[str, ...],
     pressed: tuple[str, ...] = (),
+    between: Mapping[str, Any] = MappingProxyType({}),
 ) -> RouteTable:
-    """What the gateway of `region` should know now. `routes` are by pool; pools that are `pressed` get no second tries."""
+    """What the gateway of `region` should know now. `routes` are by pool; pools that are `pressed` get no second tries.
+    `between` are those fields of the table that only a project of several regions has."""
     services = sorted(serving.services.values(), key=lambda s: s.name) if serving else ()
     routed = []
     for service in services:
@@ -120,16 +129,34 @@ def build_table(
                 health=service.health,
                 hedge_after_ms=None if is_pressed else HEDGE_AFTER_MS,
                 rules=() if is_pressed or pool not in routes else _rules(routes[pool]),
+                is_sticky=service.is_sticky,
             )
         )
-    return RouteTable(region, tuple(routed), model.domains)
+    return RouteTable(region, tuple(routed), model.domains, **between)
+
+
+def _between_regions(model: Model, snapshot: Snapshot, primaries: Mapping[str, str]) -> Mapping[str, Any]:
+    """What each gateway must know of the others and of the stores' primaries. One that is not seen now is where it was."""
+    gateways = [
+        GatewayEnd(region, seen.host, seen.port)
+        for region in model.regions
+        if (seen := snapshot.gateways.get(region)) is not None and seen.port
+    ]
+    stores = []
+    for kind, region in sorted(primaries.items()):
+        store = snapshot.engines.get(f"{kind}/{region}")
+        if store is not None and store.address:
+            host, _, port = store.address.rpartition(":")
+            stores.append(StoreEnd(kind, host, int(port)))
+    return {"behind_entry": model.has_edge, "gateways": tuple(gateways), "stores": tuple(stores)}
 
 
 def digest_of(table: RouteTable) -> str:
     """Equal tables, equal digests. Sixteen hexadecimal digits."""
     endpoints = (f"{e.instance} {e.host}:{e.port} {e.weight} {e.state}" for s in table.services for e in s.endpoints)
     rest = (_spelled(_BUT_ENDPOINTS(s)) for s in table.services)
-    text = "\n".join((table.region, *table.domains, *rest, *endpoints))
+    between = repr((table.behind_entry, table.gateways, table.stores))
+    text = "\n".join((table.region, *table.domains, between, *rest, *endpoints))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -8,18 +8,24 @@ subject that the decider saw (0: absent); a driver that finds another one refuse
 
 from dataclasses import dataclass
 
-from tenfold.model import RouteTable
+from tenfold.model import EntryTable, RouteTable
 
 
 @dataclass(frozen=True, slots=True)
 class StartEngine:
-    """Start the embedded engine `kind` (`gateway`, `postgres`, `valkey`) of `region`;
-    `attempt` counts starts, from 1."""
+    """Start the embedded engine `kind` (`gateway`, `entry`, `postgres`, `valkey`, `voter`, `control`) of `region`;
+    `attempt` counts starts, from 1.
+
+    A store that is to follow the primary in region `follow` starts as its standby: with a copy of its data when it has none,
+    wound back to where the two parted when it was a primary itself. `is_synchronous` is how a primary is to run.
+    """
 
     kind: str
     region: str
     attempt: int = 1
     expected_generation: int = 0
+    follow: str = ""
+    is_synchronous: bool = False
 
     @property
     def subject(self) -> str:
@@ -32,11 +38,12 @@ class StartEngine:
 
 @dataclass(frozen=True, slots=True)
 class StopEngine:
-    """Stop the engine `kind` of `region` cleanly; its data stays."""
+    """Stop the engine `kind` of `region` cleanly, or `at_once` where it must not do another thing; its data stays."""
 
     kind: str
     region: str
     expected_generation: int = 0
+    at_once: bool = False
 
     @property
     def subject(self) -> str:
@@ -45,6 +52,24 @@ class StopEngine:
     @property
     def key(self) -> str:
         return f"stop-engine:{self.kind}/{self.region}@{self.expected_generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Make the standby of store `kind` in `region` the primary. `number` counts the promotions of this store, from 1."""
+
+    kind: str
+    region: str
+    number: int
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"engine/{self.kind}/{self.region}"
+
+    @property
+    def key(self) -> str:
+        return f"promote:{self.kind}/{self.region}#{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +169,23 @@ class PublishRoutes:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishEntry:
+    """Give the global entry `table`; `expected_generation` counts tables published to it so far."""
+
+    table: EntryTable
+    table_digest: str
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return "routes/entry"
+
+    @property
+    def key(self) -> str:
+        return f"publish:entry@{self.expected_generation}:{self.table_digest}"
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveRelease:
     """Delete the files of a release that can no longer be gone back to."""
 
@@ -180,11 +222,13 @@ class AnswerRequest:
 Effect = (
     StartEngine
     | StopEngine
+    | Promote
     | StartInstance
     | StopInstance
     | RunTask
     | StopTask
     | PublishRoutes
+    | PublishEntry
     | RemoveRelease
     | AnswerRequest
 )

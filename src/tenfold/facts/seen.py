@@ -91,7 +91,8 @@ class GatewaySeen:
     """What configuration a region's gateway runs: `table_digest` is that of the last RouteTable it accepted (empty:
     none).
 
-    `refused` is the gateway's own reason when it turned the newest one down.
+    `refused` is the gateway's own reason when it turned the newest one down. `port` is where it listens. Of the global entry
+    the key is `entry`, and the table an EntryTable.
     """
 
     region: str
@@ -99,6 +100,8 @@ class GatewaySeen:
     seen_at: float
     connected: bool = True
     refused: str = ""
+    host: str = ""
+    port: int = 0
 
     @property
     def key(self) -> str:
@@ -162,6 +165,85 @@ class TaskState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RegionSeen:
+    """One region as the global entry sees it, over the last look (about a second); key `europe-west1`.
+
+    `demand_per_s` are requests of clients whose nearest region this is, wherever they were answered. All else is about tries
+    that were sent to this region's gateway: `tries_per_s`; of these, `errors_per_s` were answered by a 5xx and
+    `unanswered_per_s` were refused, reset, or given up for one elsewhere. `first_byte_ms` figures are those of answered
+    tries, counted from when the try was sent; None when there was none. `is_well` is what the entry's own checks say.
+    """
+
+    region: str
+    seen_at: float
+    demand_per_s: float = 0.0
+    tries_per_s: float = 0.0
+    errors_per_s: float = 0.0
+    unanswered_per_s: float = 0.0
+    in_flight: float = 0.0
+    first_byte_ms_p50: float | None = None
+    first_byte_ms_p99: float | None = None
+    is_well: bool = True
+
+    @property
+    def key(self) -> str:
+        return self.region
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSeen:
+    """The way from one region's gateway to another's, asked a few times a second over a connection that is kept; key
+    `us-central1>europe-west1`.
+
+    Of the `probes` of the last seconds (at most ten), `late_ratio` (0..1) were answered late (twice the usual and 100 ms
+    more) or not at all; `rtt_ms` is the median of those answered in the last three seconds, None when none was.
+    """
+
+    origin: str
+    region: str
+    seen_at: float
+    probes: int = 0
+    rtt_ms: float | None = None
+    late_ratio: float = 0.0
+
+    @property
+    def key(self) -> str:
+        return f"{self.origin}>{self.region}"
+
+
+class ReplicaRole(StrEnum):
+    """PRIMARY takes writes; STANDBY follows one and takes none."""
+
+    PRIMARY = "primary"
+    STANDBY = "standby"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSeen:
+    """What part a region's store plays; key `postgres/europe-west1`. Told while it answers.
+
+    Of a primary: `standbys` are the regions that follow it now, `is_synchronous` that each write waits for one of them, and
+    `lag_s` how far behind (in seconds of writes, 0 when nothing is outstanding) the best of them is; None when none follows.
+    Of a standby: `follows` is the region it gets writes from now (empty: none), `lag_s` how old its newest write may be.
+    `timeline` grows with each promotion.
+    """
+
+    kind: str
+    region: str
+    role: ReplicaRole
+    seen_at: float
+    timeline: int = 1
+    follows: str = ""
+    standbys: tuple[str, ...] = ()
+    is_synchronous: bool = False
+    lag_s: float | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}/{self.region}"
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSeen:
     """A thing that runs to its end: a build, a release hook, a scheduled job.
     `tail` is the end of its output, secrets masked."""
@@ -209,4 +291,16 @@ class MetricSeen:
         return f"{self.service}@{self.region}:{self.name}"
 
 
-Fact = InstanceSeen | EngineSeen | GatewaySeen | PoolSeen | RouteSeen | TaskSeen | ReleaseSeen | MetricSeen
+Fact = (
+    InstanceSeen
+    | EngineSeen
+    | GatewaySeen
+    | PoolSeen
+    | RouteSeen
+    | RegionSeen
+    | LinkSeen
+    | ReplicaSeen
+    | TaskSeen
+    | ReleaseSeen
+    | MetricSeen
+)

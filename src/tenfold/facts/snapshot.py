@@ -9,9 +9,12 @@ from tenfold.facts.seen import (
     EngineSeen,
     GatewaySeen,
     InstanceSeen,
+    LinkSeen,
     MetricSeen,
     PoolSeen,
+    RegionSeen,
     ReleaseSeen,
+    ReplicaSeen,
     RouteSeen,
     TaskSeen,
 )
@@ -42,18 +45,23 @@ class Snapshot:
 
     `observed[source]` is when an observer last answered; the facts of one that did not answer stay as they were, with
     their old `seen_at`. Absence of a subject means something only while its source is fresh. Sources: `process`,
-    `gateway`, `postgres`, `valkey`, `metrics`. `pending` maps the key of each effect that was sent and has no receipt
+    `gateway`, `entry`, `links`, `postgres`, `valkey`, `voter`, `control`, `metrics`. `led_from` is the region of the control
+    plane that looks. `pending` maps the key of each effect that was sent and has no receipt
     to when it was sent.
     """
 
     taken_at: float
     epoch: int = 0
+    led_from: str = ""
     observed: Mapping[str, float] = field(default_factory=dict)
     instances: Mapping[str, InstanceSeen] = field(default_factory=dict)
     engines: Mapping[str, EngineSeen] = field(default_factory=dict)
     gateways: Mapping[str, GatewaySeen] = field(default_factory=dict)
     pools: Mapping[str, PoolSeen] = field(default_factory=dict)
     routes: Mapping[str, RouteSeen] = field(default_factory=dict)
+    regions: Mapping[str, RegionSeen] = field(default_factory=dict)
+    links: Mapping[str, LinkSeen] = field(default_factory=dict)
+    replicas: Mapping[str, ReplicaSeen] = field(default_factory=dict)
     tasks: Mapping[str, TaskSeen] = field(default_factory=dict)
     releases: Mapping[str, ReleaseSeen] = field(default_factory=dict)
     metrics: Mapping[str, MetricSeen] = field(default_factory=dict)

@@ -11,6 +11,10 @@ class RequestTrace:
     instance was asked to the last byte of its answer; `first_byte_ms` until the answer's first byte. `attempts`
     counts tries at instances; `limited_by` says in words what held it up or failed it (empty: nothing did).
     `decision` is the one that published the routes it went by.
+
+    Behind a global entry: `origin` is the region the client is nearest to, `entry_attempts` counts tries at regions,
+    `entry_decision` published the ways it went by, and `network_ms` is what the way to the region and back took. `hedged`
+    tells that a try was given up for another because it was late, not because it failed.
     """
 
     id: str
@@ -30,3 +34,8 @@ class RequestTrace:
     flags: str = ""
     limited_by: str = ""
     decision: str = ""
+    origin: str = ""
+    entry_attempts: int = 0
+    entry_decision: str = ""
+    network_ms: float | None = None
+    hedged: bool = False

@@ -83,14 +83,17 @@ class Loop:
         tell: Callable[[Tick], None] = lambda tick: None,
         pace: Pace = Pace(),
         retention: Retention = RETENTION,
+        led_from: str = "",
     ) -> None:
-        """`say` is told what a person should know at once; `tell` gets every tick that was written, before its orders are sent."""
+        """`led_from` is the region that this control plane stands in (empty: there is one). `say` is told what a person should
+        know at once; `tell` gets every tick that was written, before its orders are sent."""
         self._blueprint = model
         self._merged: tuple[Model, Mapping[str, Release], Model] | None = None
         self._decide = decide
         self._clock = world.clock
         self._lease = lease
         self._epoch = epoch
+        self._led_from = led_from
         self._journal = journal
         self._say_outside = say
         self._tell = tell
@@ -186,6 +189,7 @@ class Loop:
             Snapshot(
                 taken_at=moment(self._clock.now()),
                 epoch=self._epoch,
+                led_from=self._led_from,
                 observed=dict(self._watch.observed),
                 **self._watch.facts(),
                 pending=self._outbox.pending,

@@ -67,11 +67,29 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What the edge does before the app is asked. `port` is where it listens on this machine."""
+    """What the edge does before the app is asked. `port` is where it listens on this machine.
+
+    `region` is where the global entry stands (None: in the first region). `trust` are senders, as CIDR blocks, whose word on
+    a client's place (`x-tenfold-place`) and address (`x-forwarded-for`) is believed. `geoip` is the path of a MaxMind
+    database of countries for clients whose place nobody told.
+    """
 
     port: int = 8080
+    region: str | None = None
+    trust: tuple[str, ...] = ()
+    geoip: str | None = None
     cache: CacheTimes = CacheTimes()
     limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class ResidencyRule:
+    """Whose requests may be served only in regions of residency `name`: those to `domains`, and those of `tenants`, told by
+    the header `x-tenfold-tenant` or the cookie `tenfold-tenant`."""
+
+    name: Residency
+    domains: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +97,18 @@ class Data:
     """Where the app's data lives: embedded PostgreSQL and Valkey, or the user's own by `url` and `valkey_url`.
 
     The URLs may name environment variables or secrets as `${NAME}`; they are resolved when an instance starts and
-    never journalled.
+    never journalled. The primary begins in `region` (None: the first), a standby in the next region when `replicas` is not 0.
+    With `is_synchronous` no write is acknowledged before the standby has it. `rpo_s` is how many seconds of acknowledged
+    writes may be lost with the primary's region, `rto_s` within how many writes must go on (None: not declared).
     """
 
     tenant_key: str | None = None
     shards: int = 1
     replicas: int = 0
+    region: str | None = None
+    is_synchronous: bool = False
+    rpo_s: float | None = None
+    rto_s: float | None = None
     url: str | None = None
     valkey_url: str | None = None
 
@@ -155,15 +179,36 @@ class Model:
     data: Data | None = None
     budget: Budget | None = None
     keep: tuple[str, ...] = ()
+    residency: Mapping[Residency, ResidencyRule] = field(default_factory=dict)
     rollout: Rollout = Rollout()
     releases: Mapping[str, Release] = field(default_factory=dict)
-
-    @property
-    def active_regions(self) -> tuple[str, ...]:
-        """The regions that are run: the first one, until regions are acted on."""
-        return tuple(self.regions)[:1]
 
     @property
     def has_edge(self) -> bool:
         """True when a service listens, so that each region needs a gateway before it."""
         return any(service.http and service.runs_always for service in self.services.values())
+
+    @property
+    def is_spread(self) -> bool:
+        """True with several regions: then one global entry stands before the gateways, and apps reach their stores through
+        the gateway of their region."""
+        return len(self.regions) > 1
+
+    @property
+    def home(self) -> str:
+        """The first region: where tasks run, and the control plane at first."""
+        return next(iter(self.regions))
+
+    @property
+    def entry_region(self) -> str:
+        """Where the global entry stands."""
+        return self.edge.region or self.home
+
+    @property
+    def store_regions(self) -> tuple[str, ...]:
+        """Where embedded stores lie: the region where the primary begins, and that of its standby where there is one."""
+        if self.data is None:
+            return ()
+        first = self.data.region or self.home
+        others = [region for region in self.regions if region != first]
+        return (first, *(others[:1] if self.data.replicas else ()))

@@ -1,9 +1,11 @@
 """The edge's routes as data: which instance gets which share of which path.
 Decided by deciders, rendered by render."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tenfold.model.project import ResidencyRule
 from tenfold.model.service import Health
 
 LOOPBACK = "127.0.0.1"
@@ -54,12 +56,80 @@ class ServiceRoutes:
     hedge_after_ms: float | None = 400.0
     rules: tuple[RouteRule, ...] = ()
     timeout_s: float = 60.0
+    is_sticky: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayEnd:
+    """A region's gateway as others reach it over the network between regions."""
+
+    region: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEnd:
+    """Where a region's gateway sends the app's connections to the store `kind` (`postgres`, `valkey`): to its primary now."""
+
+    kind: str
+    host: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
-    """Everything one region's gateway must know. Equal tables mean equal configurations."""
+    """Everything one region's gateway must know. Equal tables mean equal configurations.
+
+    `gateways` are those of all regions, itself included: it measures the way to each. A table `behind_entry` is for a gateway
+    that the global entry stands before.
+    """
 
     region: str
     services: tuple[ServiceRoutes, ...] = ()
     domains: tuple[str, ...] = ()
+    behind_entry: bool = False
+    gateways: tuple[GatewayEnd, ...] = ()
+    stores: tuple[StoreEnd, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`ratio` (0..1) of some traffic goes to `region`."""
+
+    region: str
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where requests of clients near region `origin` go, of those that must stay within `residency` (empty: the others).
+
+    The ratios of `shares` sum to one. `spares` are the regions to try next, nearest first, should those fail. No shares at
+    all mean that no region may serve them now: they are refused with a clear answer.
+    """
+
+    origin: str
+    residency: str
+    shares: tuple[Share, ...]
+    spares: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EntryTable:
+    """Everything the global entry must know. Equal tables mean equal configurations.
+
+    `places` are the regions' (latitude, longitude) in degrees, by which a client's nearest is found; `home` is the origin of
+    clients whose place is not known. `services` are without endpoints: their hedging times are as seen from the entry.
+    `trust` and `geoip` as in `Edge`; `residency` are the blueprint's rules.
+    """
+
+    home: str
+    gateways: tuple[GatewayEnd, ...] = ()
+    ways: tuple[Way, ...] = ()
+    services: tuple[ServiceRoutes, ...] = ()
+    places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    domains: tuple[str, ...] = ()
+    trust: tuple[str, ...] = ()
+    geoip: str | None = None
+    residency: tuple[ResidencyRule, ...] = ()

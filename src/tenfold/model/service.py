@@ -80,7 +80,8 @@ class Service:
     `command` may hold `{port}` and `{host}`; it is run by a shell in the release's folder with `PORT` and `HOST` set.
     `build` and `release_hook` run once per release. `schedule` (cron, UTC) makes it a job instead of a running
     service. `http` tells that it listens; `paths` are the URL prefixes the edge sends to it. `drain_s` is how long
-    requests at hand may take when an instance is let go.
+    requests at hand may take when an instance is let go. `is_sticky` keeps a browser at the region and the instance that
+    answered it first, for as long as these serve.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Service:
     scaling: Scaling = Scaling()
     env: Mapping[str, str] = field(default_factory=dict)
     drain_s: float = 30.0
+    is_sticky: bool = False
 
     @property
     def runs_always(self) -> bool:

@@ -5,6 +5,8 @@ from typing import assert_never
 from tenfold.effects import (
     AnswerRequest,
     Order,
+    Promote,
+    PublishEntry,
     PublishRoutes,
     RemoveRelease,
     RunTask,
@@ -60,6 +62,8 @@ def _do(world: World, order: Order) -> float:
             return _stop_engine(world, effect)
         case PublishRoutes():
             return _publish(world, effect, order.epoch)
+        case Promote() | PublishEntry():
+            raise Permanent("This world has one region.")
         case RemoveRelease():
             return _remove_release(world, effect)
         case AnswerRequest():

@@ -63,9 +63,9 @@ class World:
         self.tasks: dict[str, Task] = {}
         self.engines: dict[str, Engine] = {}
         self.generations: dict[str, int] = {}
-        self.gateways = {region: Gateway(region, RouteTable(region)) for region in model.active_regions}
+        self.gateways = {region: Gateway(region, RouteTable(region)) for region in model.regions}
         self.pools: dict[str, Pool] = {}
-        for region in model.active_regions:
+        for region in model.regions:
             for name, service in model.services.items():
                 if service.runs_always:
                     self.pools[f"{name}@{region}"] = Pool(name, region)

@@ -151,7 +151,7 @@ def answer_up(
     if memory.up_request is None or target is None or not_ready(target, model, snapshot, wanted):
         return memory, ()
     if any(s.runs_always and s.http for s in target.services.values()):
-        for region in model.active_regions:
+        for region in model.regions:
             engine, gateway = snapshot.engines.get(f"gateway/{region}"), snapshot.gateways.get(region)
             if engine is None or engine.state is not EngineState.READY or gateway is None:
                 return memory, ()

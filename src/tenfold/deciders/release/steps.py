@@ -123,7 +123,7 @@ def _shift(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight
     if not any(s.runs_always and s.http for s in sight.model.releases[operation.release].services.values()):
         return Progress(StepState.SKIPPED)
     began = step.started_at or 0.0
-    for region in sight.model.active_regions:
+    for region in sight.model.regions:
         gateway = sight.snapshot.gateways.get(region)
         # The table of this release was published after the step began; taken up when the gateway runs that digest.
         wanted, at = sight.routes.digests.get(region), sight.routes.published_at.get(region, 0.0)
@@ -200,7 +200,7 @@ def without_ready(release_: Release, sight: Sight) -> str:
     """Which services have no ready instance at all, in words; empty when each has one."""
     lacking = []
     for service in release_.services.values():
-        for region in sight.model.active_regions if service.runs_always else ():
+        for region in sight.model.regions if service.runs_always else ():
             if not _ready(f"{service.name}@{region}/{release_.id}", sight.snapshot):
                 lacking.append(service.name)
     return ", ".join(lacking)
@@ -210,7 +210,7 @@ def not_ready(release_: Release, model: Model, snapshot: Snapshot, wanted: Mappi
     """Which services lack ready instances, in words; empty when none does."""
     lacking = []
     for service in release_.services.values():
-        for region in model.active_regions if service.runs_always else ():
+        for region in model.regions if service.runs_always else ():
             pool = f"{service.name}@{region}"
             count = service.scaling.clamp(wanted.get(pool, service.scaling.instances_min))
             ready = _ready(f"{pool}/{release_.id}", snapshot)
