@@ -3,7 +3,7 @@
 import pytest
 
 from tenfold.blueprint import BlueprintError, app_name, load, not_acted_on
-from tenfold.model import InstanceSize, Model, Region, Scaling, Service
+from tenfold.model import InstanceSize, Model, Region, ResidencyRule, Scaling, Service
 
 
 def read(text: str, environment: str | None = None) -> Model:
@@ -150,19 +150,19 @@ def test_says_what_is_not_acted_on() -> None:
     text = """
 services: {web: {command: run, scaling: {forecast: {}}}}
 targets: {throughput: 10/s}
-regions: {a: {residency: eu}, b: {}}
+regions: {a: {at: [0, 0], residency: eu}, b: {at: [0, 9]}}
 tiers: {starter: {}}
 edge: {cache: {api: 1s}, limits: {burst: 1}}
-data: {tenant_key: company_id, shards: 2, replicas: 1}
+data: {tenant_key: company_id, shards: 2, replicas: 2, url: postgresql://db/shop}
 budget: {monthly: 1 USD}
 """
     said = [sentence.partition(":")[0] for sentence in not_acted_on(read(text))]
     assert said == [
         *(
             "regions",
-            "regions",
             "data.shards",
             "data.replicas",
+            "data",
             "data.tenant_key",
             "tiers",
             "edge.cache",
@@ -170,4 +170,53 @@ budget: {monthly: 1 USD}
         ),
         *("targets", "budget", "scaling.forecast"),
     ]
-    assert "only a runs; b not yet" in not_acted_on(read(text))[0]
+    assert "residency (a) binds where requests are served" in not_acted_on(read(text))[0]
+
+
+SPREAD = """
+services: {web: {command: run, sticky: true}, worker: {command: work}}
+domains: [shop.example, "*.shop.example"]
+regions: {a: {at: [50.4, 3.8], residency: eu}, b: {at: [41.3, -95.9]}, c: {at: [-37.8, 144.9], residency: eu}}
+residency: {eu: {domains: [eu.shop.example, "*.eu.shop.example"], tenants: [acme, "user@x.example"]}}
+edge: {region: c, trust: [10.0.0.0/8, 192.0.2.7, "2001:db8::/32"], geoip: geo.mmdb}
+data: {replicas: 1, region: b, synchronous: true, rpo: 0s, rto: 10s}
+"""
+
+
+def test_several_regions() -> None:
+    """What several regions need is read: the entry, whom it trusts, who must stay where, and where data are written and copied."""
+    model = read(SPREAD)
+    assert model.is_spread and model.home == "a" and model.entry_region == "c"
+    assert model.store_regions == ("b", "a")
+    assert model.services["web"].is_sticky and not model.services["worker"].is_sticky
+    assert model.edge.trust == ("10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32")
+    assert model.edge.geoip == "geo.mmdb"
+    assert model.residency == {
+        "eu": ResidencyRule("eu", ("eu.shop.example", "*.eu.shop.example"), ("acme", "user@x.example"))
+    }
+    assert model.data is not None
+    assert (model.data.is_synchronous, model.data.rpo_s, model.data.rto_s) == (True, 0.0, 10.0)
+    assert [sentence.partition(":")[0] for sentence in not_acted_on(model)] == ["regions"]
+
+
+def test_region_without_place() -> None:
+    """One region may lie anywhere; of several each must say where, or nobody would be sent to the nearest."""
+    assert not read("services: {web: {command: run}}\nregions: {a: {residency: eu}}").is_spread
+    found = problems("services: {web: {command: run}}\nregions: {a: {}, b: {at: [1, 2]}, c:\n  {}}")
+    assert [problem.partition(":")[0] for problem in found] == ["regions.a.at", "regions.c.at"]
+
+
+def test_regions_of_an_environment() -> None:
+    """Development may have one region and production several with a copy of the data, each checked as it is overlaid."""
+    text = """
+services: {web: {command: run}}
+regions: {a: {at: [0, 0]}}
+data: {}
+environments:
+  production: {regions: {b: {at: [0, 9]}}, data: {replicas: 1}}
+"""
+    assert not read(text).is_spread
+    assert read(text, "production").store_regions == ("a", "b")
+    assert problems(text.replace("regions: {b: {at: [0, 9]}}, ", "")) == [
+        "environments.production.data.replicas: a copy is kept in another region, and there is only a; add a region, or remove it"
+    ]

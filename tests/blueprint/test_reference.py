@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.blueprint import BlueprintError, load, schema
-from tenfold.blueprint.parts import BLUEPRINT, TRIGGERS
+from tenfold.blueprint.parts import BLUEPRINT
+from tenfold.blueprint.services import TRIGGERS
 from tenfold.blueprint.shape import NO_DEFAULT, Key, ListOf, MapOf, Section, default_of, written
 from tenfold.blueprint.tree import Entries, Node, compose
 from tenfold.blueprint.units import Unit
@@ -78,7 +79,7 @@ def test_loads() -> None:
     assert model().name == "crewboard"
     production = load(EXAMPLE, environment="production", default_name="other")
     assert production.environment.is_production
-    assert production.domains == ("app.crewboard.example",)
+    assert production.domains == ("app.crewboard.example", "eu.crewboard.example")
     assert (production.services["web"].scaling.instances_min, production.services["web"].scaling.instances_max) == (
         2,
         20,
@@ -161,6 +162,7 @@ BY_SHAPE = (
     "secret-mapping",
     "environments",
     "no-services",
+    "blocks",
     "list",
 )
 

@@ -3,7 +3,7 @@ Said to the operator, so that nobody relies on it."""
 
 from collections.abc import Iterable
 
-from tenfold.model import CacheTimes, Limits, Model, Targets
+from tenfold.model import CacheTimes, Data, Limits, Model, Targets
 
 
 def not_acted_on(model: Model) -> tuple[str, ...]:
@@ -12,9 +12,16 @@ def not_acted_on(model: Model) -> tuple[str, ...]:
     forecasts = [name for name, service in model.services.items() if service.scaling.forecast]
     data = model.data
     sentences = (
-        (bool(residents), f"regions: residency ({_listed(residents)}) does not bind any data yet"),
+        (
+            bool(residents),
+            f"regions: residency ({_listed(residents)}) binds where requests are served, not yet where rows lie",
+        ),
         (data is not None and data.shards > 1, "data.shards: all tenants share one database; shards come later"),
-        (data is not None and data.replicas > 0, "data.replicas: no copy of the database is kept yet"),
+        (data is not None and data.replicas > 1, "data.replicas: one copy is kept so far, in the second region"),
+        (
+            data is not None and data.url is not None and _is_placed(data),
+            "data: region, replicas, synchronous, rpo and rto are of embedded databases; url names your own, which keeps its own copies",
+        ),
         (data is not None and data.tenant_key is not None, "data.tenant_key: rows are not yet told apart by tenant"),
         (bool(model.tiers), f"tiers: {_listed(model.tiers)} all get the same service so far"),
         (model.edge.cache != CacheTimes(), "edge.cache: the edge keeps no answers yet"),
@@ -24,6 +31,11 @@ def not_acted_on(model: Model) -> tuple[str, ...]:
         (bool(forecasts), f"scaling.forecast: {_listed(forecasts)} scales on what is measured, not yet on forecasts"),
     )
     return tuple(sentence for is_given, sentence in sentences if is_given)
+
+
+def _is_placed(data: Data) -> bool:
+    own = (data.region, data.rpo_s, data.rto_s)
+    return data.replicas > 0 or data.is_synchronous or any(each is not None for each in own)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from tenfold.blueprint.derive import HTTP_TRIGGERS
 from tenfold.blueprint.problem import quoted
 from tenfold.blueprint.read import Reading
+from tenfold.blueprint.spread import check_spread
 from tenfold.model import Model, Service
 from tenfold.wire import environment
 
@@ -32,6 +33,7 @@ def check(model: Model, reading: Reading) -> None:
     _secrets(model, reading)
     _data(model, reading)
     _keep(model, reading)
+    check_spread(model, reading)
 
 
 def _command(service: Service, at: str, reading: Reading) -> None:
@@ -74,7 +76,7 @@ def _triggers(service: Service, at: str, reading: Reading) -> None:
 def _job(service: Service, at: str, reading: Reading) -> None:
     if service.runs_always:
         return
-    for key in ("scaling", "health", "paths", "drain"):
+    for key in ("scaling", "health", "paths", "drain", "sticky"):
         if reading.given(f"{at}.{key}"):
             reading.note(
                 f"{at}.{key}",
@@ -89,6 +91,8 @@ def _without_http(service: Service, at: str, reading: Reading) -> None:
         return
     if service.paths:
         reading.note(f"{at}.paths", "needs a service that listens, and this one has http: false; remove one of the two")
+    if service.is_sticky:
+        reading.note(f"{at}.sticky", "is for browsers, and this service has http: false; remove one of the two")
     if service.health.path is not None:
         reading.note(f"{at}.health.path", "is asked over HTTP, and this service has http: false; remove one of the two")
 

@@ -1,47 +1,34 @@
 """What a blueprint may say: the one declaration from which it is read, hinted at, and described to editors."""
 
 from tenfold.blueprint import units
+from tenfold.blueprint.services import ENV, ENV_NAME, NAME, SERVICE, SERVICE_NAME, WORD
 from tenfold.blueprint.shape import Key, ListOf, MapOf, Section, TupleOf
 from tenfold.model import (
     Budget,
     CacheTimes,
     Data,
     Edge,
-    Forecast,
-    Health,
-    InstanceSize,
     LatencyTargets,
     Limits,
     Model,
     Region,
+    ResidencyRule,
     Rollout,
-    Scaling,
-    Service,
     Targets,
     Tier,
-    Trigger,
 )
 
-_WORD = r"(?=.{1,40}$)[a-z](?:-?[a-z0-9])*"
-NAME = units.text("a name (small letters, digits and hyphens)", "myapp", pattern=_WORD)
-SERVICE_NAME = units.text(
-    "a service's name (small letters, digits and hyphens; not tenfold)", "web", pattern=rf"(?!tenfold$){_WORD}"
-)
 ENVIRONMENT_NAME = NAME.like("production")
-METRIC = units.text(
-    "a metric's name (small letters, digits and underscores)", "queue_length", pattern="[a-z][a-z0-9_]{0,60}"
+REGION_NAME = units.text(
+    "a region's name (small letters, digits and hyphens; not entry)", "europe-west1", pattern=rf"(?!entry$){WORD}"
 )
-ENV_NAME = units.text(
-    "a variable's name (letters, digits and underscores)", "LOG_LEVEL", pattern="[A-Za-z_][A-Za-z0-9_]{0,200}"
-)
+TENANT = units.text("a tenant's id (letters, digits and . _ : @ + -)", "acme", pattern=r"[A-Za-z0-9][\w.:@+-]{0,199}")
 SECRET_NAME = units.text(
     "a variable's name alone (its value goes to `tenfold secrets set`)",
     "SESSION_KEY",
     pattern=ENV_NAME.pattern,
     is_private=True,
 )
-COMMAND = units.text("a command", "python -m http.server {port}")
-URL_PATH = units.text("a URL path that starts with / and has no spaces, ?, # or *", "/api", pattern=r"/[^\s?#*]{0,200}")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 DOMAIN = units.text(
     "a domain name in small letters, without https:// or port",
@@ -52,183 +39,6 @@ FOLDER_PATH = units.text(
     "a path inside the project's folder", "media", pattern=r"(?!\.{0,2}/|.*/\.\.?(?:/|$)|\.{1,2}$)[^\n]{1,400}"
 )
 COLUMN = units.text("a column's name", "company_id", pattern="[A-Za-z_][A-Za-z0-9_]{0,62}")
-
-HEALTH = Section(
-    "a mapping of health settings",
-    (
-        Key(
-            "path",
-            URL_PATH.like("/api/health"),
-            "Asked over HTTP, it must answer 2xx; without one an HTTP service must accept a connection and any other must be alive.",
-        ),
-        Key("every", units.duration("5s", low_s=0.1), "Time between two questions.", "every_s"),
-        Key("timeout", units.duration("2s"), "An answer that takes longer is a bad one.", "timeout_s"),
-        Key(
-            "healthy_after",
-            units.count("answers", "2", high=100),
-            "Good answers in a row that make an instance healthy.",
-            "healthy_after",
-        ),
-        Key(
-            "unhealthy_after",
-            units.count("answers", "3", high=100),
-            "Bad answers in a row that make it unhealthy.",
-            "unhealthy_after",
-        ),
-        Key(
-            "starts_within",
-            units.duration("60s", low_s=0.1),
-            "An instance that is not ready after this long has failed to start.",
-            "starts_within_s",
-        ),
-    ),
-    Health,
-)
-
-INSTANCE = Section(
-    "a mapping of instance settings",
-    (
-        Key("cpu", units.cores("1"), "Processor cores that one instance may use.", "cpu_cores"),
-        Key("memory", units.size("512MiB", low_bytes=2**20), "Memory that one instance may use.", "memory_bytes"),
-        Key("concurrency", units.count("requests", "80"), "Requests that one instance serves at once."),
-    ),
-    InstanceSize,
-)
-
-
-def _trigger(up: units.Unit, down: str) -> Section:
-    """A trigger whose bounds have the unit of `up`; `down` is an example of the lower one."""
-    return Section(
-        "a mapping of a trigger's bounds",
-        (
-            Key("up_above", up, "Above this, per instance, instances are added.", is_required=True),
-            Key(
-                "down_below",
-                up.like(down),
-                "Below this, per instance, and for as long as the cooldown, instances are let go.",
-                is_required=True,
-            ),
-            Key(
-                "cooldown",
-                units.duration("5m", low_s=0.0),
-                "How long it must stay low before an instance is let go; adding never waits.",
-                "cooldown_s",
-            ),
-        ),
-        Trigger,
-    )
-
-
-TRIGGERS = MapOf(
-    "a mapping of metrics",
-    METRIC,
-    _trigger(units.number("a number (a custom metric has no unit)", "100"), "50"),
-    named="metric",
-    is_tuple=True,
-    known={
-        "concurrency": _trigger(units.number("a number of requests", "60", low=0), "30"),
-        "cpu": _trigger(units.percent("80%"), "40%"),
-        "memory": _trigger(units.percent("80%"), "40%"),
-        "response_time": _trigger(units.duration("200ms", in_ms=True), "100ms"),
-        "concurrent_users": _trigger(units.number("a number of users", "400", low=0), "200"),
-    },
-)
-
-SCALING = Section(
-    "a mapping of scaling settings",
-    (
-        Key(
-            "instances",
-            Section(
-                "a mapping of min and max",
-                (
-                    Key(
-                        "min",
-                        units.count("instances", "1", high=1000),
-                        "Instances that always run, in each region.",
-                        "instances_min",
-                    ),
-                    Key(
-                        "max",
-                        units.count("instances", "4", high=1000),
-                        "Instances that may run, in each region.",
-                        "instances_max",
-                    ),
-                ),
-            ),
-            "How many instances there may be.",
-        ),
-        Key(
-            "triggers",
-            TRIGGERS,
-            "Any of them adds instances; all must agree to let one go. Naming some replaces the default ones.",
-            derived="concurrency and cpu; cpu alone for a service without HTTP",
-        ),
-        Key(
-            "forecast",
-            Section(
-                "a mapping of forecast settings",
-                (
-                    Key("horizon", units.duration("10m", low_s=1.0), "How far ahead to look.", "horizon_s"),
-                    Key(
-                        "confidence",
-                        units.percent("95%", low=0.5, high=0.999),
-                        "How sure a forecast must be to add instances.",
-                        "confidence_ratio",
-                    ),
-                ),
-                Forecast,
-            ),
-            "Adds instances before the load comes.",
-        ),
-    ),
-    Scaling,
-)
-
-ENV = MapOf("a mapping of variables", ENV_NAME, units.value("a value", "info"))
-
-SERVICE = Section(
-    "a mapping with a command",
-    (
-        Key(
-            "command",
-            COMMAND,
-            "What runs, by a shell in the release's folder; {port} and {host} (or $PORT, $HOST) tell it where to listen.",
-            is_required=True,
-        ),
-        Key("build", COMMAND.like("uv sync --frozen"), "Runs once per release, before it starts."),
-        Key(
-            "release",
-            COMMAND.like("python manage.py migrate"),
-            "Runs once per release, before it takes traffic.",
-            "release_hook",
-        ),
-        Key("schedule", units.cron('"0 3 * * *"'), "Cron, in UTC: makes it a job that runs and ends."),
-        Key(
-            "http",
-            units.flag(),
-            "Whether it listens for HTTP.",
-            derived="true for `web`, and where the command names the port or there is a health path or paths",
-        ),
-        Key(
-            "paths",
-            ListOf("a list of URL paths", URL_PATH),
-            "URL prefixes that the edge sends to it; [] keeps an HTTP service from the edge.",
-            derived='["/"] for `web`, or else for the first HTTP service',
-        ),
-        Key("health", HEALTH, "How an instance is known to be well."),
-        Key("instance", INSTANCE, "What one instance may use."),
-        Key("scaling", SCALING, "How many instances, and what moves the number."),
-        Key("env", ENV, "Environment variables of this service alone."),
-        Key(
-            "drain",
-            units.duration("30s", low_s=0.0),
-            "How long requests at hand may take when an instance is let go.",
-            "drain_s",
-        ),
-    ),
-    Service,
-)
 
 TARGETS = Section(
     "a mapping of targets",
@@ -277,9 +87,26 @@ REGION = Section(
         ),
         Key("capacity", units.count("users", "3000"), "Its share of users.", "capacity_users"),
         Key("latency", units.duration("75ms", in_ms=True), "Its goal for an answer.", "latency_ms"),
-        Key("residency", NAME.like("eu"), "The place whose law its tenants' data must not leave."),
+        Key(
+            "residency",
+            NAME.like("eu"),
+            "The place whose law it is under: only such regions may serve who must stay there.",
+        ),
     ),
     Region,
+)
+
+RESIDENCY = Section(
+    "a mapping of domains and tenants",
+    (
+        Key("domains", ListOf("a list of domains", DOMAIN.like("eu.app.example")), "Requests to these hosts."),
+        Key(
+            "tenants",
+            ListOf("a list of tenants' ids", TENANT),
+            "Requests of these tenants, named by the header x-tenfold-tenant or the cookie tenfold-tenant.",
+        ),
+    ),
+    ResidencyRule,
 )
 
 TIER = Section(
@@ -301,6 +128,22 @@ EDGE = Section(
             "port",
             units.port("8080"),
             "Where the edge listens on this machine; a busy port is stepped over and said.",
+        ),
+        Key(
+            "region",
+            REGION_NAME,
+            "Where the global entry stands that sends each client to its region.",
+            derived="the first region",
+        ),
+        Key(
+            "trust",
+            ListOf("a list of address blocks", units.cidr("10.0.0.0/8")),
+            "Senders who are believed when they tell a client's place (x-tenfold-place) and address (x-forwarded-for).",
+        ),
+        Key(
+            "geoip",
+            units.text("the path of a MaxMind database", "GeoLite2-Country.mmdb"),
+            "A MaxMind database of countries, for clients whose place nobody tells.",
         ),
         Key(
             "cache",
@@ -357,7 +200,21 @@ DATA = Section(
     (
         Key("tenant_key", COLUMN, "The column that says whose a row is."),
         Key("shards", units.count("shards", "4", high=1024), "Databases the tenants are spread over."),
-        Key("replicas", units.count("replicas", "1", low=0, high=16), "Copies of each database."),
+        Key("replicas", units.count("replicas", "1", low=0, high=16), "Copies of each database, in another region."),
+        Key("region", REGION_NAME, "Where the databases take writes at first.", derived="the first region"),
+        Key(
+            "synchronous",
+            units.flag(),
+            "Whether a write is acknowledged only once the copy has it too.",
+            "is_synchronous",
+        ),
+        Key(
+            "rpo",
+            units.duration("5s", low_s=0.0),
+            "The newest acknowledged writes that may be lost with their region.",
+            "rpo_s",
+        ),
+        Key("rto", units.duration("10s"), "Within how long writes must go on after the loss of their region.", "rto_s"),
         Key(
             "url",
             _store_url("postgres(?:ql)?", "postgresql://host/name"),
@@ -397,9 +254,14 @@ PARTS = (
     Key("targets", TARGETS, "What `tenfold prove` proves."),
     Key(
         "regions",
-        MapOf("a mapping of regions", NAME.like("europe-west1"), REGION, named="name"),
+        MapOf("a mapping of regions", REGION_NAME, REGION, named="name"),
         "Places that serve.",
         derived="one, `local`",
+    ),
+    Key(
+        "residency",
+        MapOf("a mapping of residencies", NAME.like("eu"), RESIDENCY, named="name"),
+        "Who may be served only in regions of a residency, by its name.",
     ),
     Key("tiers", MapOf("a mapping of tiers", NAME.like("starter"), TIER, named="name"), "What classes of tenants get."),
     Key("edge", EDGE, "What the edge does before the app is asked."),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from ipaddress import ip_network
 from typing import Any
 
 from cronsim import CronSim, CronSimError
@@ -196,6 +197,24 @@ def per_second(example: Written) -> Unit:
         return found.per_second
 
     return replace(exact, read=read, write=write)
+
+
+_CIDR = "an address block (CIDR) or an address"
+
+
+def _read_cidr(text: Written) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        if "host bits" in str(error):
+            meant = ip_network(text, strict=False)
+            raise ValueError(f"expected {meant} (what follows the first {meant.prefixlen} bits must be 0)") from None
+        raise ValueError(f"expected {_CIDR}") from None
+
+
+def cidr(example: Written) -> Unit:
+    """A block of IP addresses; one address alone is a block of one."""
+    return Unit(_CIDR, example, r"[0-9A-Fa-f:.]{2,45}(?:/\d{1,3})?", _read_cidr)
 
 
 def money(example: Written) -> Unit:
