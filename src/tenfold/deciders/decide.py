@@ -41,7 +41,8 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     """One decision over everything. Pure: equal arguments give equal results."""
     made: list[Decision] = []
     serving = model.releases.get(memory.release.serving or "")
-    judged, some = judge(model, serving, snapshot, memory.regions)
+    is_up = memory.release.intent is Intent.UP
+    judged, some = judge(model, serving if is_up else None, snapshot, memory.regions)
     made += some
     kept, starts, some = keep_stores(model, snapshot, judged, memory.stores)
     made += some
@@ -53,7 +54,9 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
         if (e := snapshot.engines.get(key)) is None or e.state is not EngineState.READY
     )
     wanted = {key: pool.wanted for key, pool in memory.scale.pools.items()}
-    released, some = release(model, snapshot, memory.release, memory.heal, memory.route, wanted, waiting_for)
+    released, some = release(
+        _answering(model, memory), snapshot, memory.release, memory.heal, memory.route, wanted, waiting_for
+    )
     made += some
     memory = replace(memory, release=released)
     serving = model.releases.get(released.serving or "")
@@ -77,11 +80,10 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
             model, serving, snapshot, healed.members, _had_traffic(released), memory.route, primaries, cause
         )
         made += some
-        judged, moved = choose_ways(model, serving, snapshot, memory.regions)
-        memory = replace(memory, regions=judged)
-        routed, some = publish_entry(model, serving, snapshot, judged, routed, moved or cause)
+        memory = replace(memory, regions=choose_ways(model, serving, snapshot, memory.regions))
+        routed, some = publish_entry(model, serving, snapshot, memory.regions, routed, cause)
         made += some
-        released, some = answer_up(model, snapshot, released, wanted, routed)
+        released, some = answer_up(_answering(model, memory), snapshot, released, wanted, routed)
         made += some
         memory = replace(memory, route=routed, release=released)
     if serving is not None and up:
@@ -104,6 +106,14 @@ def _engines(model: Model, snapshot: Snapshot, memory: Memory, stores: Mapping[s
     keys += standby_engines(model, snapshot, memory.regions)
     engines = {key: StartEngine(kind, region) for key in keys for kind, _, region in (key.partition("/"),)}
     return {**engines, **stores}
+
+
+def _answering(model: Model, memory: Memory) -> Model:
+    """The model without the regions that can't answer: a release waits for none of them."""
+    lost = [name for name, region in memory.regions.regions.items() if region.is_hard]
+    if not lost or len(lost) == len(model.regions):
+        return model
+    return replace(model, regions={name: region for name, region in model.regions.items() if name not in lost})
 
 
 def _primaries(model: Model, memory: Memory) -> tuple[str, ...]:

@@ -137,13 +137,15 @@ class ReleaseMemory:
 class RouteMemory:
     """The digest of the table each region (and `entry`) should have, how many were published to it, and when.
 
-    `pressed` are the pools that have more at hand than they are sized for: a second try would only add to it.
+    `pressed` are the pools that have more at hand than they are sized for: a second try would only add to it. `hedges` are the
+    times after which the entry tries another region, in milliseconds, by `service/prefix`.
     """
 
     digests: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
     published_at: Mapping[str, float] = field(default_factory=dict)
     pressed: tuple[str, ...] = ()
+    hedges: Mapping[str, float] = field(default_factory=dict)
 
 
 class RegionState(StrEnum):
@@ -158,13 +160,15 @@ class RegionState(StrEnum):
 class RegionMemory:
     """One region's health as it was judged. `since` is when it entered `state`, `why` the signal that put it there.
 
-    `ailing_since`: by signal, since when it has shown without a break; `well_since` since when none has. `share_ratio` (0..1)
-    is how much of what is meant for it a returning region takes. `outs` counts the times it was taken out in short order.
+    `is_hard` tells that it could not answer at all. `ailing_since`: by signal, since when it has shown without a break;
+    `well_since` since when none has. `share_ratio` (0..1) is how much of what is meant for it a returning region takes.
+    `outs` counts the times it was taken out in short order; `told` is what was said of it last, so that it is said once.
     """
 
     state: RegionState = RegionState.SERVING
     since: float = 0.0
     why: str = ""
+    is_hard: bool = False
     ailing_since: Mapping[str, float] = field(default_factory=dict)
     well_since: float | None = None
     share_ratio: float = 1.0
@@ -176,16 +180,20 @@ class RegionMemory:
 class RegionsMemory:
     """RegionMemory by region, and what the ways of traffic rest on.
 
-    `rtt_ms` is the settled round trip by link (`a>b`), `demand_per_s` the smoothed demand by origin, `room_per_s` what a region
-    that was full could take. `ways` are the ratios by region, by `origin|residency`; `moved_at` is when they last changed.
+    `rtt_ms` is the settled round trip by link (`a>b`), `usual_ms` what it is when all is well. `demand_per_s` is the smoothed
+    demand by origin, `room_per_s` what a region that was full could take. `ways` are the ratios by region, by
+    `origin|residency` (no residency: `origin|`); `moved_at` is when they last changed and `why` says what moved and why;
+    `looked_at` is when they were last thought over.
     """
 
     regions: Mapping[str, RegionMemory] = field(default_factory=dict)
     rtt_ms: Mapping[str, float] = field(default_factory=dict)
+    usual_ms: Mapping[str, float] = field(default_factory=dict)
     demand_per_s: Mapping[str, float] = field(default_factory=dict)
     room_per_s: Mapping[str, float] = field(default_factory=dict)
     ways: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     moved_at: float = 0.0
+    why: str = ""
     looked_at: float = 0.0
 
 

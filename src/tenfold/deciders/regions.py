@@ -1,13 +1,311 @@
-"""Which regions may take traffic, judged from what is seen of them. Stage: decide, before ways are chosen."""
+"""Which regions may take traffic, judged from what is seen of them. Stage: decide, before ways are chosen.
 
-from tenfold.deciders.memory import RegionsMemory
+A region is judged by signals. A hard one says that it can't answer at all, and takes it out at once; a soft one says that it
+answers worse than the others do, and must last for two looks. What all regions show alike (errors of a bad release, a slow
+database) is no region's fault. A source that is not fresh says nothing: its signals stand as they were.
+
+Once nothing has been amiss for a while the region returns in steps, and one that fails again waits longer each time. The last
+region is never taken out: a poor answer is better than none.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+
+from tenfold.deciders.memory import RegionMemory, RegionsMemory, RegionState
 from tenfold.effects import Decision
-from tenfold.facts import Snapshot
+from tenfold.facts import EngineState, InstanceState, LinkSeen, RegionSeen, Snapshot
 from tenfold.model import Model, Release
+
+FACT_AGE_S_MAX = 5.0
+"""Older facts say nothing."""
+SOFT_S = 1.5
+"""A soft signal takes a region out when it has shown for this long: two looks."""
+WELL_S = 5.0
+"""Without any signal for this long, a region returns."""
+BLIND_WELL_S = 20.0
+"""The same after a signal that only traffic shows: without traffic its absence says little."""
+WAIT_S_MAX = 120.0
+"""The longest that a region waits to return, however often it was taken out."""
+STEPS = (0.05, 0.2, 0.5, 1.0)
+"""How much of what is meant for it a returning region takes, step by step."""
+STEP_S = 4.0
+STEADY_S = 300.0
+"""A region that served this long begins anew: earlier times out do not count."""
+
+TRIES_MIN_PER_S = 2.0
+"""Fewer tries than this say nothing about a ratio."""
+TAIL_TRIES_MIN_PER_S = 20.0
+"""Fewer tries than this say nothing about the slowest percent."""
+UNANSWERED_RATIO_MAX = 0.2
+ERROR_RATIO_MAX = 0.1
+SLOW_MS = 150.0
+"""A region whose usual answer, or whose tail, takes this much longer than twice that of its peers is slow."""
+LATE_RATIO_MAX = 0.03
+"""A region to which, from everywhere, more than this share of probes comes late loses packets."""
+CUT_RATIO = 0.9
+"""A region to which, from everywhere, this share of probes is lost is cut off."""
+
+HARD = ("gateway", "instances", "checks", "cut")
+BY_TRAFFIC = ("unanswered", "errors", "slow", "tail")
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What one region shows now: by signal, the reason in words. `unknown` are signals whose source is not fresh."""
+
+    shown: Mapping[str, str]
+    unknown: frozenset[str]
+
+    @property
+    def is_hard(self) -> bool:
+        """True when it can't answer at all."""
+        return any(name in HARD for name in self.shown)
 
 
 def judge(
     model: Model, serving: Release | None, snapshot: Snapshot, memory: RegionsMemory
 ) -> tuple[RegionsMemory, tuple[Decision, ...]]:
-    """The state of every region now, and a decision for each that changed."""
-    return memory, ()
+    """The state of every region now, and a decision for each that changed.
+
+    A region that was never well is not known yet: it enters as serving the first time that it is.
+    """
+    if not model.is_spread or serving is None:
+        return memory, ()
+    now = snapshot.taken_at
+    look = _Look(model, serving, snapshot, memory)
+    regions: dict[str, RegionMemory] = {}
+    decisions: list[Decision] = []
+    signals = {region: look.signals(region) for region in model.regions}
+    for region in model.regions:
+        before, seen = memory.regions.get(region), signals[region]
+        if before is None:
+            if not seen.shown and not seen.unknown:
+                regions[region] = RegionMemory(since=now, well_since=now)
+            continue
+        regions[region] = _next(before, seen, now)
+    _keep_one(regions, signals, now)
+    for region, after in regions.items():
+        why = _told(region, memory.regions.get(region), after)
+        if why:
+            decisions.append(
+                Decision("", "failover", f"region/{region}", (), why, tuple(signals[region].shown.values()))
+            )
+    return replace(memory, regions=regions), tuple(decisions)
+
+
+def _next(before: RegionMemory, seen: Signals, now: float) -> RegionMemory:
+    """The region's state after one more look at it alone."""
+    kept = {name: at for name, at in before.ailing_since.items() if name in seen.unknown}
+    ailing = {name: min(before.ailing_since.get(name, now), now) for name in seen.shown} | kept
+    well_since = None if ailing else min(before.well_since if before.well_since is not None else now, now)
+    after = before
+    if (ailing, well_since) != (before.ailing_since, before.well_since):
+        after = replace(before, ailing_since=ailing, well_since=well_since)
+    acting = [name for name in seen.shown if name in HARD or now - ailing[name] >= SOFT_S]
+    if before.state is RegionState.RETURNING:
+        acting = list(seen.shown)
+    if acting and (before.state is not RegionState.OUT or seen.is_hard != before.is_hard):
+        worst = min(acting, key=lambda name: (name not in HARD, name))
+        again = before.state is not RegionState.OUT
+        steady = before.state is RegionState.SERVING and now - before.since >= STEADY_S
+        outs = (0 if steady else before.outs) + again
+        return replace(
+            after, state=RegionState.OUT, since=now if again else before.since, why=seen.shown[worst],
+            is_hard=seen.is_hard, share_ratio=0.0, outs=outs,
+        )  # fmt: skip
+    if before.state is RegionState.OUT:
+        wait_s = min(WAIT_S_MAX, _wait_s(before) * 2 ** max(0, before.outs - 1))
+        if well_since is None or seen.unknown or not 0 <= wait_s <= now - well_since:
+            return after
+        return replace(after, state=RegionState.RETURNING, since=now, share_ratio=STEPS[0])
+    if before.state is RegionState.RETURNING and not ailing:
+        step = min(len(STEPS) - 1, int(max(0.0, now - before.since) / STEP_S))
+        if STEPS[step] >= 1.0:
+            return replace(after, state=RegionState.SERVING, since=now, why="", share_ratio=1.0)
+        return after if STEPS[step] == before.share_ratio else replace(after, share_ratio=STEPS[step])
+    return after
+
+
+def _wait_s(before: RegionMemory) -> float:
+    return WELL_S if before.is_hard or before.why.startswith("packets") else BLIND_WELL_S
+
+
+def _keep_one(regions: dict[str, RegionMemory], signals: Mapping[str, Signals], now: float) -> None:
+    """When all would be out, those that show the least stay in."""
+    if not regions or any(r.state is not RegionState.OUT for r in regions.values()):
+        return
+    severity = {name: 2 if signals[name].is_hard else bool(signals[name].shown) for name in regions}
+    least = min(severity.values())
+    for name, region in regions.items():
+        if severity[name] == least:
+            why = f"{region.why}; it is kept, since no region is better"
+            regions[name] = replace(
+                region, state=RegionState.SERVING, since=now, why=why, is_hard=False, share_ratio=1.0
+            )
+
+
+def _told(region: str, before: RegionMemory | None, after: RegionMemory) -> str:
+    """What to say of a change; empty when there is none."""
+    if before is None or (before.state, before.is_hard, before.share_ratio) == (
+        after.state, after.is_hard, after.share_ratio,
+    ):  # fmt: skip
+        return ""
+    match after.state:
+        case RegionState.OUT:
+            return f"{region} is taken out: {after.why}"
+        case RegionState.RETURNING:
+            return f"{region} is well again and takes {after.share_ratio:.0%} of what is meant for it"
+        case RegionState.SERVING:
+            return f"{region} serves: {after.why}" if after.why else f"{region} serves again in full"
+
+
+class _Look:
+    """What one snapshot shows of every region, and how its peers compare."""
+
+    def __init__(self, model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> None:
+        self._model = model
+        self._snapshot = snapshot
+        self._memory = memory
+        self._listening = [s.name for s in serving.services.values() if s.http and s.runs_always and s.paths]
+        self._ready = {
+            (i.service, i.region)
+            for i in snapshot.instances.values()
+            if i.release == serving.id and i.state is InstanceState.READY and not i.frozen
+        }
+        self._seen = {
+            name: seen
+            for name, seen in snapshot.regions.items()
+            if -1.0 <= snapshot.taken_at - seen.seen_at <= FACT_AGE_S_MAX
+        }
+        self._has_entry = bool(self._listening) and f"entry/{model.entry_region}" in snapshot.engines
+
+    def signals(self, region: str) -> Signals:
+        """What `region` shows, by signal."""
+        groups: tuple[tuple[str, tuple[str, ...], Callable[[str], Mapping[str, str]]], ...] = (
+            ("gateway", ("gateway",), self._gateway),
+            ("process", ("instances",), self._instances),
+            ("entry", ("checks", *BY_TRAFFIC), self._traffic),
+            ("links", ("cut", "lossy"), self._links),
+        )
+        shown: dict[str, str] = {}
+        unknown: set[str] = set()
+        for source, names, look in groups:
+            if source in ("entry", "links") and not self._has_entry:
+                continue
+            if not self._snapshot.fresh(source, FACT_AGE_S_MAX):
+                unknown.update(names)
+                continue
+            shown |= look(region)
+        return Signals(shown, frozenset(unknown))
+
+    def _gateway(self, region: str) -> Mapping[str, str]:
+        engine = self._snapshot.engines.get(f"gateway/{region}")
+        if engine is None or engine.state is EngineState.EXITED:
+            return {"gateway": f"its gateway ended{_note(engine.note if engine else '')}"}
+        if engine.state is EngineState.UNHEALTHY:
+            return {"gateway": "its gateway does not answer"}
+        if engine.state is EngineState.STARTING:
+            return {"gateway": "its gateway is starting"}
+        return {}
+
+    def _instances(self, region: str) -> Mapping[str, str]:
+        lacking = [name for name in self._listening if (name, region) not in self._ready]
+        return {"instances": f"no instance of {', '.join(lacking)} is ready there"} if lacking else {}
+
+    def _traffic(self, region: str) -> Mapping[str, str]:
+        seen = self._seen.get(region)
+        if seen is None:
+            return {}
+        shown = {}
+        if not seen.is_well:
+            shown["checks"] = "the entry's own checks of its gateway fail"
+        if seen.tries_per_s >= TRIES_MIN_PER_S:
+            for name, text, bound, ratio in (
+                ("unanswered", "of the tries sent there got no answer", UNANSWERED_RATIO_MAX, _unanswered),
+                ("errors", "of its answers are errors", ERROR_RATIO_MAX, _errors),
+            ):
+                mine, theirs = ratio(seen), self._peers(region, TRIES_MIN_PER_S, ratio)
+                # Without a peer that has traffic, errors may be the app's own.
+                told = name != "errors" or self._has_peers(region, TRIES_MIN_PER_S)
+                if told and mine > bound and mine > 2 * theirs:
+                    shown[name] = f"{mine:.0%} {text}, {theirs:.0%} elsewhere"
+            shown |= self._slowness(region, seen)
+        return shown
+
+    def _slowness(self, region: str, seen: RegionSeen) -> Mapping[str, str]:
+        shown = {}
+        typical, peers = self._typical(seen), self._peers(region, TRIES_MIN_PER_S, self._typical)
+        if typical > SLOW_MS + 2 * peers and self._has_peers(region, TRIES_MIN_PER_S):
+            shown["slow"] = (
+                f"half of its answers take over {typical:.0f} ms beyond the way there, {peers:.0f} ms elsewhere"
+            )
+        if seen.tries_per_s >= TAIL_TRIES_MIN_PER_S:
+            tail, peers = _tail(seen), self._peers(region, TAIL_TRIES_MIN_PER_S, _tail)
+            if tail > SLOW_MS + 2 * peers and self._has_peers(region, TAIL_TRIES_MIN_PER_S):
+                shown["tail"] = f"one answer in a hundred comes {tail:.0f} ms late, {peers:.0f} ms elsewhere"
+        return shown
+
+    def _links(self, region: str) -> Mapping[str, str]:
+        others = [
+            name for name in self._model.regions
+            if name != region and ((m := self._memory.regions.get(name)) is None or m.state is not RegionState.OUT)
+        ]  # fmt: skip
+        late = [ratio for other in others if (ratio := self._late(region, other)) is not None]
+        # With one other region both ends look alike: who is cut off is then told by the entry's checks.
+        if len(late) < 2:
+            return {}
+        if min(late) >= CUT_RATIO:
+            return {"cut": "no other region reaches it"}
+        if min(late) > LATE_RATIO_MAX:
+            return {"lossy": f"packets are lost: {min(late):.0%} or more of all probes to and from it come late"}
+        return {}
+
+    def _late(self, region: str, other: str) -> float | None:
+        """The share of probes that came late between two regions, both ways; None when neither was seen lately."""
+        links = [self._snapshot.links.get(f"{a}>{b}") for a, b in ((region, other), (other, region))]
+        fresh = [link for link in links if link is not None and link.probes and self._is_fresh(link)]
+        probes = sum(link.probes for link in fresh)
+        return sum(link.late_ratio * link.probes for link in fresh) / probes if probes else None
+
+    def _is_fresh(self, link: LinkSeen) -> bool:
+        return -1.0 <= self._snapshot.taken_at - link.seen_at <= FACT_AGE_S_MAX
+
+    def _typical(self, seen: RegionSeen) -> float:
+        """The usual time of an answer beyond the longest way that its requests take, in milliseconds."""
+        if seen.first_byte_ms_p50 is None:
+            return 0.0
+        ways = [
+            self._memory.rtt_ms.get(f"{key.partition('|')[0]}>{seen.region}", 0.0)
+            for key, shares in self._memory.ways.items()
+            if shares.get(seen.region, 0.0) > 0.05
+        ]
+        return max(0.0, seen.first_byte_ms_p50 - max(ways, default=0.0))
+
+    def _peers(self, region: str, tries_min_per_s: float, figure: Callable[[RegionSeen], float]) -> float:
+        return median(self._figures(region, tries_min_per_s, figure) or [0.0])
+
+    def _has_peers(self, region: str, tries_min_per_s: float) -> bool:
+        return bool(self._figures(region, tries_min_per_s, lambda seen: 0.0))
+
+    def _figures(self, region: str, tries_min_per_s: float, figure: Callable[[RegionSeen], float]) -> list[float]:
+        peers: Iterable[RegionSeen] = (seen for name, seen in self._seen.items() if name != region)
+        return [figure(seen) for seen in peers if seen.tries_per_s >= tries_min_per_s]
+
+
+def _unanswered(seen: RegionSeen) -> float:
+    return seen.unanswered_per_s / seen.tries_per_s
+
+
+def _errors(seen: RegionSeen) -> float:
+    return seen.errors_per_s / seen.tries_per_s
+
+
+def _tail(seen: RegionSeen) -> float:
+    if seen.first_byte_ms_p99 is None or seen.first_byte_ms_p50 is None:
+        return 0.0
+    return seen.first_byte_ms_p99 - seen.first_byte_ms_p50
+
+
+def _note(note: str) -> str:
+    return f" ({note})" if note else ""

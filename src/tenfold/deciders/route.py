@@ -16,8 +16,9 @@ from types import MappingProxyType
 from typing import Any
 
 from tenfold.deciders.memory import Member, MemberState, RouteMemory
+from tenfold.deciders.publishing import publish
 from tenfold.effects import Decision, PublishRoutes
-from tenfold.facts import EngineState, InstanceSeen, InstanceState, RouteSeen, Snapshot
+from tenfold.facts import InstanceSeen, InstanceState, RouteSeen, Snapshot
 from tenfold.model import (
     LOOPBACK,
     Endpoint,
@@ -31,8 +32,6 @@ from tenfold.model import (
     StoreEnd,
 )
 
-REPUBLISH_S = 5.0
-"""A table that the gateway has not taken up for this long is sent again."""
 HEDGE_AFTER_MS = 400.0
 """An idempotent request without an answer for this long is tried at a second instance too."""
 BESIDE = ((EndpointState.WARM, "kept warm"), (EndpointState.DRAINING, "finishing"))
@@ -63,28 +62,10 @@ def route(
     for region in model.regions:
         table = build_table(model, serving, region, seen, routes, served, memory.pressed, between)
         digest = digest_of(table)
-        gateway = snapshot.gateways.get(region)
-        engine = snapshot.engines.get(f"gateway/{region}")
-        if engine is None or engine.state is not EngineState.READY or not snapshot.fresh("gateway", 5.0):
-            continue
-        if gateway is not None and gateway.table_digest == digest:
-            memory = replace(memory, digests={**memory.digests, region: digest})
-            continue
-        if any(key.startswith(f"publish:{region}@") for key in snapshot.pending):
-            # One table at a time: this one goes out as soon as the one under way has arrived, which wakes the loop.
-            continue
-        now = snapshot.taken_at
-        if memory.digests.get(region) == digest and 0 <= now - memory.published_at.get(region, 0.0) < REPUBLISH_S:
-            continue
-        published = memory.published.get(region, 0) + 1
-        memory = replace(
-            memory,
-            digests={**memory.digests, region: digest},
-            published={**memory.published, region: published},
-            published_at={**memory.published_at, region: now},
-        )
-        effect = PublishRoutes(table, digest, expected_generation=published)
-        decisions.append(Decision("", "route", f"routes/{region}", (effect,), _why(table, cause)))
+        memory, number = publish(region, digest, f"gateway/{region}", snapshot, memory)
+        if number is not None:
+            effect = PublishRoutes(table, digest, expected_generation=number)
+            decisions.append(Decision("", "route", f"routes/{region}", (effect,), _why(table, cause)))
     return memory, tuple(decisions)
 
 

@@ -1,12 +1,299 @@
-"""Where the requests of each origin go: to the nearest region that is well and has room. Stage: decide, after regions are judged."""
+"""Where the requests of each origin go: to the nearest region that is well and has room. Stage: decide, after regions are judged.
 
-from tenfold.deciders.memory import RegionsMemory
-from tenfold.facts import Snapshot
+Nearness is the measured round trip between regions, settled so that noise moves nothing; where it was not measured yet, the
+distance tells. Each region is filled, nearest origins first, up to `SPILL_RATIO` of its room; what is beyond goes to the next
+nearest that has room, and what exceeds all rooms is shared out by capacity, so that regions are overloaded alike or not at all.
+
+Demand does not depend on the ways, so nothing feeds back: a world that stands still has one answer, and it is reached in a few
+seconds and kept. Traffic moves towards a region step by step; away from one that is out it moves at once.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from tenfold.deciders.memory import RegionMemory, RegionsMemory, RegionState
+from tenfold.deciders.nearness import RTT_STEP_MS, cost_ms
+from tenfold.facts import InstanceState, LinkSeen, Snapshot
 from tenfold.model import Model, Release
 
+FACT_AGE_S_MAX = 5.0
+"""Older figures change nothing."""
+SPILL_RATIO = 0.85
+"""A region takes this much of its room; the next request goes elsewhere while another has room."""
+RTT_STEP_RATIO = 0.1
+"""A way is another length when it differs by this much, and by `RTT_STEP_MS`, from what it was taken for."""
+USUAL_DRIFT_PER_S = 0.0001
+"""What is usual for a way rises this much of the difference each second, and falls at once."""
+DEMAND_SMOOTHING = 0.3
+"""The weight of the last second in the smoothed demand."""
+MOVE_PER_S = 0.34
+"""So much of an origin's traffic may move in a second towards a region that is well."""
+DEADBAND_RATIO = 0.01
+"""Smaller changes are not made: they would only be noise in the journal."""
+DEMAND_MOVE_EVERY_S = 2.0
+"""Changes of demand alone move traffic this often."""
+SHARE_MIN = 0.005
+"""A region takes at least this share or none."""
+PRESSED_RATIO = 0.85
+"""A region whose instances have this share of what they are sized for at hand has no room beyond what it answers now."""
+ROOM_RECOVERS_PER_S = 0.05
 
-def choose_ways(
-    model: Model, serving: Release | None, snapshot: Snapshot, memory: RegionsMemory
-) -> tuple[RegionsMemory, str]:
-    """The ways of all origins now; why they changed, in words (empty: they did not)."""
-    return memory, ""
+Shares = dict[str, float]
+
+
+def choose_ways(model: Model, serving: Release | None, snapshot: Snapshot, memory: RegionsMemory) -> RegionsMemory:
+    """The memory with the ways of all origins now, and why they last changed. The entry's table tells people of it."""
+    if not model.is_spread or serving is None:
+        return memory
+    now = snapshot.taken_at
+    elapsed_s = min(2.0, max(0.0, now - memory.looked_at)) if memory.looked_at else 0.0
+    memory = replace(
+        memory,
+        rtt_ms=_settled(model, snapshot, memory),
+        usual_ms=_usual(snapshot, memory, elapsed_s),
+        demand_per_s=_demand(model, snapshot, memory),
+        room_per_s=_room(model, serving, snapshot, memory, elapsed_s),
+        looked_at=now,
+    )
+    ways: dict[str, Mapping[str, float]] = {}
+    may_move = not 0 <= now - memory.moved_at < DEMAND_MOVE_EVERY_S
+    for key, (target, allowed) in _targets(model, memory).items():
+        before = memory.ways.get(key)
+        ways[key] = target if before is None else _moved(before, target, allowed, elapsed_s, may_move)
+    if ways == memory.ways:
+        return memory
+    return replace(memory, ways=ways, moved_at=now, why=_why(model, memory, ways))
+
+
+def _measured(snapshot: Snapshot) -> Iterable[LinkSeen]:
+    for link in snapshot.links.values():
+        if link.rtt_ms is not None and -1.0 <= snapshot.taken_at - link.seen_at <= FACT_AGE_S_MAX:
+            yield link
+
+
+def _settled(model: Model, snapshot: Snapshot, memory: RegionsMemory) -> Mapping[str, float]:
+    settled = dict(memory.rtt_ms)
+    for link in _measured(snapshot):
+        assert link.rtt_ms is not None
+        before = settled.get(link.key)
+        if before is None or abs(link.rtt_ms - before) > max(RTT_STEP_MS, RTT_STEP_RATIO * before):
+            settled[link.key] = round(link.rtt_ms, 1)
+    return memory.rtt_ms if settled == memory.rtt_ms else settled
+
+
+def _usual(snapshot: Snapshot, memory: RegionsMemory, elapsed_s: float) -> Mapping[str, float]:
+    usual = dict(memory.usual_ms)
+    for link in _measured(snapshot):
+        assert link.rtt_ms is not None
+        before = usual.get(link.key, link.rtt_ms)
+        drifted = before + max(0.0, link.rtt_ms - before) * USUAL_DRIFT_PER_S * elapsed_s
+        # Small drifts wait until they are worth a line in the journal.
+        usual[link.key] = link.rtt_ms if link.rtt_ms < before else drifted if drifted - before > 0.01 else before
+    return memory.usual_ms if usual == memory.usual_ms else usual
+
+
+def _demand(model: Model, snapshot: Snapshot, memory: RegionsMemory) -> Mapping[str, float]:
+    """Smoothed over a few looks; where the entry was not seen, as it was."""
+    demand = dict(memory.demand_per_s)
+    for name, seen in snapshot.regions.items():
+        if name in model.regions and -1.0 <= snapshot.taken_at - seen.seen_at <= FACT_AGE_S_MAX:
+            before = demand.get(name)
+            smooth = seen.demand_per_s if before is None else before + DEMAND_SMOOTHING * (seen.demand_per_s - before)
+            demand[name] = round(smooth, 2)
+    return memory.demand_per_s if demand == memory.demand_per_s else demand
+
+
+def _room(
+    model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMemory, elapsed_s: float
+) -> Mapping[str, float]:
+    """What each region could answer at the most, where its instances are so busy that it shows; requests per second."""
+    room = {name: rate * (1 + ROOM_RECOVERS_PER_S * elapsed_s) for name, rate in memory.room_per_s.items()}
+    ready: dict[str, int] = {}
+    for instance in snapshot.instances.values():
+        if instance.release == serving.id and instance.state is InstanceState.READY and not instance.frozen:
+            pool = f"{instance.service}@{instance.region}"
+            ready[pool] = ready.get(pool, 0) + 1
+    for key, pool_seen in snapshot.pools.items():
+        service, seen = serving.services.get(pool_seen.service), snapshot.regions.get(pool_seen.region)
+        if service is None or seen is None or not service.http or not ready.get(key):
+            continue
+        if not all(-1.0 <= snapshot.taken_at - at <= FACT_AGE_S_MAX for at in (pool_seen.seen_at, seen.seen_at)):
+            continue
+        used = pool_seen.in_flight / (ready[key] * service.instance.concurrency)
+        if used > PRESSED_RATIO and seen.tries_per_s > 0:
+            holds = round(seen.tries_per_s * PRESSED_RATIO / used, 1)
+            room[pool_seen.region] = min(room.get(pool_seen.region, holds), holds)
+        elif room.get(pool_seen.region, 0.0) > 4 * max(1.0, seen.tries_per_s):
+            del room[pool_seen.region]
+    return memory.room_per_s if room == memory.room_per_s else room
+
+
+def _capacities(model: Model, memory: RegionsMemory) -> Mapping[str, float]:
+    """Requests per second that each region may take; regions of which nothing is known are not among them.
+
+    A user makes as many requests as the targets say: their throughput by their concurrent users.
+    """
+    targets, capacities = model.targets, {}
+    per_user = None
+    if targets.throughput_rps and targets.concurrent_users:
+        per_user = targets.throughput_rps / targets.concurrent_users
+    for name, region in model.regions.items():
+        declared = region.capacity_users * per_user if region.capacity_users and per_user else None
+        known = [rate for rate in (declared, memory.room_per_s.get(name)) if rate is not None]
+        if known:
+            capacities[name] = max(min(known), 1e-3)
+    return capacities
+
+
+def _targets(model: Model, memory: RegionsMemory) -> Mapping[str, tuple[Shares, Sequence[str]]]:
+    """Where everything should go, whatever way it goes now, and where it may be meanwhile; by `origin|residency`."""
+    states = memory.regions
+    serving = [name for name in model.regions if _is(states.get(name), RegionState.SERVING)]
+    returning = [name for name in model.regions if _is(states.get(name), RegionState.RETURNING)]
+    within = serving + returning or list(model.regions)
+    targets = _blend(model, memory, within, serving, returning)
+    ways: dict[str, tuple[Shares, Sequence[str]]] = {
+        f"{origin}|": (shares, within) for origin, shares in targets.items()
+    }
+    for residency in model.residency:
+        # A poor answer from where the law allows it is better than none; a region that can't answer is no answer at all.
+        allowed = [
+            name
+            for name, region in model.regions.items()
+            if region.residency == residency and not ((m := states.get(name)) is not None and m.is_hard)
+        ]
+        well = [name for name in allowed if name in within] or allowed
+        for origin in model.regions:
+            order = sorted(well, key=lambda name: (cost_ms(memory, model, origin, name), name))
+            ways[f"{origin}|{residency}"] = ({order[0]: 1.0} if order else {}, well)
+    return ways
+
+
+def _is(region: RegionMemory | None, state: RegionState) -> bool:
+    return region is not None and region.state is state
+
+
+def _blend(
+    model: Model, memory: RegionsMemory, within: Sequence[str], serving: Sequence[str], returning: Sequence[str]
+) -> Mapping[str, Shares]:
+    """Where all of `within` were well, but for what returning regions do not take yet."""
+    full = _fill(model, memory, within)
+    if not returning or not serving:
+        return full
+    without = _fill(model, memory, serving)
+    ratio = min(memory.regions[name].share_ratio for name in returning)
+    return {
+        origin: _rounded(
+            {
+                name: ratio * full[origin].get(name, 0.0) + (1 - ratio) * without[origin].get(name, 0.0)
+                for name in within
+            }
+        )
+        for origin in full
+    }
+
+
+def _fill(model: Model, memory: RegionsMemory, within: Sequence[str]) -> Mapping[str, Shares]:
+    """Fill the regions up to their room, nearest first; what exceeds all rooms is shared out by capacity."""
+    # An origin without demand has a way too: its first request may come at any time.
+    left = {origin: max(memory.demand_per_s.get(origin, 0.0), 1e-6) for origin in model.regions}
+    demand = dict(left)
+    capacities = _capacities(model, memory)
+    room = {name: SPILL_RATIO * capacities.get(name, float("inf")) for name in within}
+    given: dict[str, Shares] = {origin: {} for origin in model.regions}
+    for _, origin, name in _nearest_first(model, memory, within):
+        part = min(left[origin], room[name])
+        if part > 0:
+            given[origin][name] = given[origin].get(name, 0.0) + part
+            left[origin] -= part
+            room[name] -= part
+    whole = sum(capacities[name] for name in within if name in capacities)
+    for origin, rest in left.items():
+        for name in within if rest > 0 else ():
+            given[origin][name] = given[origin].get(name, 0.0) + rest * capacities[name] / whole
+    return {
+        origin: _rounded({name: part / demand[origin] for name, part in parts.items()})
+        for origin, parts in given.items()
+    }
+
+
+def _nearest_first(model: Model, memory: RegionsMemory, within: Sequence[str]) -> list[tuple[float, str, str]]:
+    """All (cost, origin, region), cheapest first. Where an origin's requests go now counts as a little nearer, so that two
+    regions that are as near as each other do not take turns."""
+    pairs = []
+    for origin in model.regions:
+        now = memory.ways.get(f"{origin}|", {})
+        for name in within:
+            cost = cost_ms(memory, model, origin, name)
+            # Only the one that takes most: a place where some spilled over to is no nearer for that.
+            is_usual = bool(now) and now.get(name, 0.0) == max(now.values())
+            pairs.append((max(0.0, cost - max(RTT_STEP_MS, RTT_STEP_RATIO * cost)) if is_usual else cost, origin, name))
+    return sorted(pairs)
+
+
+def _rounded(shares: Mapping[str, float]) -> Shares:
+    """Three digits, nothing tiny, the sum exactly one."""
+    kept = {name: ratio for name, ratio in shares.items() if ratio >= SHARE_MIN}
+    whole = sum(kept.values())
+    thousandths = {name: int(1000 * ratio / whole) for name, ratio in kept.items()}
+    rest = 1000 - sum(thousandths.values())
+    for name in sorted(kept, key=lambda n: (thousandths[n] - 1000 * kept[n] / whole, n))[:rest]:
+        thousandths[name] += 1
+    return {name: thousandths[name] / 1000 for name in sorted(thousandths)}
+
+
+def _moved(
+    before: Mapping[str, float], target: Shares, allowed: Sequence[str], elapsed_s: float, may_move: bool
+) -> Mapping[str, float]:
+    """From `before` a step towards `target`; what went to a region that is not `allowed` any more moves whole."""
+    stranded = sum(ratio for name, ratio in before.items() if name not in allowed)
+    base = {name: ratio for name, ratio in before.items() if name in allowed}
+    if not target or not base:
+        return target
+    for name, ratio in target.items() if stranded else ():
+        base[name] = base.get(name, 0.0) + stranded * ratio
+    distance = sum(max(0.0, ratio - base.get(name, 0.0)) for name, ratio in target.items())
+    if not stranded and (distance < DEADBAND_RATIO or (not may_move and distance < MOVE_PER_S / 2)):
+        return before
+    return target if distance < DEADBAND_RATIO else _stepped(base, target, distance, elapsed_s)
+
+
+def _stepped(before: Mapping[str, float], target: Shares, distance: float, elapsed_s: float) -> Shares:
+    step = min(1.0, MOVE_PER_S * max(elapsed_s, 0.1) / distance)
+    names = before.keys() | target.keys()
+    return _rounded(
+        {name: before.get(name, 0.0) + step * (target.get(name, 0.0) - before.get(name, 0.0)) for name in names}
+    )
+
+
+def _why(model: Model, memory: RegionsMemory, ways: Mapping[str, Mapping[str, float]]) -> str:
+    """What moved, and why, for a person."""
+    parts: list[str] = []
+    for key, shares in ways.items():
+        origin, _, residency = key.partition("|")
+        if shares == memory.ways.get(key) or (residency and len(parts) > 3):
+            continue
+        who = f"clients near {origin}" + (f" that must stay in {residency}" if residency else "")
+        where = ", ".join(
+            f"{name} {ratio:.0%}" for name, ratio in sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+        )
+        parts.append(f"{who} go to {where}{_cause(model, memory, origin, shares)}" if where else f"{who} are refused")
+    more = f"; and {len(parts) - 4} more" if len(parts) > 4 else ""
+    return "; ".join(parts[:4]) + more
+
+
+def _cause(model: Model, memory: RegionsMemory, origin: str, shares: Mapping[str, float]) -> str:
+    """Why an origin's requests do not all go to its own region."""
+    own = memory.regions.get(origin)
+    if shares.get(origin, 0.0) >= 0.995:
+        return ""
+    if own is not None and own.state is RegionState.OUT:
+        return f" ({origin} is out: {own.why})"
+    if own is not None and own.state is RegionState.RETURNING:
+        return f" ({origin} takes {own.share_ratio:.0%} so far)"
+    first = max(shares, key=lambda name: (shares[name], name))
+    here, there = cost_ms(memory, model, origin, origin), cost_ms(memory, model, origin, first)
+    if first != origin and there < here:
+        return f" (a round trip of {there:.0f} ms there, {here:.0f} ms to {origin})"
+    capacity = _capacities(model, memory).get(origin)
+    return f" ({origin} has room for {capacity:.0f} requests/s)" if capacity is not None else ""
