@@ -7,6 +7,7 @@ fifty instances that start at once, five hundred questions a second are asked.
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
 
 _STATUS_BYTES_MAX = 1024
 
@@ -14,11 +15,16 @@ _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOT
 """We are short of descriptors, memory or ports: that says nothing about who was to be asked."""
 
 
-async def unwell(host: str, port: int, path: str | None, timeout_s: float) -> str | None:
-    """Why the instance at `host:port` is not well, as part of a sentence; empty when it is well, None when we can't ask."""
+async def unwell(
+    host: str, port: int, path: str | None, timeout_s: float, new_socket: Callable[[], socket.socket] = socket.socket
+) -> str | None:
+    """Why the instance at `host:port` is not well, as part of a sentence; empty when it is well, None when we can't ask.
+
+    `new_socket` makes a TCP socket in the network where `host` is.
+    """
     try:
         async with asyncio.timeout(timeout_s):
-            return await _ask(host, port, path)
+            return await _ask(new_socket, host, port, path)
     except TimeoutError:
         return f"{_question(path)} got no answer within {timeout_s:g} s"
     except ConnectionRefusedError:
@@ -29,9 +35,9 @@ async def unwell(host: str, port: int, path: str | None, timeout_s: float) -> st
         return f"{_question(path)} failed: {error.strerror or error}"
 
 
-async def _ask(host: str, port: int, path: str | None) -> str:
+async def _ask(new_socket: Callable[[], socket.socket], host: str, port: int, path: str | None) -> str:
     loop = asyncio.get_running_loop()
-    with socket.socket() as connection:
+    with new_socket() as connection:
         connection.setblocking(False)
         await loop.sock_connect(connection, (host, port))
         if path is None:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -18,11 +19,13 @@ from tenfold.drivers import logs
 from tenfold.drivers.freeport import HOST
 from tenfold.drivers.health import unwell
 from tenfold.drivers.limits import Limits
+from tenfold.drivers.network import Network
 from tenfold.drivers.procs import Process, Processes, Tree, TreeKey, Usage
 from tenfold.drivers.proctable import read_stat
 from tenfold.drivers.project import Project
 from tenfold.facts import InstanceSeen, InstanceState
 from tenfold.model import Health, Service
+from tenfold.ports import Retryable
 from tenfold.wire import environment
 
 STARTING_EVERY_S = 0.1
@@ -83,6 +86,7 @@ class Instances:
     project: Project
     processes: Processes
     limits: Limits
+    network: Network
     changed: Callable[[], None]
     all: dict[str, Instance] = field(default_factory=dict)
 
@@ -228,8 +232,19 @@ class Instances:
     async def _ask(self, instance: Instance) -> str | None:
         """Why it is not well, empty when it is; None when it could not be asked."""
         if instance.port is not None:
-            return await unwell(HOST, instance.port, instance.health.path, instance.health.timeout_s)
+            health = instance.health
+            try:
+                return await unwell(
+                    HOST, instance.port, health.path, health.timeout_s, lambda: self._socket(instance.region)
+                )
+            except Retryable:
+                return None  # The region's network is being made ready.
         return "it was started only just now" if instance.process.identity.age_s < _ALIVE_FOR_S else ""
+
+    def _socket(self, region: str) -> socket.socket:
+        """A socket in the network of `region`."""
+        with self.network.inside(region):
+            return socket.socket()
 
     def _judge(self, instance: Instance, why: str) -> None:
         """Count one answer, and change state when there were enough of them."""

@@ -4,26 +4,52 @@ What a driver starts or asks in a region it starts and asks through here, so tha
 this machine's loopback and when each has a network of its own with an emulated distance to the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from tenfold.model import LOOPBACK
+from tenfold.drivers.wan.distance import rtt_ms
+from tenfold.model import LOOPBACK, Region
 
 
 class Network(Protocol):
     """The network between the regions."""
+
+    @property
+    def notice(self) -> str:
+        """What a person should be told of it once, as a sentence; empty when there is nothing to tell."""
+        ...
+
+    @property
+    def console_host(self) -> str:
+        """The address of this machine that programs in every region reach: the console listens there too."""
+        ...
+
+    async def open(self) -> None:
+        """Make the network ready, taking over what is there, and keep it so until `close`. Raises `DriverError`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it; it goes on."""
+        ...
 
     def host(self, region: str) -> str:
         """The address of `region` that the others reach: its gateway and its stores listen there."""
         ...
 
     def command(self, region: str, argv: Sequence[str]) -> tuple[str, ...]:
-        """The command that runs `argv` within the network of `region`."""
+        """The command that runs `argv` within the network of `region`, for the user who runs this one.
+
+        What is to run as another user is better started `with network.inside(region)`: processes inherit the network of the
+        thread that starts them, and only root may enter one.
+        """
         ...
 
     def inside(self, region: str) -> AbstractContextManager[None]:
-        """Sockets that this thread makes meanwhile belong to `region`. Nothing may be awaited within."""
+        """Sockets and processes that this thread makes meanwhile belong to `region`. Nothing may be awaited within.
+
+        Raises `Retryable` on entering when the network of `region` is not there (yet).
+        """
         ...
 
     def delay_ms(self, origin: str, region: str) -> float:
@@ -37,6 +63,15 @@ class Network(Protocol):
 
 class Loopback:
     """All regions on this machine's loopback, no distance between them."""
+
+    notice = ""
+    console_host = LOOPBACK
+
+    async def open(self) -> None:
+        """It is always ready."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
 
     def host(self, region: str) -> str:
         """127.0.0.1."""
@@ -57,3 +92,19 @@ class Loopback:
     def entry_source(self, origin: str) -> str | None:
         """Any."""
         return None
+
+
+class Delayed(Loopback):
+    """All regions on loopback, where each gateway delays what comes from afar by a round trip."""
+
+    notice = (
+        "not root, so the gateways add the delay between the regions themselves: "
+        "lost packets and partitions can't be emulated"
+    )
+
+    def __init__(self, regions: Mapping[str, Region]) -> None:
+        self._regions = regions
+
+    def delay_ms(self, origin: str, region: str) -> float:
+        """The round trip between their places."""
+        return rtt_ms(self._regions, origin, region)

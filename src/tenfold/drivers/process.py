@@ -16,6 +16,7 @@ from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import HOST, FreePorts
 from tenfold.drivers.instances import Instance, Instances
 from tenfold.drivers.limits import Limits
+from tenfold.drivers.network import Loopback, Network
 from tenfold.drivers.procs import Command, Processes, Tree, TreeKey, shell
 from tenfold.drivers.project import Project
 from tenfold.drivers.secrets import Secrets
@@ -48,7 +49,7 @@ class ProcessDriver:
 
     `release_of` gives a release by its id (None: unknown), `store_urls` the stores' variables for a region (`DATABASE_URL`, …),
     `fence` and `ports` are shared with the other drivers. Tasks run in `task_region`. `control_env` are `TENFOLD_*`
-    variables that every program gets.
+    variables that every program gets. Instances run in the `network` of their region.
     """
 
     source = "process"
@@ -63,7 +64,9 @@ class ProcessDriver:
         store_urls: Callable[[str], Mapping[str, str]] = lambda _region: {},
         task_region: str = "local",
         control_env: Mapping[str, str] | None = None,
+        network: Network | None = None,
     ) -> None:
+        self._network = network if network is not None else Loopback()
         self._project = project
         self._release_of = release_of
         self._secrets = secrets
@@ -77,8 +80,8 @@ class ProcessDriver:
         self._opened = False
         self.processes = Processes(project)
         self.limits = Limits(project)
-        self.instances = Instances(project, self.processes, self.limits, self._changed)
-        self.tasks = Tasks(project, self.processes, self._mask_of, self._changed)
+        self.instances = Instances(project, self.processes, self.limits, self._network, self._changed)
+        self.tasks = Tasks(project, self.processes, self._mask_of, self._changed, self._network, task_region)
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -190,7 +193,8 @@ class ProcessDriver:
             cgroups=self.limits.make(effect.instance, service.instance),
         )
         try:
-            process = self.processes.spawn(TreeKey("instance", effect.instance), command)
+            with self._network.inside(effect.region):
+                process = self.processes.spawn(TreeKey("instance", effect.instance), command)
         except DriverError:
             self.limits.remove(effect.instance)
             raise

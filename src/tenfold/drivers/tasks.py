@@ -9,11 +9,13 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tenfold.drivers import logs
 from tenfold.drivers.env import Surroundings
+from tenfold.drivers.network import Network
 from tenfold.drivers.procs import Command, Process, Processes, Tree, TreeKey
 from tenfold.drivers.project import Project
 from tenfold.effects import RunTask
@@ -54,7 +56,8 @@ class _Record:
 class Tasks:
     """All tasks of a project that are still known. `mask_of` gives what hides the secrets of a release, by its id.
 
-    `changed` is called whenever a task has ended.
+    `changed` is called whenever a task has ended. Builds run in the network of this machine, where the internet is; all else
+    runs in that of `region`, where the stores are.
     """
 
     def __init__(
@@ -63,7 +66,11 @@ class Tasks:
         processes: Processes,
         mask_of: Callable[[str], Callable[[str], str]],
         changed: Callable[[], None],
+        network: Network,
+        region: str,
     ) -> None:
+        self._network = network
+        self._region = region
         self._project = project
         self._processes = processes
         self._mask_of = mask_of
@@ -113,7 +120,8 @@ class Tasks:
             started.unlink(missing_ok=True)
             raise Retryable(f"task {effect.task} can't start: its start can't be noted: {error.strerror}") from error
         try:
-            process = self._processes.spawn(_key(effect.task), command)
+            with nullcontext() if effect.kind == "build" else self._network.inside(self._region):
+                process = self._processes.spawn(_key(effect.task), command)
         except (Retryable, Permanent):
             # It is certain that nothing ran, so it may be tried again.
             started.unlink(missing_ok=True)
