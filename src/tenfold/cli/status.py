@@ -3,17 +3,17 @@
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from tenfold.cli import regions
 from tenfold.cli.feed import COLOURS, clock_time
 from tenfold.cli.here import Here
+from tenfold.cli.tables import ago, coloured, notes, table
 from tenfold.deciders import MemberState
 from tenfold.facts import InstanceSeen
 from tenfold.loop import DecisionRow, JournalReader, Tick
@@ -23,15 +23,6 @@ WATCH_S = 1.0
 STALE_S = 5.0
 """A control plane that wrote nothing down for this long is held up."""
 FREE_BYTES_MIN = 256 * 1024
-STATE_COLOURS = {
-    "ready": "green",
-    "starting": "yellow",
-    "draining": "cyan",
-    "stopping": "cyan",
-    "unhealthy": "red",
-    "exited": "red",
-    "frozen": "red",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +39,9 @@ class View:
     @property
     def address(self) -> str:
         """Base URL of the edge; empty while there is none."""
-        gateway = next((e for e in self.tick.snapshot.engines.values() if e.kind == "gateway"), None)
-        return f"http://{gateway.address}" if gateway is not None and gateway.address else ""
+        kind = "entry" if self.model.is_spread else "gateway"
+        edge = next((e for e in self.tick.snapshot.engines.values() if e.kind == kind), None)
+        return f"http://{edge.address}" if edge is not None and edge.address else ""
 
 
 def look(here: Here, reader: JournalReader, decisions: int = 8) -> View | None:
@@ -110,6 +102,8 @@ def page(view: View | None) -> RenderableType:
         return Text("nothing was seen yet: `tenfold up` is about to begin, or never got that far")
     parts: list[RenderableType] = [_heading(view)]
     if view.tick.snapshot.instances or view.control_plane is not None:
+        if view.model.is_spread:
+            parts += [Text(), regions.tables(view.model, view.tick)]
         parts += [Text(), _pools(view), Text(), _instances(view), Text(), _engines(view)]
     if view.decisions:
         parts += [Text(), _decisions(view)]
@@ -144,18 +138,10 @@ def _heading(view: View) -> RenderableType:
     return text
 
 
-def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        folds = column == "why"
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=not folds)
-    return table
-
-
 def _pools(view: View) -> RenderableType:
     snapshot, memory = view.tick.snapshot, view.tick.memory
     numbers = ("ready", "req/s", "at hand", "p95", "errors")
-    table = _table("service", *numbers, "why", right=numbers)
+    shown = table("service", *numbers, "why", right=numbers)
     serving = view.model.releases.get(memory.release.serving or "")
     for service in (serving.services if serving else view.model.services).values():
         for region in view.model.regions if service.runs_always else ():
@@ -166,7 +152,7 @@ def _pools(view: View) -> RenderableType:
                 for i in snapshot.instances.values()
             )
             p95 = pool.response_ms_p95 if pool else None
-            table.add_row(
+            shown.add_row(
                 key,
                 f"{ready} of {scale.wanted}" if scale else str(ready),
                 f"{pool.requests_per_s:.1f}" if pool else "-",
@@ -175,20 +161,20 @@ def _pools(view: View) -> RenderableType:
                 f"{pool.errors_per_s:.1f}/s" if pool else "-",
                 (scale.holding or scale.why) if scale else "",
             )
-    return table
+    return shown
 
 
 def _instances(view: View) -> RenderableType:
     snapshot = view.tick.snapshot
     numbers = ("for", "cpu", "memory", "at hand", "sockets")
-    table = _table("instance", "release", "state", *numbers, "address", right=numbers)
+    shown = table("instance", "release", "state", *numbers, "address", right=numbers)
     for seen in sorted(snapshot.instances.values(), key=lambda i: (i.service, i.started_at)):
         pool = snapshot.pools.get(f"{seen.service}@{seen.region}")
         state = state_of(view, seen)
-        table.add_row(
+        shown.add_row(
             seen.id,
             seen.release,
-            Text(state, style=STATE_COLOURS.get(state, "")),
+            coloured(state),
             ago(view.tick.at - seen.since),
             f"{seen.cpu_cores:.0%}" if seen.cpu_cores is not None else "-",
             f"{seen.memory_bytes / 1048576:.0f} MB" if seen.memory_bytes is not None else "-",
@@ -196,38 +182,31 @@ def _instances(view: View) -> RenderableType:
             str(pool.sockets_by_instance.get(seen.id, 0)) if pool and seen.port else "-",
             f"{seen.host or '127.0.0.1'}:{seen.port}" if seen.port else "",
         )
-    return Group(table, *_notes((i.id, i.note) for i in snapshot.instances.values()))
+    return Group(shown, *notes((i.id, i.note) for i in snapshot.instances.values()))
 
 
 def _engines(view: View) -> RenderableType:
-    table = _table("engine", "version", "state", "for", "cpu", "memory", "address", right=("for", "cpu", "memory"))
+    shown = table("engine", "version", "state", "for", "cpu", "memory", "address", right=("for", "cpu", "memory"))
     for seen in view.tick.snapshot.engines.values():
-        table.add_row(
+        shown.add_row(
             seen.key,
             seen.version,
-            Text(seen.state, style=STATE_COLOURS.get(seen.state, "")),
+            coloured(seen.state),
             ago(view.tick.at - seen.since),
             f"{seen.cpu_cores:.0%}" if seen.cpu_cores is not None else "-",
             f"{seen.memory_bytes / 1048576:.0f} MB" if seen.memory_bytes is not None else "-",
             seen.address,
         )
-    return Group(table, *_notes((e.key, e.note) for e in view.tick.snapshot.engines.values()))
-
-
-def _notes(notes: Iterable[tuple[str, str]]) -> Iterator[RenderableType]:
-    """What there is to say about some rows, below their table: a column for it would squeeze the others."""
-    for name, note in notes:
-        if note:
-            yield Text.assemble((f"  {name}: ", "dim"), note)
+    return Group(shown, *notes((e.key, e.note) for e in view.tick.snapshot.engines.values()))
 
 
 def _decisions(view: View) -> RenderableType:
-    table = _table("at", "by", "decision", "why")
+    shown = table("at", "by", "decision", "why")
     # The newest first: in a small terminal the end of the page is cut off.
     for row in reversed(view.decisions):
         by = Text(row.decision.by, style=COLOURS.get(row.decision.by, ""))
-        table.add_row(clock_time(row.at), by, row.decision.id, row.decision.why)
-    return table
+        shown.add_row(clock_time(row.at), by, row.decision.id, row.decision.why)
+    return shown
 
 
 def state_of(view: View, seen: InstanceSeen) -> str:
@@ -238,14 +217,6 @@ def state_of(view: View, seen: InstanceSeen) -> str:
     if member is not None and member.state is MemberState.DRAINING:
         return "draining"
     return str(seen.state)
-
-
-def ago(seconds: float) -> str:
-    """`12s`, `5m`, `3h`, `2d`."""
-    for size_s, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "m")):
-        if seconds >= 2 * size_s:
-            return f"{seconds / size_s:.0f}{unit}"
-    return f"{max(seconds, 0):.0f}s"
 
 
 def as_data(view: View) -> dict[str, object]:
@@ -305,6 +276,7 @@ def as_data(view: View) -> dict[str, object]:
             {"id": r.decision.id, "at": r.at, "by": r.decision.by, "subject": r.decision.subject, "why": r.decision.why}
             for r in view.decisions
         ],
+        **(regions.as_data(view.model, view.tick) if view.model.is_spread else {}),
     }
 
 

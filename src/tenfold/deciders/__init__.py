@@ -2,7 +2,7 @@
 Floor 2, pure; `decide` alone composes the deciders."""
 
 from tenfold.deciders.decide import Decided, decide, settled
-from tenfold.deciders.memory import HealMemory, Intent, Member, MemberState, Memory, ReleaseMemory
+from tenfold.deciders.memory import HealMemory, Intent, Member, MemberState, Memory, RegionState, ReleaseMemory
 
 __all__ = [
     "Decided",
@@ -11,6 +11,7 @@ __all__ = [
     "Member",
     "MemberState",
     "Memory",
+    "RegionState",
     "ReleaseMemory",
     "decide",
     "settled",
