@@ -139,7 +139,8 @@ def _hedges(
             regions.rtt_ms.get(f"{key.partition('|')[0]}>{name}", 0.0)
             for key, shares in regions.ways.items()
             for name, ratio in shares.items()
-            if ratio >= WAY_SHARE_MIN
+            # Those that must stay within a residency have few regions to be tried at; the many set the time.
+            if ratio >= WAY_SHARE_MIN and key.endswith("|")
         ),
         default=0.0,
     )

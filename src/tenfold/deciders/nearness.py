@@ -11,10 +11,16 @@ UNKNOWN_RTT_MS = 100.0
 
 
 def cost_ms(memory: RegionsMemory, model: Model, origin: str, region: str) -> float:
-    """What the way from a client near `origin` to `region` and back takes, in milliseconds."""
+    """What the way from a client near `origin` to `region` and back takes, in milliseconds.
+
+    Ways are measured from gateway to gateway, and the client is not behind the gateway of its own region: where that one's
+    network is slow, the client's way there is longer than the gateway's to itself, and its ways elsewhere are shorter.
+    """
+    detour_ms = _detour_ms(memory, model, origin)
     if origin == region:
-        return memory.rtt_ms.get(f"{origin}>{region}", 1.0) + _detour_ms(memory, model, region)
-    return memory.rtt_ms.get(f"{origin}>{region}") or _by_place(model, origin, region)
+        return memory.rtt_ms.get(f"{origin}>{region}", 1.0) + detour_ms
+    measured_ms = memory.rtt_ms.get(f"{origin}>{region}")
+    return _by_place(model, origin, region) if measured_ms is None else max(1.0, measured_ms - detour_ms)
 
 
 def _detour_ms(memory: RegionsMemory, model: Model, region: str) -> float:

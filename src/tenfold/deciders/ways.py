@@ -36,6 +36,8 @@ SHARE_MIN = 0.005
 """A region takes at least this share or none."""
 PRESSED_RATIO = 0.85
 """A region whose instances have this share of what they are sized for at hand has no room beyond what it answers now."""
+RELAXED_RATIO = 0.6
+"""Below this share it has more room again; between the two it keeps what it has, or traffic would sway."""
 ROOM_RECOVERS_PER_S = 0.05
 
 Shares = dict[str, float]
@@ -107,7 +109,7 @@ def _room(
     model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMemory, elapsed_s: float
 ) -> Mapping[str, float]:
     """What each region could answer at the most, where its instances are so busy that it shows; requests per second."""
-    room = {name: rate * (1 + ROOM_RECOVERS_PER_S * elapsed_s) for name, rate in memory.room_per_s.items()}
+    room = dict(memory.room_per_s)
     ready: dict[str, int] = {}
     for instance in snapshot.instances.values():
         if instance.release == serving.id and instance.state is InstanceState.READY and not instance.frozen:
@@ -121,10 +123,12 @@ def _room(
             continue
         used = pool_seen.in_flight / (ready[key] * service.instance.concurrency)
         if used > PRESSED_RATIO and seen.tries_per_s > 0:
-            holds = round(seen.tries_per_s * PRESSED_RATIO / used, 1)
-            room[pool_seen.region] = min(room.get(pool_seen.region, holds), holds)
-        elif room.get(pool_seen.region, 0.0) > 4 * max(1.0, seen.tries_per_s):
-            del room[pool_seen.region]
+            holds = seen.tries_per_s * PRESSED_RATIO / used
+            room[pool_seen.region] = round(min(room.get(pool_seen.region, holds), holds), 1)
+        elif used < RELAXED_RATIO and pool_seen.region in room:
+            room[pool_seen.region] = round(room[pool_seen.region] * (1 + ROOM_RECOVERS_PER_S * elapsed_s), 1)
+            if room[pool_seen.region] > 4 * max(1.0, seen.tries_per_s):
+                del room[pool_seen.region]
     return memory.room_per_s if room == memory.room_per_s else room
 
 

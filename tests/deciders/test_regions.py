@@ -1,0 +1,193 @@
+"""Regions as stories: what takes one out, who is spared, and how it comes back."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenfold.deciders.memory import RegionState
+from tenfold.facts import EngineState
+from tests.deciders.spread import Globe
+
+
+@pytest.fixture
+def globe() -> Globe:
+    """Three regions that have served for a minute."""
+    made = Globe()
+    made.ticks(60)
+    assert not made.said
+    return made
+
+
+def test_a_dead_gateway_takes_its_region_out_at_once(globe: Globe) -> None:
+    """The first look at a gateway that ended moves its clients to the nearest other region, and says why."""
+    globe.gateways["b"] = EngineState.EXITED
+    [decision] = globe.tick()
+    assert decision.why == "b is taken out: its gateway ended"
+    assert globe.share("b", "b") == 0.0
+
+
+def test_a_region_without_instances_is_out(globe: Globe) -> None:
+    """A gateway alone serves nobody."""
+    globe.lacking.add("c")
+    [decision] = globe.tick()
+    assert decision.why == "c is taken out: no instance of web is ready there"
+
+
+def test_errors_of_one_region_take_it_out_after_two_looks(globe: Globe) -> None:
+    """One look may be chance; the second is not, and the reason names both sides."""
+    globe.seen["b"] = {"errors_per_s": 20.0}
+    assert not globe.tick()
+    said = [*globe.tick(), *globe.tick()]
+    assert [d.why for d in said] == ["b is taken out: 40% of its answers are errors, 0% elsewhere"]
+
+
+def test_errors_of_all_regions_are_no_regions_fault(globe: Globe) -> None:
+    """A bad release fails everywhere: no region is taken out for it."""
+    for name in globe.names:
+        globe.seen[name] = {"errors_per_s": 20.0}
+    globe.ticks(30)
+    assert not globe.said
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"first_byte_ms_p50": 400.0, "first_byte_ms_p99": 430.0}, "half of its answers take over 399 ms"),
+        ({"first_byte_ms_p99": 600.0}, "one answer in a hundred comes 590 ms late"),
+        ({"unanswered_per_s": 30.0}, "60% of the tries sent there got no answer"),
+        ({"is_well": False}, "the entry's own checks of its gateway fail"),
+    ],
+)
+def test_a_grey_region_is_found_from_traffic(globe: Globe, figures: dict[str, object], reason: str) -> None:
+    """Slow, with a long tail, silent or unreachable: whichever signal acted is in the reason."""
+    globe.seen["a"] = figures
+    globe.ticks(4)
+    assert globe.state("a") == "out"
+    assert reason in globe.said[0].why
+
+
+def test_lost_packets_are_found_by_probes(globe: Globe) -> None:
+    """Probes that come late on all ways to one region, and only on those, mean that its network loses packets."""
+    for link in ("a>b", "b>a", "b>c", "c>b"):
+        globe.late[link] = 0.1
+    globe.ticks(4)
+    assert [d.subject for d in globe.said] == ["region/b"]
+    assert "packets are lost" in globe.said[0].why
+
+
+def test_stale_facts_change_nothing(globe: Globe) -> None:
+    """What was seen a minute ago takes no region out, and brings none back."""
+    globe.stale |= {"gateway", "entry", "links", "process"}
+    globe.gateways["a"] = EngineState.EXITED
+    globe.seen["b"] = {"is_well": False}
+    globe.ticks(30)
+    assert not globe.said
+    globe.stale.clear()
+    globe.tick()
+    assert globe.state("a") == globe.state("b") == "out"
+    globe.gateways.clear()
+    globe.seen.clear()
+    globe.stale.add("entry")
+    globe.ticks(60)
+    assert globe.state("a") == globe.state("b") == "out"
+
+
+def test_a_region_returns_in_steps(globe: Globe) -> None:
+    """Once well it takes 5, 20, 50 and 100% of what is meant for it, within half a minute of the mend."""
+    globe.seen["b"] = {"is_well": False}
+    globe.ticks(10)
+    globe.seen.clear()
+    shares = []
+    for _ in range(30):
+        globe.tick()
+        shares.append(globe.share("b", "b"))
+    assert shares == sorted(shares)
+    assert max(after - before for before, after in pairwise(shares)) <= 0.5
+    assert shares[-1] == 1.0
+    assert globe.state("b") == "serving"
+
+
+def test_a_region_that_fails_again_waits_longer(globe: Globe) -> None:
+    """Each time it fails on its return it is left alone for longer, up to a bound."""
+    waits = []
+    for _ in range(8):
+        globe.seen["b"] = {"is_well": False}
+        globe.ticks(3)
+        globe.seen.clear()
+        waited = 0
+        while globe.state("b") == "out":
+            globe.tick()
+            waited += 1
+            assert waited < 200
+        waits.append(waited)
+    assert waits == sorted(waits)
+    assert waits[-1] > 4 * waits[0]
+    assert waits[-1] <= 121
+
+
+def test_the_last_region_is_never_taken_out(globe: Globe) -> None:
+    """When all are ill, those that show the least go on serving."""
+    globe.gateways["a"] = EngineState.EXITED
+    globe.seen["b"] = {"is_well": False}
+    globe.seen["c"] = {"unanswered_per_s": 40.0}
+    globe.ticks(10)
+    assert globe.state("c") != "out"
+    assert globe.share("a", "c") == 1.0
+
+
+FIGURES = st.fixed_dictionaries(
+    {
+        "is_well": st.booleans(),
+        "errors_per_s": st.sampled_from([0.0, 0.0, 10.0, 50.0]),
+        "unanswered_per_s": st.sampled_from([0.0, 0.0, 10.0, 50.0]),
+        "first_byte_ms_p50": st.sampled_from([None, 10.0, 100.0, 500.0]),
+    }
+)
+MOMENT = st.fixed_dictionaries(
+    {
+        "seen": st.dictionaries(st.sampled_from("abc"), FIGURES),
+        "gateways": st.dictionaries(st.sampled_from("abc"), st.sampled_from(list(EngineState))),
+        "lacking": st.sets(st.sampled_from("abc")),
+        "stale": st.sets(st.sampled_from(["process", "gateway", "entry", "links"])),
+        "seconds": st.sampled_from([0.05, 1.0, 1.0, 5.0, 60.0, -30.0, 4000.0]),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(MOMENT, min_size=1, max_size=25))
+def test_whatever_is_seen_somebody_serves(moments: list[dict[str, object]]) -> None:
+    """Over any sequence of facts, clocks that jump included, one region at least is in, shares sum to one, each change has a reason."""
+    globe = Globe()
+    globe.ticks(3)
+    for moment in moments:
+        seconds = moment.pop("seconds")
+        for name, value in moment.items():
+            setattr(globe, name, value)
+        assert isinstance(seconds, float)
+        assert all(decision.why for decision in globe.tick(seconds))
+        assert any(r.state is not RegionState.OUT for r in globe.memory.regions.values())
+        for shares in globe.memory.ways.values():
+            assert abs(sum(shares.values()) - 1.0) < 1e-9
+            assert all(ratio > 0 for ratio in shares.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(MOMENT, min_size=1, max_size=10))
+def test_every_trouble_ends_in_recovery(moments: list[dict[str, object]]) -> None:
+    """Once all is well again, every region serves its own clients in full within five minutes, and then nothing changes any more."""
+    globe = Globe()
+    globe.ticks(3)
+    for moment in moments:
+        seconds = moment.pop("seconds")
+        for name, value in moment.items():
+            setattr(globe, name, value)
+        globe.tick(abs(seconds))  # type: ignore[arg-type]
+    globe.seen, globe.gateways, globe.lacking, globe.stale = {}, {}, set(), set()
+    globe.ticks(300)
+    assert all(globe.state(name) == "serving" and globe.share(name, name) == 1.0 for name in globe.names)
+    globe.changes = 0
+    globe.ticks(60)
+    assert globe.changes == 0

@@ -1,0 +1,172 @@
+"""Ways as stories: nearest first, room, spill-over, residency, and no way back and forth."""
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenfold.facts import EngineState, PoolSeen
+from tests.deciders.spread import Globe
+
+SHARES = {"a": 4000, "b": 3000, "c": 3000}
+
+
+def settled(globe: Globe, seconds: int = 60) -> Globe:
+    """The globe after a while in which nothing changes."""
+    globe.ticks(seconds)
+    return globe
+
+
+def test_everyone_goes_to_the_nearest_region() -> None:
+    """With room everywhere, clients are answered where they are."""
+    globe = settled(Globe(capacity_users=SHARES))
+    assert all(globe.share(name, name) == 1.0 for name in globe.names)
+
+
+def test_a_full_region_spills_over_before_it_is_overloaded() -> None:
+    """Region b may take 300 requests/s; of 400 near it the last go to the next nearest, with 85% of the room used."""
+    globe = Globe(capacity_users=SHARES, demand={"a": 50.0, "b": 400.0, "c": 50.0})
+    settled(globe)
+    assert globe.share("b", "b") == pytest.approx(0.85 * 300 / 400, abs=0.01)
+    assert globe.share("a", "a") == 1.0
+    assert "has room for 300 requests/s" in globe.memory.why
+
+
+@pytest.mark.parametrize("demand", [{"a": 1000.0, "b": 0.0, "c": 0.0}, {"a": 200.0, "b": 200.0, "c": 800.0}])
+def test_under_full_load_shares_follow_capacity(demand: dict[str, float]) -> None:
+    """Wherever the clients are, when all rooms are full the regions' loads are as 4000 to 3000 to 3000, within 2%."""
+    globe = settled(Globe(capacity_users=SHARES, demand=demand))
+    load = {r: sum(demand[o] * globe.share(o, r) for o in globe.names) for r in globe.names}
+    whole = sum(load.values())
+    for name, users in SHARES.items():
+        assert load[name] / whole == pytest.approx(users / 10_000, abs=0.02)
+
+
+def test_a_slower_network_moves_clients_within_ten_seconds() -> None:
+    """When all ways to b take 100 ms longer, its own clients go where it is nearer now; and back when it is mended."""
+    globe = settled(Globe())
+    globe.slow("b", 100.0)
+    globe.ticks(8)
+    assert globe.share("b", "b") == 0.0
+    assert "round trip" in globe.memory.why
+    globe.slow("b", 0.0)
+    globe.ticks(8)
+    assert globe.share("b", "b") == 1.0
+
+
+def test_noise_moves_nothing() -> None:
+    """Round trips that differ by a few milliseconds, and demand that flickers, change no way and fill no journal."""
+    globe, random = Globe(capacity_users=SHARES), Random(7)
+    settled(globe)
+    globe.changes = 0
+    for _ in range(300):
+        for x in globe.names:
+            globe.demand[x] = random.uniform(40, 60)
+            for y in globe.names:
+                globe.rtt[f"{x}>{y}"] = (1.0 if x == y else 80.0) + random.uniform(-4, 4)
+        globe.tick()
+    assert globe.changes == 0
+
+
+def test_two_regions_as_near_as_each_other_do_not_take_turns() -> None:
+    """When the nearest is out and two others are about as far, clients stay with the one they were given."""
+    globe, random = Globe(), Random(3)
+    settled(globe)
+    globe.gateways["a"] = EngineState.EXITED
+    globe.ticks(5)
+    globe.changes = 0
+    for _ in range(200):
+        globe.rtt["a>b"], globe.rtt["a>c"] = random.uniform(74, 86), random.uniform(74, 86)
+        globe.tick()
+    assert globe.changes <= 1
+
+
+def test_busy_instances_leave_no_room() -> None:
+    """A region whose instances have too much at hand keeps what they can take; the rest goes elsewhere, and stays there."""
+    globe = settled(Globe(demand={"a": 100.0, "b": 20.0, "c": 20.0}))
+
+    def work(seconds: int) -> None:
+        """Each request of region a is at hand for 1.2 s; the one instance there is sized for 80."""
+        for _ in range(seconds):
+            tries = globe.demand["a"] * globe.share("a", "a")
+            globe.pools = {"web@a": PoolSeen("web", "a", globe.now + 1, tries, in_flight=1.2 * tries)}
+            globe.tick()
+
+    work(20)
+    assert 0.4 < globe.share("a", "a") < 0.6
+    globe.changes = 0
+    work(60)
+    assert globe.changes == 0
+    globe.demand["a"] = 10.0
+    work(60)
+    assert globe.share("a", "a") == 1.0
+
+
+def test_tenants_of_a_residency_stay_or_are_refused() -> None:
+    """Tenants of eu go to c from everywhere; when c can't answer they have no way at all, and when it is merely ill they keep it."""
+    globe = settled(Globe(residency={"c": "eu"}))
+    assert all(globe.memory.ways[f"{name}|eu"] == {"c": 1.0} for name in globe.names)
+    globe.seen["c"] = {"errors_per_s": 40.0}
+    globe.ticks(5)
+    assert globe.state("c") == "out"
+    assert globe.memory.ways["a|eu"] == {"c": 1.0}
+    globe.gateways["c"] = EngineState.EXITED
+    globe.tick()
+    assert globe.memory.ways["a|eu"] == {}
+    assert "clients near a that must stay in eu are refused" in globe.memory.why
+
+
+WORLDS = st.builds(
+    lambda names, users, demand, rtt: Globe(
+        names=tuple("abcde"[:names]),
+        capacity_users=dict(zip("abcde", users, strict=False)),
+        demand=dict(zip("abcde", demand, strict=False)),
+        rtt={
+            f"{x}>{y}": ms
+            for (x, y), ms in zip(((x, y) for x in "abcde" for y in "abcde"), rtt, strict=False)
+            if x != y
+        },
+    ),
+    st.integers(2, 5),
+    st.lists(st.integers(1, 20_000), min_size=0, max_size=5),
+    st.lists(st.floats(0, 5000), min_size=5, max_size=5),
+    st.lists(st.floats(2, 400), min_size=25, max_size=25),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(WORLDS)
+def test_a_world_that_stands_still_comes_to_rest(globe: Globe) -> None:
+    """In any world, ways settle within ten seconds of the last change and then never change again."""
+    globe.ticks(22)
+    globe.changes = 0
+    globe.ticks(60)
+    assert globe.changes == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(WORLDS, st.sampled_from("ab"), st.floats(0, 300))
+def test_after_any_change_of_latency_ways_settle_within_ten_seconds(globe: Globe, region: str, extra_ms: float) -> None:
+    """Ten seconds after the ways to a region became longer, whatever moved has moved for good."""
+    globe.ticks(60)
+    globe.slow(region, extra_ms)
+    globe.ticks(10)
+    ways = globe.memory.ways
+    globe.ticks(40)
+    for key, shares in globe.memory.ways.items():
+        assert all(abs(ratio - ways[key].get(name, 0.0)) <= 0.02 for name, ratio in shares.items())
+
+
+@settings(max_examples=80, deadline=None)
+@given(WORLDS)
+def test_no_region_is_overloaded_while_another_has_room(globe: Globe) -> None:
+    """Where all capacities are known, a region takes more than its room only when all rooms are full."""
+    if len(globe.capacity_users) < len(globe.names):
+        return
+    globe.ticks(60)
+    room = {name: 0.1 * globe.capacity_users[name] for name in globe.names}
+    load = {r: sum(globe.demand[o] * globe.share(o, r) for o in globe.names) for r in globe.names}
+    slack = 0.03 * sum(globe.demand.values()) + 1.0
+    if any(load[name] > room[name] + slack for name in globe.names):
+        assert all(load[name] >= 0.85 * room[name] - slack for name in globe.names)
