@@ -12,7 +12,9 @@ class RequestTrace:
     counts tries at instances; `limited_by` says in words what held it up or failed it (empty: nothing did).
     `decision` is the one that published the routes it went by.
 
-    Behind a global entry: `origin` is the region the client is nearest to, `entry_attempts` counts tries at regions,
+    Behind a global entry: `origin` is the region the client is nearest to, known by `origin_by`: `place` (a trusted sender told
+    it), `country` (GeoIP) or `home` (nobody told; empty: not logged). `residency` is what the request had to stay within (empty:
+    nothing). `entry_attempts` counts tries at regions,
     `entry_decision` published the ways it went by, and `network_ms` is what the way to the region and back took. `hedged`
     tells that a try was given up for another because it was late, not because it failed.
     """
@@ -35,6 +37,8 @@ class RequestTrace:
     limited_by: str = ""
     decision: str = ""
     origin: str = ""
+    origin_by: str = ""
+    residency: str = ""
     entry_attempts: int = 0
     entry_decision: str = ""
     network_ms: float | None = None
