@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import click
@@ -11,11 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tenfold.cli import routing
 from tenfold.cli.feed import clock_time
 from tenfold.cli.here import Fail, Here
 from tenfold.drivers.envoy import find_request
 from tenfold.facts import RequestTrace
 from tenfold.loop import DecisionRow, JournalReader, ReceiptRow
+
+LOOK_BACK = 100_000
+"""So many decisions are searched, the newest first."""
 
 
 @click.command("explain")
@@ -37,7 +42,7 @@ def explain_command(here: Here, id_: str, as_json: bool) -> None:
         if trace is not None:
             _explain_request(reader, trace, as_json)
             return
-        life = [r for r in reader.decisions(limit=100_000) if _is_about(r, id_)]
+        life = [r for r in reader.decisions(limit=LOOK_BACK) if _is_about(r, id_)]
         if life:
             _explain_life(id_, life, as_json)
             return
@@ -57,6 +62,7 @@ def _explain_decision(reader: JournalReader, row: DecisionRow, as_json: bool) ->
     decision, receipts = row.decision, reader.receipts(row.decision.id)
     tick = reader.tick(row.tick)
     rejected = [r for r in tick.rejected if r.decision == decision.id] if tick else []
+    moved = _moved(reader, row)
     if as_json:
         data = {
             "decision": msgspec.to_builtins(decision),
@@ -65,6 +71,8 @@ def _explain_decision(reader: JournalReader, row: DecisionRow, as_json: bool) ->
             "receipts": [msgspec.to_builtins(r.receipt) for r in receipts],
             "rejected": [{"effect": r.effect.key, "why": r.why} for r in rejected],
         }
+        if moved:
+            data["moved"] = moved
         click.echo(json.dumps(data))
         return
     console = Console(highlight=False)
@@ -76,6 +84,10 @@ def _explain_decision(reader: JournalReader, row: DecisionRow, as_json: bool) ->
         console.print("\nit saw")
         for fact in decision.facts:
             console.print(f"  {fact}")
+    if moved:
+        console.print("\nit moved")
+        for each in moved:
+            console.print(f"  {each}")
     if decision.effects:
         console.print("\nit did")
         ends = {r.receipt.key: r for r in receipts}
@@ -87,6 +99,20 @@ def _explain_decision(reader: JournalReader, row: DecisionRow, as_json: bool) ->
         console.print("\nit changed what is wanted; other decisions carry that out", style="dim")
 
 
+def _moved(reader: JournalReader, row: DecisionRow) -> list[str]:
+    """What a table of the entry changes, against the one before it."""
+    table = routing.entry_table(row.decision)
+    if table is None:
+        return []
+    tables = (
+        (r, t)
+        for r in reversed(reader.decisions(limit=LOOK_BACK))
+        if (t := routing.entry_table(r.decision)) is not None
+    )
+    before = next((t for r, t in tables if (r.tick, r.at) < (row.tick, row.at)), None)
+    return list(routing.changes(before, table))
+
+
 def _end(row: ReceiptRow | None, sent_at: float) -> str:
     if row is None:
         return "no receipt yet"
@@ -96,8 +122,9 @@ def _end(row: ReceiptRow | None, sent_at: float) -> str:
 
 def _explain_request(reader: JournalReader, trace: RequestTrace, as_json: bool) -> None:
     published = reader.find_decision(trace.decision) if trace.decision else None
+    passage = _passage(reader, trace)
     started = next(
-        (r for r in reversed(reader.decisions(limit=100_000)) if trace.instance and _starts(r, trace.instance)), None
+        (r for r in reversed(reader.decisions(limit=LOOK_BACK)) if trace.instance and _starts(r, trace.instance)), None
     )
     if as_json:
         data = {
@@ -105,6 +132,9 @@ def _explain_request(reader: JournalReader, trace: RequestTrace, as_json: bool) 
             "routed_by": msgspec.to_builtins(published.decision.why) if published else None,
             "instance_started_by": started.decision.id if started else None,
         }
+        if passage is not None:
+            data |= {"why_there": passage.why, "regions": [asdict(each) for each in passage.candidates]}
+            data |= {"way_by": passage.way_by.decision.why if passage.way_by else None}
         click.echo(json.dumps(data))
         return
     console = Console(highlight=False)
@@ -112,6 +142,11 @@ def _explain_request(reader: JournalReader, trace: RequestTrace, as_json: bool) 
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
+    if trace.origin:
+        by = routing.KNOWN_BY.get(trace.origin_by, "")
+        table.add_row("client", f"near {trace.origin}{f': {by}' if by else ''}")
+    if passage is not None:
+        table.add_row("region", f"{trace.region or 'none'}: {passage.why}")
     table.add_row(
         "service",
         f"{trace.service} in {trace.region}, route {trace.route}"
@@ -120,12 +155,52 @@ def _explain_request(reader: JournalReader, trace: RequestTrace, as_json: bool) 
     )
     who = f"{trace.instance}" + (f" (started by {started.decision.id}: {started.decision.why})" if started else "")
     table.add_row("instance", who if trace.instance else "none was asked")
-    table.add_row("tries", f"{trace.attempts}")
+    table.add_row("tries", _tries(trace))
     table.add_row("time", _times(trace))
     table.add_row("limited by", trace.limited_by or "nothing")
+    if passage is not None and passage.way_by is not None:
+        table.add_row("way by", f"{passage.way_by.decision.id}: {passage.way_by.decision.why}")
     if published is not None:
         table.add_row("routed by", f"{published.decision.id}: {published.decision.why}")
     console.print(table)
+    if passage is not None:
+        console.print()
+        console.print(routing.candidates_table(passage.candidates, trace.region))
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    """How a request came to its region: why, what else there was, and the decision that published its way (None: not kept)."""
+
+    why: str
+    candidates: tuple[routing.Candidate, ...]
+    way_by: DecisionRow | None
+
+
+def _passage(reader: JournalReader, trace: RequestTrace) -> _Passage | None:
+    """None for a request that came through no global entry, or that the journal does not reach back to."""
+    seq = reader.at(trace.at) if trace.origin else None
+    tick = reader.tick(seq) if seq is not None else None
+    model = reader.model(tick.model) if tick is not None else None
+    if tick is None or model is None:
+        return None
+    published = reader.find_decision(trace.entry_decision) if trace.entry_decision else None
+    table = routing.entry_table(published.decision if published else None)
+    # Without its table, as the ways were meant to be at that moment.
+    ways = table.ways if table is not None else routing.meant(tick.memory.regions)
+    way = next((w for w in ways if (w.origin, w.residency) == (trace.origin, trace.residency)), None)
+    if way is None:
+        return None
+    regions = tick.memory.regions
+    return _Passage(routing.why_there(model, regions, way, trace), routing.candidates(model, regions, way), published)
+
+
+def _tries(trace: RequestTrace) -> str:
+    if not trace.origin:
+        return f"{trace.attempts}"
+    regions = f"{trace.entry_attempts} at regions"
+    hedged = ", one of them given up for another because it was late" if trace.hedged else ""
+    return f"{regions}{hedged}; {trace.attempts} at instances"
 
 
 def _starts(row: DecisionRow, instance: str) -> bool:
@@ -134,10 +209,13 @@ def _starts(row: DecisionRow, instance: str) -> bool:
 
 def _times(trace: RequestTrace) -> str:
     parts = [f"{trace.total_ms:,.1f} ms in all"]
+    if trace.network_ms is not None:
+        parts.append(f"{trace.network_ms:,.1f} ms on the way to the region and back")
     if trace.upstream_ms is not None:
         parts.append(f"{trace.upstream_ms:,.1f} ms at the instance")
         parts.append(
-            f"{max(trace.total_ms - trace.upstream_ms, 0):,.1f} ms at the edge (waiting, other tries, sending)"
+            f"{max(trace.total_ms - trace.upstream_ms - (trace.network_ms or 0), 0):,.1f} ms at the edge "
+            "(waiting, other tries, sending)"
         )
     if trace.first_byte_ms is not None:
         parts.append(f"first byte after {trace.first_byte_ms:,.1f} ms")
