@@ -11,10 +11,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 EXAMPLE := examples/crewboard
 
 .DEFAULT_GOAL := help
-.PHONY: help env up check test test-full bench lock wheel clean
+.PHONY: help env up check test test-full bench bench-regions lock wheel clean
 
 help: ## say what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -49,6 +49,9 @@ test-full: $(STAMP) ## what needs root, or an environment of its own: limits, fu
 
 bench: $(STAMP) ## the figures, beside their references (JSON=file writes them there too)
 	@PATH="$(BIN):$$PATH" $(BIN)/python -m bench $(if $(JSON),--json $(JSON))
+
+bench-regions: $(STAMP) ## the figures of several regions (as root the network between them is emulated)
+	@PATH="$(BIN):$$PATH" $(BIN)/python -m bench --set regions $(if $(JSON),--json $(JSON))
 
 lock: $(STAMP) ## renew requirements.lock from pyproject.toml
 	@$(PIP) install uv

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bench.rows import ROWS
+from bench.rows import ROWS, SETS
 from bench.table import Measured, Unmeasured, as_data, show, status
 from tenfold.loop import JournalError
 from tenfold.proof.load import LoadError
@@ -21,11 +21,12 @@ EXPECTED = (Unmeasured, LoadError, JournalError, OSError)
 
 @click.command()
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there too.")
+@click.option("--set", "set_", type=click.Choice(list(SETS)), default="loop", help="Which rows (loop: one region).")
 @click.option("--only", help="Only these rows, with commas between them.")
 @click.option("--list", "is_list", is_flag=True, help="Name the rows, and measure nothing.")
-def main(path: Path | None, only: str | None, is_list: bool) -> None:
+def main(path: Path | None, set_: str, only: str | None, is_list: bool) -> None:
     """Measure what Tenfold must show, on the real engines, and print it beside its reference (about 20 minutes)."""
-    names = [name.strip() for name in only.split(",")] if only else list(ROWS)
+    names = [name.strip() for name in only.split(",")] if only else list(SETS[set_])
     unknown = [name for name in names if name not in ROWS]
     if unknown:
         raise click.UsageError(f"there is no row {unknown[0]}: choose from {', '.join(ROWS)}")

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -39,20 +40,40 @@ def blueprint(instances: int) -> Blueprint:
 
 async def edge_cpu(tell: Tell) -> list[Figure]:
     """Load our edge and a bare one at the same moments, and compare what each of them used."""
-    pairs: list[tuple[float, float]] = []
-    results: list[LoadResult] = []
     async with small(tell, SMALL_APP, blueprint(INSTANCES)) as shop:
         ours, pid = await shop.target(), _gateway(shop)
-        async with _bare_envoy(shop) as (bare, bare_pid):
-            tell(f"what both use idle, {IDLE_S:.0f} s")
-            idle, bare_idle = await asyncio.gather(_idle_us(pid), _idle_us(bare_pid))
-            for seed in range(ROUNDS + 1):
-                both = await asyncio.gather(
-                    _cost_us(ours, pid, idle, seed, results), _cost_us(bare, bare_pid, bare_idle, seed, results)
-                )
-                if seed > 0:  # In the first round connections are made and code gets warm.
-                    pairs.append(both)
-                    tell(f"round {seed} of {ROUNDS}: ours {both[0]:.1f} us, bare {both[1]:.1f} us a request")
+        async with bare_envoy(shop, instances(shop, "local")) as (bare, bare_pid):
+            compared = await compare(tell, Side(ours, (pid,)), Side(bare, (bare_pid,)))
+    return [
+        *compared,
+        told(
+            "how",
+            f"the median of {ROUNDS} rounds of {ROUND_S:.0f} s, both at once, {RATE_RPS:.0f} GETs/s each, the same {INSTANCES} instances "
+            f"of an app that answers at once, CPU from schedstat",
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of two that are compared: where it is asked, and the Envoys whose CPU it costs."""
+
+    target: Target
+    pids: tuple[int, ...]
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+async def compare(tell: Tell, ours: Side, bare: Side) -> list[Figure]:
+    """Load both at the same moments, round after round, and compare what each of them used."""
+    pairs: list[tuple[float, float]] = []
+    results: list[LoadResult] = []
+    tell(f"what both use idle, {IDLE_S:.0f} s")
+    idle, bare_idle = await asyncio.gather(_idle_us(ours.pids), _idle_us(bare.pids))
+    for seed in range(ROUNDS + 1):
+        both = await asyncio.gather(_cost_us(ours, idle, seed, results), _cost_us(bare, bare_idle, seed, results))
+        if seed > 0:  # In the first round connections are made and code gets warm.
+            pairs.append(both)
+            tell(f"round {seed} of {ROUNDS}: ours {both[0]:.1f} us, bare {both[1]:.1f} us a request")
     ratios = sorted(a / b for a, b in pairs)
     ratio = median(ratios)
     ours_us, bare_us = (median(side) for side in zip(*pairs, strict=True))
@@ -72,11 +93,6 @@ async def edge_cpu(tell: Tell) -> list[Figure]:
             whole_ratio,
         ),
         failures("requests failed, both", *results),
-        told(
-            "how",
-            f"the median of {ROUNDS} rounds of {ROUND_S:.0f} s, both at once, {RATE_RPS:.0f} GETs/s each, the same {INSTANCES} instances "
-            f"of an app that answers at once, CPU from schedstat",
-        ),
     ]
 
 
@@ -87,19 +103,20 @@ def _gateway(shop: Shop) -> int:
     return pid
 
 
-async def _idle_us(pid: int) -> float:
-    """Microseconds of CPU that process `pid` spends a second while nobody asks anything."""
-    before_us = cpu_us(pid)
+async def _idle_us(pids: tuple[int, ...]) -> float:
+    """Microseconds of CPU that these processes spend a second while nobody asks anything."""
+    before_us = sum(map(cpu_us, pids))
     await asyncio.sleep(IDLE_S)
-    return (cpu_us(pid) - before_us) / IDLE_S
+    return (sum(map(cpu_us, pids)) - before_us) / IDLE_S
 
 
-async def _cost_us(target: Target, pid: int, idle_us: float, seed: int, results: list[LoadResult]) -> float:
-    """Microseconds of CPU that process `pid` spent for each request of one round, beyond what it spends idle (`idle_us` a second)."""
-    plan = LoadPlan(target, RateCurve.steps((ROUND_S, RATE_RPS)), Mix((Request("GET", "/now"),)), seed=seed)
-    before_us, since_s = cpu_us(pid), time.monotonic()
+async def _cost_us(side: Side, idle_us: float, seed: int, results: list[LoadResult]) -> float:
+    """Microseconds of CPU that a side spent for each request of one round, beyond what it spends idle (`idle_us` a second)."""
+    mix = Mix((Request("GET", "/now", side.headers),))
+    plan = LoadPlan(side.target, RateCurve.steps((ROUND_S, RATE_RPS)), mix, seed=seed)
+    before_us, since_s = sum(map(cpu_us, side.pids)), time.monotonic()
     result = await run_apart(plan)
-    spent_us = cpu_us(pid) - before_us - idle_us * (time.monotonic() - since_s)
+    spent_us = sum(map(cpu_us, side.pids)) - before_us - idle_us * (time.monotonic() - since_s)
     results.append(result)
     return spent_us / result.answered
 
@@ -112,13 +129,18 @@ def cpu_us(pid: int) -> float:
     return total_ns / 1000
 
 
+def instances(shop: Shop, region: str) -> list[tuple[str, int]]:
+    """Where the ready instances of a region listen."""
+    seen = shop.latest().snapshot.instances.values()
+    return [(i.host or "127.0.0.1", i.port or 0) for i in seen if i.region == region and i.state is InstanceState.READY]
+
+
 @asynccontextmanager
-async def _bare_envoy(shop: Shop) -> AsyncIterator[tuple[Target, int]]:
-    """An Envoy with one listener and one cluster, the shop's instances, and nothing else; its address and pid."""
+async def bare_envoy(shop: Shop, hosts: list[tuple[str, int]]) -> AsyncIterator[tuple[Target, int]]:
+    """An Envoy with one listener and one cluster of these hosts, and nothing else; its address and pid."""
     port = FreePorts(shop.project).take()
-    ready = (i for i in shop.latest().snapshot.instances.values() if i.state is InstanceState.READY)
-    config = shop.root / "bare.json"
-    config.write_text(json.dumps(_bare(port, [(i.host or "127.0.0.1", i.port or 0) for i in ready])))
+    config = shop.root / f"bare-{port}.json"
+    config.write_text(json.dumps(_bare(port, hosts)))
     program = str(wheel_file(WHEEL, PROGRAM))
     process = await asyncio.create_subprocess_exec(
         *(program, "--config-path", str(config), "--disable-hot-restart", "--concurrency", str(WORKERS)),

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from bench import brain, crashes, deploys, edge, instances, journal, scaling, surge
+from bench import brain, chain, crashes, deploys, edge, instances, journal, scaling, surge
 from bench.shop import Tell
 from bench.table import Figure
 
@@ -16,7 +16,7 @@ class Row:
     measure: Callable[[Tell], Awaitable[list[Figure]]]
 
 
-ROWS: Mapping[str, Row] = {
+LOOP: Mapping[str, Row] = {
     "instance-kill": Row("an instance killed with -9", instances.instance_kill),
     "instance-freeze": Row("an instance frozen (SIGSTOP)", instances.instance_freeze),
     "control-plane-kill": Row(
@@ -30,3 +30,12 @@ ROWS: Mapping[str, Row] = {
     "brain": Row("one decision for 100 services in 10 regions", brain.brain),
     "journal": Row("the journal of a day with 20 instances", journal.journal),
 }
+
+REGIONS: Mapping[str, Row] = {
+    "entry-cpu": Row("CPU per request of entry and gateway over two bare Envoys' in a row", chain.entry_cpu),
+}
+
+SETS: Mapping[str, Mapping[str, Row]] = {"loop": LOOP, "regions": REGIONS}
+"""The rows of `make bench` and of `make bench-regions`."""
+
+ROWS: Mapping[str, Row] = {name: row for rows in SETS.values() for name, row in rows.items()}

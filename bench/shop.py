@@ -125,9 +125,9 @@ class Shop:
             raise Unmeasured(f"`tenfold {' '.join(words)}` ended with {ended.code}: {ended.last_line}")
         return ended
 
-    async def up(self) -> Ended:
+    async def up(self, *words: str) -> Ended:
         """`tenfold up --detach`: returns when the app serves."""
-        return await self.do("up", "--detach")
+        return await self.do("up", "--detach", *words)
 
     async def status(self) -> dict[str, Any]:
         """`tenfold status --json`."""
@@ -246,13 +246,14 @@ async def crewboard(tell: Tell, changes: Blueprint | None = None) -> AsyncIterat
 
 
 @asynccontextmanager
-async def small(tell: Tell, program: Path, blueprint: Blueprint) -> AsyncIterator[Shop]:
-    """A project of one file, `program`, with `blueprint`, up and serving; everything of it is gone afterwards."""
+async def small(tell: Tell, program: Path, blueprint: Blueprint, *up: str) -> AsyncIterator[Shop]:
+    """A project of one file, `program`, with `blueprint`, up and serving; everything of it is gone afterwards. `up` are further
+    words for `tenfold up`."""
     async with _opened(tell, "small") as shop:
         shop.root.mkdir()
         shutil.copy(program, shop.root)
         shop.write_blueprint(blueprint)
-        await shop.up()
+        await shop.up(*up)
         yield shop
 
 
