@@ -12,10 +12,12 @@ async def entry_cpu(tell: Tell) -> list[Figure]:
     """Load both chains at the same moments, as people near one region, and compare what each used."""
     async with globe(tell) as shop:
         pids = _pid(shop, "entry/"), _pid(shop, f"gateway/{REGION}")
-        async with bare_envoy(shop, instances(shop, REGION)) as (inner, inner_pid):
-            async with bare_envoy(shop, [(inner.host, inner.port)]) as (outer, outer_pid):
-                ours = Side(await shop.target(), pids, near(REGION))
-                compared = await compare(tell, ours, Side(outer, (outer_pid, inner_pid), near(REGION)))
+        async with (
+            bare_envoy(shop, instances(shop, REGION)) as (inner, inner_pid),
+            bare_envoy(shop, [(inner.host, inner.port)]) as (outer, outer_pid),
+        ):
+            ours = Side(await shop.target(), pids, near(REGION))
+            compared = await compare(tell, ours, Side(outer, (outer_pid, inner_pid), near(REGION)))
     return [
         *compared,
         told("how", f"both at once; people near {REGION} say where they are, so that the nearest region is looked for"),
