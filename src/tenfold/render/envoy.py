@@ -17,11 +17,35 @@ Why it is shaped so (figures were measured; see docs/edge.md):
   to nearly everything is passed over, and never more than a third of the pool.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import assert_never
 
 from tenfold.model import LOOPBACK, Endpoint, EndpointState, RouteTable, ServiceRoutes
-from tenfold.render.envoy_listener import EXTENSIONS, ROUTES_NAME, JsonObject, listener
+from tenfold.render import envoy_behind as behind
+from tenfold.render.envoy_listener import (
+    ACCESS_LOG_FIELDS,
+    CLIENT_HEADERS,
+    EXTENSIONS,
+    ROUTES_NAME,
+    JsonObject,
+    edge_manager,
+    file_access_log,
+    filter_chain,
+    listener,
+)
+from tenfold.render.envoy_routes import (
+    IDEMPOTENT_METHODS,
+    STICKY_HTTP_FILTER,
+    Kind,
+    retry_policy,
+    routes,
+    seconds,
+    sticky,
+)
+
+__all__ = ["IDEMPOTENT_METHODS"]
 
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ENDPOINT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -30,7 +54,10 @@ ROUTE_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 
 SOCKETS_SUFFIX = "~ws"
 
-IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+INSTANCE_COOKIE = "tenfold-instance"
+"""Followed by a dash and the service: the instance that answers a client of a sticky service."""
+
+NEVER_SENT = "connect-failure,refused-stream,reset-before-request"
 LOOPBACK_DOMAINS = ("localhost", LOOPBACK, "[::1]")
 
 IDLE_UPSTREAM_S = 1.5
@@ -69,10 +96,22 @@ class GatewayConfig:
     routes: tuple[JsonObject, ...]
 
 
-def gateway(table: RouteTable, *, port: int, access_log: str, decision: str = "") -> GatewayConfig:
-    """What `table` means to the gateway that listens on loopback `port` and logs requests to the file `access_log`.
+def gateway(
+    table: RouteTable,
+    *,
+    port: int,
+    access_log: str,
+    decision: str = "",
+    host: str = LOOPBACK,
+    store_ports: Mapping[str, int] = MappingProxyType({}),
+    probe_socket: str | None = None,
+    delays: Mapping[str, float] = MappingProxyType({}),
+) -> GatewayConfig:
+    """What `table` means to the gateway that listens on `host` and `port` and logs requests to the file `access_log`.
 
-    `decision` is the id of the one that published it: with a request's log line, it tells why it was routed so.
+    `decision` is the id of the one that published it: with a request's log line, it tells why it was routed so. Behind an
+    entry: apps reach the store `kind` at loopback `store_ports[kind]`, the ways to other regions are asked on `probe_socket`,
+    and what the entry sends for clients near `origin` is held back for `delays[origin]` milliseconds.
     """
     clusters: list[JsonObject] = []
     endpoints: list[JsonObject] = []
@@ -80,22 +119,43 @@ def gateway(table: RouteTable, *, port: int, access_log: str, decision: str = ""
         for name, requests_max in ((service.service, REQUESTS_MAX), (service.service + SOCKETS_SUFFIX, SOCKETS_MAX)):
             clusters.append(_cluster(name, requests_max))
             endpoints.append(_assignment(name, table.region, service.endpoints))
+    listeners = [_listener(table, port, access_log, host, delays)]
+    if table.behind_entry:
+        clusters += behind.clusters(table, store_ports)
+        endpoints += behind.endpoints(table, store_ports)
+        listeners += behind.listeners(table, store_ports, probe_socket)
     return GatewayConfig(
         clusters=tuple(clusters),
         endpoints=tuple(endpoints),
-        listeners=(listener(port, access_log),),
+        listeners=tuple(listeners),
         routes=(_route_configuration(table, decision),),
     )
 
 
+def _listener(table: RouteTable, port: int, access_log: str, host: str, delays: Mapping[str, float]) -> JsonObject:
+    if table.behind_entry:
+        return listener(port, [filter_chain(behind.manager(access_log, delays))], host)
+    filters = [STICKY_HTTP_FILTER] if any(service.is_sticky for service in table.services) else []
+    manager = edge_manager([file_access_log(access_log, ACCESS_LOG_FIELDS)], filters)
+    return listener(port, [filter_chain(manager)], host)
+
+
 def bootstrap(
-    region: str, *, control_socket: str, admin_socket: str, connections_max: int, memory_bytes_max: int
+    region: str,
+    *,
+    control_socket: str,
+    admin_socket: str,
+    connections_max: int,
+    memory_bytes_max: int,
+    is_spread: bool = False,
 ) -> JsonObject:
     """What Envoy is started with: where its control plane listens, where its admin page is, and how much it may hold.
 
-    `connections_max` bounds clients' connections, `memory_bytes_max` Envoy's heap: at 90% it gives memory back, at 98%
-    it turns requests away.
+    `region` is ENTRY_NODE for the global entry. `connections_max` bounds clients' connections, `memory_bytes_max` Envoy's
+    heap: at 90% it gives memory back, at 98% it turns requests away. With several regions (`is_spread`) its runtime keys can
+    be changed through its admin page.
     """
+    kept = ENTRY_KEPT_STATS if region == ENTRY_NODE else KEPT_STATS
     xds = {"ads": {}, "resource_api_version": "V3"}
     return {
         "node": {"id": region, "cluster": "tenfold", "locality": {"region": region}},
@@ -122,10 +182,15 @@ def bootstrap(
         "static_resources": {"clusters": [_control_cluster(control_socket)]},
         "stats_flush_on_admin": True,
         "stats_config": {
-            "stats_matcher": {"inclusion_list": {"patterns": [{"safe_regex": {"regex": p}} for p in KEPT_STATS]}}
+            "stats_matcher": {"inclusion_list": {"patterns": [{"safe_regex": {"regex": p}} for p in kept]}}
         },
         "overload_manager": _overload_manager(connections_max, memory_bytes_max),
+        **({"layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]}} if is_spread else {}),
     }
+
+
+ENTRY_NODE = "entry"
+"""The node's id of the global entry; those of gateways are their regions."""
 
 
 KEPT_STATS = (
@@ -136,6 +201,9 @@ KEPT_STATS = (
     r"server\.uptime",
 )
 """The only statistics Envoy keeps; each is read by `drivers.envoy`."""
+
+ENTRY_KEPT_STATS = KEPT_STATS
+"""And those of the global entry: the same, of its pools. What each region did it tells with the pools' endpoints."""
 
 
 def _control_cluster(socket: str) -> JsonObject:
@@ -223,7 +291,7 @@ def _cluster(name: str, requests_max: int) -> JsonObject:
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions",
-                "common_http_protocol_options": {"idle_timeout": _seconds(IDLE_UPSTREAM_S)},
+                "common_http_protocol_options": {"idle_timeout": seconds(IDLE_UPSTREAM_S)},
                 "explicit_http_config": {"http_protocol_options": {}},
             }
         },
@@ -276,149 +344,60 @@ def _lb_endpoint(endpoint: Endpoint) -> JsonObject:
 
 
 def _route_configuration(table: RouteTable, decision: str) -> JsonObject:
-    """Three lists of routes, each from the longest prefix to the shortest: sockets, idempotent requests, all others.
+    def deed(kind: Kind, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
+        return _deed(kind, service, None if table.behind_entry else hedge_after_ms, table.behind_entry)
 
-    A route is named `<decision> <prefix>`: of all that a log line can tell, a route's name costs the least.
-    """
-    paths = sorted(((p, s) for s in table.services for p in s.paths), key=lambda x: (-len(x[0]), x[0]))
-    routes = [
-        *(() if table.services else (_NOTHING_YET,)),
-        *(_socket_route(path, service) for path, service in paths),
-        *_idempotent_routes(table),
-        *(_other_route(path, service) for path, service in paths),
-    ]
-    host: JsonObject = {
-        "name": "app",
-        "domains": list(dict.fromkeys((*table.domains, *LOOPBACK_DOMAINS))) if table.domains else ["*"],
-        "routes": [route | {"name": f"{decision} {route['name']}".strip()} for route in routes],
-    }
+    found = routes(table.services, decision, deed)
+    if table.behind_entry:
+        return behind.route_configuration(table.region, found)
     return {
         "name": ROUTES_NAME,
         "ignore_port_in_host_matching": True,
-        "virtual_hosts": [host],
-        # What a client says of itself is not passed on as if the edge had said it.
-        "request_headers_to_remove": [
-            "forwarded",
-            "x-real-ip",
-            "x-forwarded-host",
-            "x-forwarded-port",
-            "x-forwarded-prefix",
-        ],
-        "request_headers_to_add": [
+        "virtual_hosts": [
             {
-                "header": {"key": "x-forwarded-for", "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                "name": "app",
+                "domains": list(dict.fromkeys((*table.domains, *LOOPBACK_DOMAINS))) if table.domains else ["*"],
+                "routes": found,
             }
         ],
+        **CLIENT_HEADERS,
     }
 
 
-_NOTHING_YET: JsonObject = {
-    "name": "/",
-    "match": {"prefix": "/"},
-    "direct_response": {
-        "status": 503,
-        "body": {"inline_string": "Nothing is running here yet; try again in a few seconds.\n"},
-    },
-    "response_headers_to_add": [{"header": {"key": "retry-after", "value": "2"}}],
-}
+def _deed(kind: Kind, service: ServiceRoutes, hedge_after_ms: float | None, behind_entry: bool) -> JsonObject:
+    # A release that dies as a whole takes all of the first priority with it: the next try goes to the one before.
+    has_priorities = any(e.state is EndpointState.WARM for e in service.endpoints)
 
+    def retries(retry_on: str, replays: int) -> JsonObject:
+        return retry_policy(retry_on, replays=replays, redraws=REDRAWS, has_priorities=has_priorities)
 
-def _idempotent_routes(table: RouteTable) -> list[JsonObject]:
-    """One per path and per rule, longest first.
-
-    A rule counts only where no other service's path is nearer. One for a service's own path is for that very page,
-    since everything else below it has the service's default.
-    """
-    owners = [(p, s.service) for s in table.services for p in s.paths]
-    hedged = [(path, False, service, service.hedge_after_ms) for service in table.services for path in service.paths]
-    for service in table.services:
-        for rule in {rule.prefix: rule for rule in service.rules}.values():
-            above = [(len(p), owner) for p, owner in owners if _covers(p, rule.prefix)]
-            if above and max(above)[1] == service.service:
-                hedged.append((rule.prefix, rule.prefix in service.paths, service, rule.hedge_after_ms))
-    hedged.sort(key=lambda x: (-len(x[0]), not x[1], x[0]))
-    return [_idempotent_route(*entry) for entry in hedged]
-
-
-def _covers(path: str, prefix: str) -> bool:
-    return prefix == path or prefix.startswith(path if path.endswith("/") else path + "/")
-
-
-def _match(path: str, *headers: JsonObject) -> JsonObject:
-    key = "prefix" if path.endswith("/") else "path_separated_prefix"
-    return {key: path, **({"headers": list(headers)} if headers else {})}
-
-
-def _socket_route(path: str, service: ServiceRoutes) -> JsonObject:
-    return {
-        "name": path,
-        "match": _match(
-            path,
-            {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}},
-            {"name": "connection", "string_match": {"contains": "upgrade", "ignore_case": True}},
-        ),
-        "route": {
-            "cluster": service.service + SOCKETS_SUFFIX,
-            "timeout": "0s",
-            "idle_timeout": "0s",
-            "upgrade_configs": [{"upgrade_type": "websocket"}],
-            "retry_policy": _retry_policy(service, "connect-failure,refused-stream,reset-before-request", replays=2),
-        },
-    }
-
-
-def _idempotent_route(path: str, is_page: bool, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
-    retry = _retry_policy(service, "connect-failure,refused-stream,reset", replays=1)
-    action: JsonObject = {"cluster": service.service, **_timeouts(service), "retry_policy": retry}
-    if hedge_after_ms is not None:
-        retry["per_try_timeout"] = _seconds(hedge_after_ms / 1000)
-        action["hedge_policy"] = {"hedge_on_per_try_timeout": True}
-    method = {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(IDEMPOTENT_METHODS)}}}
-    match = {"path": path, "headers": [method]} if is_page else _match(path, method)
-    return {"name": path, "match": match, "route": action}
-
-
-def _other_route(path: str, service: ServiceRoutes) -> JsonObject:
-    retry = _retry_policy(service, "connect-failure,refused-stream,reset-before-request", replays=2)
-    return {
-        "name": path,
-        "match": _match(path),
-        "route": {"cluster": service.service, **_timeouts(service), "retry_policy": retry},
-    }
+    action: JsonObject
+    match kind:
+        case Kind.SOCKET:
+            action = {
+                "cluster": service.service + SOCKETS_SUFFIX,
+                "timeout": "0s",
+                "idle_timeout": "0s",
+                "upgrade_configs": [{"upgrade_type": "websocket"}],
+                "retry_policy": retries(NEVER_SENT, 2),
+            }
+        case Kind.IDEMPOTENT:
+            # Behind an entry, what was sent is the entry's to repeat: it alone counts the calls.
+            retry = retries(NEVER_SENT, 2) if behind_entry else retries("connect-failure,refused-stream,reset", 1)
+            action = {"cluster": service.service, **_timeouts(service), "retry_policy": retry}
+            if hedge_after_ms is not None:
+                retry["per_try_timeout"] = seconds(hedge_after_ms / 1000)
+                action["hedge_policy"] = {"hedge_on_per_try_timeout": True}
+        case Kind.OTHER:
+            action = {"cluster": service.service, **_timeouts(service), "retry_policy": retries(NEVER_SENT, 2)}
+        case _:
+            assert_never(kind)
+    # The name tells services of one host apart: a cookie of the same name would be overwritten by the other.
+    cookie = sticky(f"{INSTANCE_COOKIE}-{service.service}") if service.is_sticky else {}
+    return {"route": action, **cookie}
 
 
 def _timeouts(service: ServiceRoutes) -> JsonObject:
     """A silence as long as `timeout_s` ends a request; one that goes on talking (a download,
     an event stream) may last."""
-    return {"timeout": "0s", "idle_timeout": _seconds(service.timeout_s)}
-
-
-def _retry_policy(service: ServiceRoutes, retry_on: str, replays: int) -> JsonObject:
-    policy: JsonObject = {
-        "retry_on": retry_on,
-        "num_retries": replays,
-        "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
-        "host_selection_retry_max_attempts": REDRAWS,
-        "retry_host_predicate": [
-            {
-                "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": {"@type": f"{EXTENSIONS}.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
-            }
-        ],
-    }
-    if any(e.state is EndpointState.WARM for e in service.endpoints):
-        # A release that dies as a whole takes all of the first priority with it: the next try goes to the one before.
-        policy["retry_priority"] = {
-            "name": "envoy.retry_priorities.previous_priorities",
-            "typed_config": {
-                "@type": f"{EXTENSIONS}.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
-                "update_frequency": 1,
-            },
-        }
-    return policy
-
-
-def _seconds(seconds: float) -> str:
-    """A protobuf duration in text: at most six digits after the point."""
-    return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
+    return {"timeout": "0s", "idle_timeout": seconds(service.timeout_s)}

@@ -1,10 +1,11 @@
-"""Envoy's listener: the edge's manners towards clients. A part of what `render.envoy` makes of a RouteTable, and the
-same for every table.
+"""Envoy's listener: the edge's manners towards clients. A part of what `render.envoy` and `render.envoy_entry` make of their
+tables, and the same for every table of a blueprint.
 
 It stays the same because Envoy closes clients' connections when it changes:
 whatever changes with a table stands in the routes.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tenfold.model import LOOPBACK
@@ -21,11 +22,11 @@ _KEEP_ALIVE = ((1, 9, 1), (6, 4, 60), (6, 5, 15), (6, 6, 4))
 """SO_KEEPALIVE on, TCP_KEEPIDLE 60 s, TCP_KEEPINTVL 15 s, TCP_KEEPCNT 4: level, name and value on Linux."""
 
 
-def listener(port: int, access_log: str) -> JsonObject:
-    """The listener on loopback `port`: what it believes of a client, what it lets through, what it answers itself, what it logs."""
+def listener(port: int, filter_chains: Sequence[JsonObject], host: str = LOOPBACK) -> JsonObject:
+    """The listener on `host` and `port`."""
     return {
         "name": LISTENER_NAME,
-        "address": {"socket_address": {"address": LOOPBACK, "port_value": port}},
+        "address": {"socket_address": {"address": host, "port_value": port}},
         "per_connection_buffer_limit_bytes": 65536,
         # Without SO_REUSEPORT a port that is taken is an error, not half of another program's traffic. Connections
         # are then dealt out evenly by hand.
@@ -36,30 +37,41 @@ def listener(port: int, access_log: str) -> JsonObject:
             {"level": level, "name": name, "int_value": value, "state": "STATE_LISTENING"}
             for level, name, value in _KEEP_ALIVE
         ],
-        "filter_chains": [
-            {
-                "filters": [
-                    {
-                        "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _http_connection_manager(access_log),
-                    }
-                ]
-            }
-        ],
+        "filter_chains": list(filter_chains),
     }
 
 
-def _http_connection_manager(access_log: str) -> JsonObject:
+def filter_chain(manager: JsonObject) -> JsonObject:
+    """A connection that speaks HTTP."""
+    return {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+
+
+def manager(stat_prefix: str, filters: Sequence[JsonObject]) -> JsonObject:
+    """HTTP with these filters before the router, and nothing else said yet."""
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": f"{EXTENSIONS}.filters.http.router.v3.Router", "suppress_envoy_headers": True},
+    }
     return {
         "@type": f"{EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "edge",
-        "codec_type": "AUTO",
-        "rds": {"route_config_name": ROUTES_NAME, "config_source": {"ads": {}, "resource_api_version": "V3"}},
+        "stat_prefix": stat_prefix,
         "server_name": "tenfold",
+        "internal_address_config": {"unix_sockets": False},
+        "http_filters": [*filters, router],
+    }
+
+
+RDS: JsonObject = {"route_config_name": ROUTES_NAME, "config_source": {"ads": {}, "resource_api_version": "V3"}}
+
+
+def edge_manager(access_log: Sequence[JsonObject], filters: Sequence[JsonObject] = ()) -> JsonObject:
+    """HTTP with clients: what is believed of them, what is let through, what is answered here, what is logged."""
+    return manager("edge", filters) | {
+        "codec_type": "AUTO",
+        "rds": RDS,
         # The peer is the client; nobody before us is believed, on loopback neither.
         "use_remote_address": True,
         "skip_xff_append": True,
-        "internal_address_config": {"unix_sockets": False},
         "preserve_external_request_id": False,
         "always_set_request_id_in_response": True,
         "normalize_path": True,
@@ -84,21 +96,31 @@ def _http_connection_manager(access_log: str) -> JsonObject:
         "request_headers_timeout": "10s",
         "request_timeout": "300s",
         "stream_idle_timeout": "60s",
-        "local_reply_config": {"mappers": [_reply(*r) for r in _REPLIES]},
-        "access_log": [_file_access_log(access_log)],
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {
-                    "@type": f"{EXTENSIONS}.filters.http.router.v3.Router",
-                    "suppress_envoy_headers": True,
-                },
-            }
-        ],
+        "local_reply_config": {"mappers": [reply(*r) for r in REPLIES]},
+        "access_log": list(access_log),
     }
 
 
-_REPLIES = (
+CLIENT_HEADERS: JsonObject = {
+    # What a client says of itself is not passed on as if the edge had said it.
+    "request_headers_to_remove": [
+        "forwarded",
+        "x-real-ip",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+    ],
+    "request_headers_to_add": [
+        {
+            "header": {"key": "x-forwarded-for", "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"},
+            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        }
+    ],
+}
+"""What whoever talks to clients does to their headers, for all routes."""
+
+
+REPLIES = (
     (("NR", "NC"), None, "Nothing is served at this host and path."),
     (("UH",), "2", "No healthy instance of this service is running right now; try again in a few seconds."),
     (("UO",), "2", "This service has more requests than it can hold; try again in a few seconds."),
@@ -124,7 +146,10 @@ _REPLIES = (
 """What a client is told when no instance could answer: response flags, `retry-after` in seconds, and the body."""
 
 
-def _reply(flags: tuple[str, ...], retry_after: str | None, text: str) -> JsonObject:
+def reply(
+    flags: Sequence[str], retry_after: str | None, text: str, headers: Sequence[tuple[str, str]] = ()
+) -> JsonObject:
+    """An answer of our own in place of the app's, where a request's response flags are any of these."""
     mapper: JsonObject = {
         "filter": {"response_flag_filter": {"flags": list(flags)}},
         "body_format_override": {
@@ -132,8 +157,9 @@ def _reply(flags: tuple[str, ...], retry_after: str | None, text: str) -> JsonOb
             "content_type": "text/plain; charset=utf-8",
         },
     }
-    if retry_after is not None:
-        mapper["headers_to_add"] = [{"header": {"key": "retry-after", "value": retry_after}}]
+    added = [*((("retry-after", retry_after),) if retry_after is not None else ()), *headers]
+    if added:
+        mapper["headers_to_add"] = [{"header": {"key": key, "value": value}} for key, value in added]
     return mapper
 
 
@@ -159,12 +185,13 @@ ACCESS_LOG_FIELDS = {
 since the request's first byte."""
 
 
-def _file_access_log(path: str) -> JsonObject:
+def file_access_log(path: str, fields: Mapping[str, str]) -> JsonObject:
+    """The access log: a line of JSON for each request."""
     return {
         "name": "envoy.access_loggers.file",
         "typed_config": {
             "@type": f"{EXTENSIONS}.access_loggers.file.v3.FileAccessLog",
             "path": path,
-            "log_format": {"json_format": dict(ACCESS_LOG_FIELDS)},
+            "log_format": {"json_format": dict(fields)},
         },
     }
