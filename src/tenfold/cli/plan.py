@@ -2,7 +2,8 @@
 
 import json
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 
 import click
 
@@ -12,7 +13,7 @@ from tenfold.cli.here import Fail, Here
 from tenfold.cli.ship import same_release
 from tenfold.deciders import decide, settled
 from tenfold.drivers.releases import source_digest
-from tenfold.effects import Decision
+from tenfold.effects import Decision, StartEngine
 from tenfold.facts import DeployRequest, UpRequest
 from tenfold.loop import JournalMissing, JournalReader
 from tenfold.model import Model, Release
@@ -64,14 +65,65 @@ def plan_command(here: Here, as_json: bool) -> None:
             {"at_s": at, "by": d.by, "subject": d.subject, "why": d.why, "effects": [e.key for e in d.effects]}
             for at, d in steps
         ]
-        click.echo(json.dumps({"summary": summary, "steps": rows, "not_acted_on": notes}))
+        data: dict[str, object] = {"summary": summary, "steps": rows, "not_acted_on": notes}
+        if model.is_spread:
+            data["regions"] = {name: asdict(each) for name, each in _regions(model, steps).items()}
+        click.echo(json.dumps(data))
         return
     click.echo(summary)
+    if model.is_spread:
+        for name, each in _regions(model, steps).items():
+            click.echo(f"  {click.style(name, bold=True)}  {each.told()}")
     for at_s, decision in steps:
         by = click.style(f"{decision.by:8}", fg=COLOURS.get(decision.by))
         click.echo(f"  +{at_s:4.0f} s  {by} {decision.why}")
     for sentence in notes:
         click.secho(f"note: {sentence}", dim=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _RegionPlan:
+    """What a region is for: where it lies, how many it is meant for, which part its stores begin with, which engines would start."""
+
+    at: tuple[float, float] | None
+    capacity_users: int | None
+    residency: str | None
+    has_entry: bool
+    stores: Mapping[str, str]
+    starts: tuple[str, ...]
+
+    def told(self) -> str:
+        """In a line."""
+        parts = [f"at {self.at[0]:g},{self.at[1]:g}"] if self.at is not None else []
+        parts += [f"for {self.capacity_users} users"] if self.capacity_users is not None else []
+        parts += [f"residency {self.residency}"] if self.residency else []
+        parts += ["the entry stands here"] if self.has_entry else []
+        parts += [f"{kind} {role}" for kind, role in self.stores.items()]
+        parts += [f"starts {', '.join(self.starts)}"] if self.starts else []
+        return "; ".join(parts)
+
+
+def _regions(model: Model, steps: list[tuple[float, Decision]]) -> dict[str, _RegionPlan]:
+    starts = [effect for _, decision in steps for effect in decision.effects if isinstance(effect, StartEngine)]
+    urls = {"postgres": model.data.url, "valkey": model.data.valkey_url} if model.data is not None else {}
+    kinds = [kind for kind, url in urls.items() if url is None]
+    roles = dict(zip(model.store_regions, ("primary", "standby"), strict=False))
+    waits = " that writes wait for" if model.data is not None and model.data.is_synchronous else ""
+    return {
+        name: _RegionPlan(
+            at=region.at,
+            capacity_users=region.capacity_users,
+            residency=region.residency,
+            has_entry=name == model.entry_region and model.has_edge,
+            stores={
+                kind: f"{roles[name]}{waits if (kind, roles[name]) == ('postgres', 'standby') else ''}"
+                for kind in kinds
+                if name in roles
+            },
+            starts=tuple(dict.fromkeys(effect.kind for effect in starts if effect.region == name)),
+        )
+        for name, region in model.regions.items()
+    }
 
 
 def _known(here: Here) -> Known:
