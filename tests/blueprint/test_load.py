@@ -150,7 +150,7 @@ def test_says_what_is_not_acted_on() -> None:
     text = """
 services: {web: {command: run, scaling: {forecast: {}}}}
 targets: {throughput: 10/s}
-regions: {a: {at: [0, 0], residency: eu}, b: {at: [0, 9]}}
+regions: {a: {at: [0, 0], residency: eu}, b: {at: [0, 9], latency: 75ms}}
 tiers: {starter: {}}
 edge: {cache: {api: 1s}, limits: {burst: 1}}
 data: {tenant_key: company_id, shards: 2, replicas: 2, url: postgresql://db/shop}
@@ -159,6 +159,7 @@ budget: {monthly: 1 USD}
     said = [sentence.partition(":")[0] for sentence in not_acted_on(read(text))]
     assert said == [
         *(
+            "regions",
             "regions",
             "data.shards",
             "data.replicas",

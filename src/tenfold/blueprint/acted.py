@@ -9,6 +9,7 @@ from tenfold.model import CacheTimes, Data, Limits, Model, Targets
 def not_acted_on(model: Model) -> tuple[str, ...]:
     """A sentence for each part of `model` that changes nothing yet; none for a blueprint that is acted on whole."""
     residents = [name for name, region in model.regions.items() if region.residency]
+    goals = [name for name, region in model.regions.items() if region.latency_ms is not None]
     forecasts = [name for name, service in model.services.items() if service.scaling.forecast]
     data = model.data
     sentences = (
@@ -16,6 +17,7 @@ def not_acted_on(model: Model) -> tuple[str, ...]:
             bool(residents),
             f"regions: residency ({_listed(residents)}) binds where requests are served, not yet where rows lie",
         ),
+        (bool(goals), f"regions: latency ({_listed(goals)}) is not held against answers yet"),
         (data is not None and data.shards > 1, "data.shards: all tenants share one database; shards come later"),
         (data is not None and data.replicas > 1, "data.replicas: one copy is kept so far, in the second region"),
         (
