@@ -28,7 +28,8 @@ class Behaviour:
     A request costs `cpu_ms` of one core and waits `wait_ms` for others. Starting takes `start_s` (uniform within
     `start_spread_ratio` of it either way) at `start_cpu_cores`, fails with chance `start_fails_ratio`; a ready instance crashes
     `crashes_per_hour`. A task runs `task_s` and fails with chance `task_fails_ratio`. SIGTERM is heeded after `stop_s`, or never
-    (None). `idempotent_ratio` of requests may be tried again elsewhere when an instance dies under them.
+    (None). `idempotent_ratio` of requests may be tried again elsewhere when an instance dies under them; of those answered,
+    `write_ratio` write to the stores (only told apart where there are several regions).
     """
 
     cpu_ms: float = 10.0
@@ -45,6 +46,7 @@ class Behaviour:
     task_fails_ratio: float = 0.0
     stop_s: float | None = 0.3
     idempotent_ratio: float = 0.9
+    write_ratio: float = 0.0
 
     def start_time_s(self, random: Random) -> float:
         """How long this start takes."""

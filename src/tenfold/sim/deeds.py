@@ -4,6 +4,7 @@ from typing import assert_never
 
 from tenfold.effects import (
     AnswerRequest,
+    Effect,
     Order,
     Promote,
     PublishEntry,
@@ -16,16 +17,20 @@ from tenfold.effects import (
     StopInstance,
     StopTask,
 )
-from tenfold.facts import EngineState, InstanceState, TaskState
+from tenfold.facts import EngineState, InstanceState, ReplicaRole, TaskState
 from tenfold.ports import Permanent, Refused, Retryable
 from tenfold.sim.behaviour import LATER_S, Breakage
 from tenfold.sim.parts import NEVER_S, Engine, Instance, Task
+from tenfold.sim.spread import Spread
 from tenfold.sim.world import World
 
 SPAWN_S = 0.02
 """From an order to a process that runs."""
-ENGINE_START_S = {"gateway": 0.3, "valkey": 0.2, "postgres": 1.5}
+ENGINE_START_S = {"gateway": 0.3, "entry": 0.3, "valkey": 0.2, "postgres": 1.5, "voter": 0.2, "control": 0.5}
 """From an engine's start to its first answer."""
+FOLLOW_S = 1.5
+"""What a store takes longer when it copies the primary's data, or winds back its own."""
+PROMOTE_S = 0.3
 ENGINE_STOP_S = 0.3
 ACCEPT_S = 0.01
 """From a table to the gateway's word that it runs it."""
@@ -35,15 +40,36 @@ FIRST_PORT = 20_000
 def carry_out(world: World, order: Order) -> float:
     """Do it, once per key, and give back after how many seconds the receipt is due. Raises `DriverError` as `Actuator.apply` does."""
     if order.epoch < world.epoch_seen:
+        world.counts["old_refused"] += 1
         raise Refused(f"Epoch {order.epoch} is over: a control plane of epoch {world.epoch_seen} acts now.")
     world.epoch_seen = order.epoch
     if order.key in world.done:
         return 0.0
+    _must_reach(world, order.effect)
     seconds = _do(world, order)
+    world.counts["old_obeyed"] += order.epoch < world.epoch
     # What becomes of an instance or a task shows in it: a stop may come again, with less grace.
-    if isinstance(order.effect, StartEngine | StopEngine | PublishRoutes):
+    if isinstance(order.effect, StartEngine | StopEngine | Promote | PublishRoutes | PublishEntry):
         world.done.add(order.key)
     return seconds
+
+
+def _must_reach(world: World, effect: Effect) -> None:
+    """Raise `Retryable` when the control plane is cut off from the region where this is to be done."""
+    if world.spread is None or not world.spread.is_blind_across:
+        return
+    match effect:
+        case StopInstance(instance):
+            found = world.instances.get(instance)
+            region = found.region if found else ""
+        case PublishRoutes(table):
+            region = table.region
+        case StartInstance() | StartEngine() | StopEngine() | Promote():
+            region = effect.region
+        case _:
+            region = ""
+    if region and not world.spread.reaches(world.led_from, region):
+        raise Retryable(f"Nothing gets through to {region} now.")
 
 
 def _do(world: World, order: Order) -> float:
@@ -62,8 +88,10 @@ def _do(world: World, order: Order) -> float:
             return _stop_engine(world, effect)
         case PublishRoutes():
             return _publish(world, effect, order.epoch)
-        case Promote() | PublishEntry():
-            raise Permanent("This world has one region.")
+        case PublishEntry():
+            return _publish_entry(world, effect, order.epoch)
+        case Promote():
+            return _promote(world, effect)
         case RemoveRelease():
             return _remove_release(world, effect)
         case AnswerRequest():
@@ -108,6 +136,8 @@ def _start_instance(world: World, effect: StartInstance) -> float:
     if behaviour.crashes_per_hour > 0 and instance.exits_elapsed_s == NEVER_S:
         instance.exits_elapsed_s = ready_s + random.expovariate(behaviour.crashes_per_hour / 3600.0)
         instance.exit_note = "exit code 1: the program ended by an error"
+    world.counts["doubled"] += instance.id in world.ever
+    world.ever.add(instance.id)
     world.instances[instance.id] = instance
     world.pools[f"{effect.service}@{effect.region}"].members[instance.id] = instance
     world.counts["started"] += 1
@@ -180,7 +210,8 @@ def _remove_release(world: World, effect: RemoveRelease) -> float:
 
 
 def _start_engine(world: World, effect: StartEngine) -> float:
-    if effect.kind not in world.sources or effect.region not in world.gateways:
+    known = effect.region in world.gateways or effect.kind == "voter"
+    if effect.kind not in world.sources or not known:
         raise Permanent(f"There is no {effect.kind} to run in {effect.region}.")
     key = f"{effect.kind}/{effect.region}"
     engine, at = world.engines.get(key), world.clock.now()
@@ -188,22 +219,38 @@ def _start_engine(world: World, effect: StartEngine) -> float:
         return 0.0
     _expect(effect.expected_generation, engine, key)
     seconds = ENGINE_START_S[effect.kind]
+    if world.spread is not None and effect.kind in ("postgres", "valkey"):
+        seconds += _prepare_copy(world, world.spread, effect)
     if engine is not None:
         world.generations[key] = engine.generation
     number = world.number()
     begun = Engine(
         kind=effect.kind,
         region=effect.region,
-        port=engine.port if engine else FIRST_PORT + number,
+        port=world.ports.setdefault(key, FIRST_PORT + number),
         pid=number,
         since=at,
         ready_elapsed_s=world.clock.elapsed_s + seconds,
         generation=world.generations.get(key, 0) + 1,
+        full_until_s=engine.full_until_s if engine else 0.0,
     )
     world.engines[key] = begun
-    if effect.kind == "gateway" and effect.region not in world.published:
-        world.gateways[effect.region].forget()
+    _forget_table(world, effect.kind, effect.region, only_unpublished=True)
     return SPAWN_S
+
+
+def _prepare_copy(world: World, spread: Spread, effect: StartEngine) -> float:
+    """Have the data ready that a store starts with; how much longer that takes. Raises `Retryable` while the primary can't be reached."""
+    stores = spread.stores
+    if not effect.follow:
+        stores.begin(effect.kind, effect.region, effect.is_synchronous)
+        return 0.0
+    primary = stores.copies.get(f"{effect.kind}/{effect.follow}")
+    reached = primary is not None and world.answers(primary.key) and spread.wan.passes(effect.region, effect.follow)
+    if primary is None or primary.role is not ReplicaRole.PRIMARY or not reached:
+        raise Retryable(f"{effect.kind} in {effect.region} can't follow {effect.follow}: no primary answers there.")
+    stores.follow(effect.kind, effect.region, primary)
+    return FOLLOW_S
 
 
 def _stop_engine(world: World, effect: StopEngine) -> float:
@@ -215,10 +262,35 @@ def _stop_engine(world: World, effect: StopEngine) -> float:
     # A driver goes on counting: the stop of the next one must not look like this one.
     world.generations[key] = engine.generation
     del world.engines[key]
-    if effect.kind == "gateway":
-        world.gateways[effect.region].forget()
+    _forget_table(world, effect.kind, effect.region, only_unpublished=False)
     world.wake(effect.kind)
-    return ENGINE_STOP_S
+    return SPAWN_S if effect.at_once else ENGINE_STOP_S
+
+
+def _forget_table(world: World, kind: str, region: str, *, only_unpublished: bool) -> None:
+    """A new process runs no table, unless this life of the control plane has one to give it."""
+    if kind == "gateway" and not (only_unpublished and region in world.published):
+        world.gateways[region].forget()
+    elif kind == "entry" and world.spread is not None and not (only_unpublished and "entry" in world.published):
+        world.spread.entry.accept(None, "")
+
+
+def _promote(world: World, effect: Promote) -> float:
+    if world.spread is None:
+        raise Permanent("There is one region, so there is no standby to promote.")
+    key = f"{effect.kind}/{effect.region}"
+    engine, copy = world.engines.get(key), world.spread.stores.copies.get(key)
+    if engine is None or copy is None or not world.serves(engine):
+        raise Retryable(f"{key} does not answer, so it can't be promoted now.")
+    if copy.role is ReplicaRole.PRIMARY and not copy.is_parted:
+        return 0.0
+    _expect(effect.expected_generation, engine, key)
+    if copy.role is ReplicaRole.PRIMARY:
+        raise Permanent(f"{key} is no standby: it was a primary and has to follow the present one first.")
+    world.spread.stores.promote(copy)
+    engine.generation += 1
+    world.wake(effect.kind)
+    return PROMOTE_S
 
 
 def _expect(generation: int, engine: Engine | None, key: str) -> None:
@@ -230,21 +302,41 @@ def _expect(generation: int, engine: Engine | None, key: str) -> None:
 
 def _publish(world: World, effect: PublishRoutes, epoch: int) -> float:
     region = effect.table.region
-    gateway, engine = world.gateways.get(region), world.engines.get(f"gateway/{region}")
+    gateway = world.gateways.get(region)
     if gateway is None:
         raise Permanent(f"There is no gateway in {region}.")
-    if engine is None or engine.state is not EngineState.READY:
-        raise Retryable(f"The gateway of {region} is not there to take a table.")
-    number = (epoch, effect.expected_generation)
-    if number < world.published.get(region, (0, 0)):
-        raise Refused(f"The gateway of {region} was already given newer routes than these.")
-    if world.refused_until_s.get(region, 0.0) > world.clock.elapsed_s:
-        gateway.refused = "simulated refusal"
-        raise Permanent(
-            f"The gateway of {region} refused the table ({gateway.refused}); the one before goes on serving."
-        )
+    refusal = _take_table(world, region, f"gateway/{region}", (epoch, effect.expected_generation))
+    if refusal:
+        gateway.refused = refusal
+        raise Permanent(f"The gateway of {region} refused the table ({refusal}); the one before goes on serving.")
     gateway.accept(effect.table, effect.table_digest)
-    world.published[region] = number
     world.counts["published"] += 1
     world.wake("gateway")
     return ACCEPT_S
+
+
+def _publish_entry(world: World, effect: PublishEntry, epoch: int) -> float:
+    if world.spread is None:
+        raise Permanent("There is one region, so there is no global entry.")
+    entry, key = world.spread.entry, world.spread.entry_key
+    refusal = _take_table(world, "entry", key, (epoch, effect.expected_generation))
+    if refusal:
+        entry.refused = refusal
+        raise Permanent(f"The entry refused the table ({refusal}); the one before goes on serving.")
+    entry.accept(effect.table, effect.table_digest)
+    world.counts["published"] += 1
+    world.wake("entry")
+    return ACCEPT_S
+
+
+def _take_table(world: World, name: str, key: str, number: tuple[int, int]) -> str:
+    """Count the table `number` of `name`; why it is refused by the engine itself, empty when it is not. Raises `DriverError`."""
+    engine = world.engines.get(key)
+    if engine is None or engine.state is not EngineState.READY:
+        raise Retryable(f"{key} is not there to take a table.")
+    if number < world.published.get(name, (0, 0)):
+        raise Refused(f"{key} was already given newer routes than these.")
+    if world.refused_until_s.get(name, 0.0) > world.clock.elapsed_s:
+        return "simulated refusal"
+    world.published[name] = number
+    return ""

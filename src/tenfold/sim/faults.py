@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tenfold.effects.faults import Fault, Freeze, Kill, Slow
+from tenfold.effects.faults import Fault, FillDisk, Freeze, Kill, Lose, Partition, SkewClock, Slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +97,37 @@ class FaultSchedule:
     def drawn(
         cls, seed: int | str, *, from_s: float, until_s: float, count: int, pools: Sequence[str], regions: Sequence[str]
     ) -> "FaultSchedule":
-        """`count` faults of every kind at seeded moments between `from_s` and `until_s`."""
+        """`count` faults of every kind at seeded moments between `from_s` and `until_s`; with several `regions` half of them strike
+        a whole region, its network, its stores or who leads from there."""
         random = Random(f"faults/{seed}")
         at_s = sorted(random.uniform(from_s, until_s) for _ in range(count))
-        return cls(tuple((at, _draw(random, pools, regions)) for at in at_s))
+        return cls(tuple((at, _draw_any(random, pools, regions)) for at in at_s))
+
+
+def _draw_any(random: Random, pools: Sequence[str], regions: Sequence[str]) -> WorldFault:
+    if len(regions) > 1 and random.random() < 0.5:
+        return _draw_wide(random, regions)
+    return _draw(random, pools, regions)
+
+
+def _draw_wide(random: Random, regions: Sequence[str]) -> WorldFault:
+    region, seconds = random.choice(regions), random.uniform(1.0, 60.0)
+    choices: tuple[WorldFault, ...] = (
+        Kill(f"region/{region}", random.choice((0.0, seconds))),
+        Freeze(f"region/{region}", seconds),
+        Slow(f"region/{region}", random.uniform(20.0, 600.0), seconds),
+        Lose(region, random.uniform(0.01, 0.3), seconds),
+        Partition(region, seconds),
+        FillDisk(f"{random.choice(('postgres', 'valkey'))}/{region}", seconds),
+        SkewClock(f"region/{region}", random.uniform(-60.0, 60.0), seconds),
+        Kill(f"{random.choice(('voter', 'control'))}/{region}"),
+        Freeze(f"{random.choice(('voter', 'control', 'postgres', 'valkey', 'gateway'))}/{region}", seconds),
+        Kill(f"entry/{regions[0]}"),
+        ObserverOutage(random.choice(("entry", "links", "voter", "control")), seconds),
+        ObserverStale(random.choice(("entry", "links", "voter", "control")), seconds),
+        RoutesRefused("entry", seconds),
+    )
+    return random.choice(choices)
 
 
 def _draw(random: Random, pools: Sequence[str], regions: Sequence[str]) -> WorldFault:

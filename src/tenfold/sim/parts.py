@@ -150,6 +150,7 @@ class Engine:
     generation: int = 1
     note: str = ""
     frozen_until_s: float = 0.0
+    full_until_s: float = 0.0
 
     @property
     def key(self) -> str:
@@ -185,9 +186,9 @@ class Gateway:
     table_digest: str = ""
     refused: str = ""
 
-    def seen(self, at: float, connected: bool) -> GatewaySeen:
+    def seen(self, at: float, connected: bool, port: int = 0) -> GatewaySeen:
         """The fact the gateway's driver would make."""
-        return GatewaySeen(self.region, self.table_digest, at, connected, self.refused)
+        return GatewaySeen(self.region, self.table_digest, at, connected, self.refused, HOST if port else "", port)
 
     def accept(self, table: RouteTable, table_digest: str) -> None:
         """Run `table` from now on."""

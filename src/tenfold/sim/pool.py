@@ -33,36 +33,51 @@ class Step:
     retried: float = 0.0
     fixed_s: float = 0.0
     random_s: float = 0.0
+    timed_out: float = 0.0
 
 
 @dataclass(slots=True)
 class Pool:
-    """One service in one region. `members` are its living instances, by id, kept by the world."""
+    """One service in one region. `members` are its living instances, by id, kept by the world.
+
+    `has_spare`: other regions may take what this one could not. `shares` are what its gateway would do with requests now, and
+    `is_able` that one of these instances answers.
+    """
 
     service: str
     region: str
+    idempotent_ratio: float = 0.9
+    has_spare: bool = False
     members: dict[str, Instance] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
     last: Step = field(default_factory=Step)
     sockets: int = 0
+    shares: Sequence[tuple[str, int]] = ()
+    is_able: bool = False
     _lost: float = 0.0
 
     @property
     def key(self) -> str:
         return f"{self.service}@{self.region}"
 
+    def plan(self, shares: Sequence[tuple[str, int]], now_s: float) -> None:
+        """Note what the gateway would do with requests now."""
+        self.shares, self.is_able = shares, any(self.answers(instance, now_s) for instance, _ in shares)
+
     def step(
         self,
-        arrivals: int,
+        arrivals: float,
         sockets: int,
         seconds: float,
         shares: Sequence[tuple[str, int]],
         timeout_s: float,
         now_s: float,
+        error_ratio: float = 0.0,
     ) -> None:
         """Let `seconds` pass in which `arrivals` requests reach the gateway, which shares them by weight (`shares`: instance id, weight).
 
-        The share of an endpoint that does not answer is tried elsewhere; with none that does, every request fails.
+        The share of an endpoint that does not answer is tried elsewhere; with none that does, every request fails. Of those that
+        instances answer, `error_ratio` is answered with an error.
         """
         step = Step(seconds, float(arrivals))
         answering = []
@@ -88,6 +103,11 @@ class Pool:
             ):
                 _serve(member, 0.0, step, timeout_s)
         self._hold_sockets(sockets, [member for member, _ in answering])
+        if error_ratio > 0:
+            step.failed += step.answered * error_ratio
+            step.answered *= 1 - error_ratio
+            step.fixed_s *= 1 - error_ratio
+            step.random_s *= 1 - error_ratio
         step.failed += self._lost
         self._lost = 0.0
         self.last = step
@@ -108,6 +128,7 @@ class Pool:
     def lose(self, instance: Instance) -> None:
         """`instance` ended with requests in flight: the idempotent ones are tried elsewhere, if there is an elsewhere; the rest fail."""
         others = any(m.state is InstanceState.READY for m in self.members.values() if m is not instance)
+        others = others or self.has_spare
         held = max(instance.in_flight, instance.backlog)
         self._lost += held * (1 - instance.behaviour.idempotent_ratio) if others else held
         instance.in_flight = instance.backlog = 0.0
@@ -170,5 +191,6 @@ def _serve(member: Instance, arrivals: float, step: Step, timeout_s: float) -> N
     member.cpu_cores = member.behaviour.idle_cpu_cores + done * queue.cpu_s / seconds
     step.answered += done
     step.failed += timed_out
+    step.timed_out += timed_out
     step.fixed_s += done * fixed
     step.random_s += done * random

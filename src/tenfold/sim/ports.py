@@ -10,6 +10,7 @@ from tenfold.facts import Fact
 from tenfold.ports import DriverError, Unknown
 from tenfold.sim.clock import VirtualClock
 from tenfold.sim.deeds import carry_out
+from tenfold.sim.spread import LEASE_S
 from tenfold.sim.world import World
 
 
@@ -90,7 +91,7 @@ class SimActuator:
 
 
 class SimHarm:
-    """`Harm` on a false world: kills, freezes and slows, at once."""
+    """`Harm` on a false world, at once."""
 
     def __init__(self, world: World) -> None:
         """`world` is what is harmed."""
@@ -101,25 +102,31 @@ class SimHarm:
         self._world.inflict(fault)
 
     async def undo(self) -> None:
-        """Thaw and speed up whatever still suffers."""
+        """End every harm that is still in force."""
         self._world.thaw()
 
 
 class SimLease:
-    """`Lease` of a world: one holder at a time, a new epoch for each."""
+    """`Lease` of a world: one holder at a time, a new epoch for each.
 
-    def __init__(self, world: World) -> None:
+    With several regions it is granted by most of the voters that a candidate in `region` reaches, for `LEASE_S`; it ends by itself
+    when it is not renewed.
+    """
+
+    def __init__(self, world: World, region: str = "") -> None:
         """Each lease is one candidate for the right to act."""
-        self._world = world
+        self._world, self._region = world, region
         self._epoch: int | None = None
+        self._until_s = 0.0
 
     async def acquire(self) -> int | None:
         """The next epoch, or None while another holds the lease."""
         return self.take()
 
     async def held(self) -> bool:
-        """True while nobody took the lease from this holder."""
-        return self._epoch is not None and self._world.lease_holder is self and self._world.epoch == self._epoch
+        """True while nobody took the lease from this holder, and its time is not over."""
+        is_mine = self._epoch is not None and self._world.lease_holder is self and self._world.epoch == self._epoch
+        return is_mine and (self._world.spread is None or self._world.clock.elapsed_s < self._until_s)
 
     async def release(self) -> None:
         """Let go; nothing happens when it was not held."""
@@ -127,18 +134,36 @@ class SimLease:
 
     def take(self) -> int | None:
         """As `acquire`, for a brain without asyncio."""
-        if self._world.lease_holder not in (None, self):
+        world, spread = self._world, self._world.spread
+        is_over = spread is not None and world.clock.elapsed_s >= spread.lease_until_s
+        if world.lease_holder not in (None, self) and not is_over:
             return None
-        if self._world.lease_holder is None:
-            self._world.epoch += 1
-            self._world.lease_holder, self._epoch = self, self._world.epoch
+        if spread is not None and not spread.has_majority(world, self._region):
+            return None
+        if world.lease_holder is not self:
+            world.epoch += 1
+            world.lease_holder, self._epoch = self, world.epoch
+        self._prolong()
         return self._epoch
+
+    def renew(self) -> bool:
+        """Ask the voters again; False once the holder may act no longer."""
+        world = self._world
+        if world.lease_holder is not self:
+            return False
+        if world.spread is not None and world.spread.has_majority(world, self._region):
+            self._prolong()
+        return world.spread is None or world.clock.elapsed_s < self._until_s
 
     def drop(self) -> None:
         """Let go at once, as the machine does for a holder that died."""
         if self._world.lease_holder is self:
             self._world.lease_holder = None
         self._epoch = None
+
+    def _prolong(self) -> None:
+        if self._world.spread is not None:
+            self._until_s = self._world.spread.lease_until_s = self._world.clock.elapsed_s + LEASE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +177,15 @@ class Drivers:
     lease: SimLease
 
     @classmethod
-    def of(cls, world: World) -> "Drivers":
-        """Adopt what runs in `world`: what the drivers before remembered is gone, as with the real ones."""
-        world.adopt()
+    def of(cls, world: World, region: str = "", *, adopts: bool = True) -> "Drivers":
+        """Adopt what runs in `world`: what the drivers before remembered is gone, as with the real ones. `region` is where the control
+        plane stands."""
+        if adopts:
+            world.adopt()
         return cls(
             world.clock,
             tuple(SimObserver(world, source) for source in world.sources),
             SimActuator(world),
             SimHarm(world),
-            SimLease(world),
+            SimLease(world, region),
         )

@@ -1,11 +1,12 @@
 """A brain over a false world at full speed: look, decide, remember, act, a step at a time, without a journal and without asyncio.
 
 It does what the loop does with a journal (remember first, then act; an order under way is not sent again; a receipt that does not come is
-unknown after a while), so that thousands of seeds can be tried. A `ControlCrash` forgets everything but what was remembered.
+unknown after a while), so that thousands of seeds can be tried. A `ControlCrash` forgets everything but what was remembered. With several
+regions the journal is one that every control plane reaches, as on one machine; who leads is told by `sim.planes`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from tenfold.deciders import Decided
 from tenfold.deciders.memory import Memory
@@ -32,7 +33,8 @@ from tenfold.facts import (
 from tenfold.model import Model
 from tenfold.ports import DriverError, Permanent, Refused, Retryable, Unknown
 from tenfold.sim.faults import ControlCrash, FaultSchedule
-from tenfold.sim.ports import Drivers, deliver
+from tenfold.sim.planes import Life, Planes
+from tenfold.sim.ports import deliver
 from tenfold.sim.world import World
 
 RECEIPT_WITHIN_S = 60.0
@@ -41,19 +43,6 @@ RECEIPT_WITHIN_S = 60.0
 
 Brain = Callable[[Model, Snapshot, Memory], Decided]
 """Something that decides: pure, a snapshot and a memory in, decisions and a memory out."""
-
-
-@dataclass(slots=True)
-class _Life:
-    """One life of the control plane: what a crash takes away."""
-
-    drivers: Drivers
-    epoch: int
-    observed: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, tuple[Fact, ...]] = field(default_factory=dict)
-    pending: dict[str, float] = field(default_factory=dict)
-    subjects: dict[str, str] = field(default_factory=dict)
-    due: list[tuple[float, ReceiptSeen]] = field(default_factory=list)
 
 
 class Simulation:
@@ -73,8 +62,7 @@ class Simulation:
         self.rejected: list[tuple[float, Rejection]] = []
         self.snapshot = Snapshot(world.clock.now())
         self.crashes = 0
-        self._life: _Life | None = None
-        self._down_until_s = 0.0
+        self.planes = Planes(world)
 
     def ask(self, request: PersonRequest) -> None:
         """A person asks; a release that comes with it is at hand from now on, as after its capture by the command line."""
@@ -85,11 +73,10 @@ class Simulation:
         self.requests[request.id] = request
 
     def crash(self, down_s: float = 2.0) -> None:
-        """Kill the control plane; it comes back after `down_s`. Orders that were sent are carried out, their receipts are lost."""
-        if self._life is not None:
-            self._life.drivers.lease.drop()
-        self._life, self.crashes = None, self.crashes + 1
-        self._down_until_s = self.world.clock.elapsed_s + down_s
+        """Kill the control plane; it comes back after `down_s`, or another takes over. Orders that were sent are carried out, their
+        receipts are lost."""
+        self.planes.crash(down_s)
+        self.crashes += 1
 
     def run(self, seconds: float, each_step: Callable[[], None] | None = None) -> None:
         """Let `seconds` pass; `each_step` looks on after each step."""
@@ -124,11 +111,12 @@ class Simulation:
                 world.inflict(fault)
             except Permanent:
                 continue
-        if world.clock.elapsed_s >= self._down_until_s:
-            self._tick()
+        self._tick()
 
     def _tick(self) -> None:
-        life = self._life or self._begin()
+        life = self.planes.lead(self.memory)
+        while self.planes.late:
+            self._act_late(self.planes.late.pop())
         if life is None:
             return
         self.snapshot = self._look(life)
@@ -141,13 +129,16 @@ class Simulation:
             for effect in decision.effects:
                 self._send(Order(effect, life.epoch, decision.id, self.world.clock.now()), life)
 
-    def _begin(self) -> _Life | None:
-        drivers = Drivers.of(self.world)
-        epoch = drivers.lease.take()
-        self._life = None if epoch is None else _Life(drivers, epoch)
-        return self._life
+    def _act_late(self, life: Life) -> None:
+        """One that was frozen while another took over decides once more upon what it remembers, and sends its orders."""
+        assert life.memory is not None
+        snapshot = replace(self._look(life), requests={})
+        for decision in self.brain(self.model, snapshot, life.memory).decisions:
+            for effect in decision.effects:
+                if not isinstance(effect, AnswerRequest):
+                    deliver(self.world, Order(effect, life.epoch, decision.id, self.world.clock.now()))
 
-    def _look(self, life: _Life) -> Snapshot:
+    def _look(self, life: Life) -> Snapshot:
         world, now, now_s = self.world, self.world.clock.now(), self.world.clock.elapsed_s
         for source in world.sources:
             try:
@@ -155,7 +146,7 @@ class Simulation:
             except DriverError:
                 continue
             life.facts[source] = facts
-            life.observed[source] = min((fact.seen_at for fact in facts), default=now)
+            life.observed[source] = world.asked_at(source)
         receipts = {receipt.key: receipt for due_s, receipt in life.due if due_s <= now_s}
         life.due = [(due_s, receipt) for due_s, receipt in life.due if due_s > now_s]
         for key in receipts:
@@ -165,6 +156,7 @@ class Simulation:
         return Snapshot(
             taken_at=now,
             epoch=life.epoch,
+            led_from=life.region,
             observed=dict(life.observed),
             pending=dict(life.pending),
             receipts=receipts,
@@ -172,7 +164,7 @@ class Simulation:
             **shown,  # type: ignore[arg-type]
         )
 
-    def _send(self, order: Order, life: _Life) -> None:
+    def _send(self, order: Order, life: Life) -> None:
         now, now_s, key = self.world.clock.now(), self.world.clock.elapsed_s, order.key
         if isinstance(order.effect, AnswerRequest):
             self.answers[order.effect.request] = order.effect

@@ -3,27 +3,18 @@
 from collections.abc import Callable, Mapping
 from random import Random
 
-from tenfold.effects.faults import Freeze, Kill, Slow
 from tenfold.facts import EngineState, Fact, InstanceState, ReleaseSeen, TaskState
-from tenfold.model import Model, Release, RouteTable
+from tenfold.model import Model, Release, RouteTable, ServiceRoutes
 from tenfold.model.routes import EndpointState
 from tenfold.ports import Permanent, Retryable
 from tenfold.sim.behaviour import Behaviour, Breakage
 from tenfold.sim.clock import VirtualClock
-from tenfold.sim.faults import (
-    ClockJump,
-    ControlCrash,
-    ObserverOutage,
-    ObserverStale,
-    OrdersDoubled,
-    ReceiptsLate,
-    ReceiptsLost,
-    RoutesRefused,
-    WorldFault,
-)
-from tenfold.sim.parts import NEVER_S, Engine, Gateway, Instance, Task
+from tenfold.sim.faults import WorldFault
+from tenfold.sim.parts import Engine, Gateway, Instance, Task
 from tenfold.sim.pool import Pool
 from tenfold.sim.rates import Rate, constant, poisson
+from tenfold.sim.spread import Spread
+from tenfold.sim.strikes import end_engine, inflict, keep_dead, thaw
 
 NOTHING = constant(0.0)
 TIMEOUT_S = 60.0
@@ -36,6 +27,10 @@ class World:
     `rates` and `sockets` are by pool (`web@local`): requests per second and open WebSockets over time. `behaviours` are by service,
     `broken` by release id. Every draw comes from `seed`, each concern from a stream of its own, so that one more instance
     does not change the arrivals.
+
+    With several regions `rates` and `sockets` are by service and *origin*, the region that the clients are nearest to, and the
+    global entry's table says where they go. `rtt_ms` tells round trips between regions (`a>b`) where they are not those of the
+    places, `residents` which share of an origin's demand is bound to a residency (`a|eu`).
     """
 
     def __init__(
@@ -49,8 +44,12 @@ class World:
         behaviours: Mapping[str, Behaviour] | None = None,
         broken: Mapping[str, Breakage] | None = None,
         step_s: float = 1.0,
+        rtt_ms: Mapping[str, float] | None = None,
+        residents: Mapping[str, float] | None = None,
+        is_blind_across: bool = False,
     ) -> None:
-        """`model` names the regions that are run and the releases that are at hand; `step_s` is how finely time passes."""
+        """`model` names the regions that are run and the releases that are at hand; `step_s` is how finely time passes.
+        `is_blind_across`: the control plane sees and reaches nothing of a region that is cut off from its own."""
         self.model, self.seed, self.step_s = model, seed, step_s
         self.clock = clock or VirtualClock()
         self.rates, self.sockets = dict(rates or {}), dict(sockets or {})
@@ -68,17 +67,33 @@ class World:
         for region in model.regions:
             for name, service in model.services.items():
                 if service.runs_always:
-                    self.pools[f"{name}@{region}"] = Pool(name, region)
+                    ratio = self.behaviour(name).idempotent_ratio
+                    self.pools[f"{name}@{region}"] = Pool(name, region, ratio, has_spare=model.is_spread)
+        self.spread: Spread | None = None
+        if model.is_spread:
+            self.spread = Spread(model, seed, rtt_ms or {}, residents or {}, is_blind_across)
         self.epoch, self.epoch_seen = 0, 0
         self.lease_holder: object = None
+        self.led_from = ""
         self.life = 0
+        self.ever: set[str] = set()
+        self.ports: dict[str, int] = {}
         self.done: set[str] = set()
         self.published: dict[str, tuple[int, int]] = {}
-        self.counts = {"started": 0, "stopped": 0, "died": 0, "published": 0}
+        self.counts = dict.fromkeys(
+            ("started", "stopped", "died", "published", "doubled", "old_refused", "old_obeyed"), 0
+        )
+        self.deaths: dict[str, int] = {}
+        self.dead_until_s: dict[str, float] = {}
+        self.frozen_until_s: dict[str, float] = {}
+        self._skews: dict[str, tuple[float, float]] = {}
+        self._skewed_s = 0.0
+        self._last_seen: dict[str, dict[tuple[type[Fact], str], Fact]] = {}
         self._stepped_s = self.clock.elapsed_s
         self._wakes: list[tuple[str, Callable[[], None]]] = []
         self._blind: dict[str, float] = {}
         self._stale: dict[str, tuple[float, tuple[Fact, ...]]] = {}
+        self._stale_at: dict[str, float] = {}
         self.receipts_lost_until_s = self.receipts_late_until_s = self.doubled_until_s = 0.0
         self.receipts_late_s = 0.0
         self.refused_until_s: dict[str, float] = {}
@@ -87,7 +102,8 @@ class World:
     @property
     def sources(self) -> tuple[str, ...]:
         """The observers of this world, by the name of what they see."""
-        return ("process", "gateway", *(("postgres", "valkey") if self.model.data is not None else ()))
+        stores = ("postgres", "valkey") if self.model.data is not None else ()
+        return ("process", "gateway", *stores, *(("entry", "links", "voter", "control") if self.spread else ()))
 
     def number(self) -> int:
         """A number never given before: ports and pids."""
@@ -137,12 +153,52 @@ class World:
         if self._blind.get(source, 0.0) > now_s:
             raise Retryable(f"The observer of {source} does not answer; its last facts stand.")
         until_s, old = self._stale.get(source, (0.0, ()))
-        return old if until_s > now_s else self.facts(source)
+        if until_s > now_s:
+            return old
+        facts = self.facts(source)
+        if self.spread is None or not self.spread.is_blind_across:
+            return facts
+        return self._across(source, facts)
+
+    def _across(self, source: str, facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+        """`facts` as far as they get to the control plane; of regions that are cut off from it, what was seen last."""
+        assert self.spread is not None
+        cut = {region for region in self.model.regions if not self.spread.reaches(self.led_from, region)}
+        before = self._last_seen.get(source, {}).items()
+        seen = {key: fact for key, fact in before if getattr(fact, "region", "") in cut}
+        seen |= {(type(fact), fact.key): fact for fact in facts if getattr(fact, "region", "") not in cut}
+        self._last_seen[source] = seen
+        return tuple(seen.values())
+
+    def asked_at(self, source: str) -> float:
+        """When the facts of `source` that `look` gives now were found out."""
+        until_s, _ = self._stale.get(source, (0.0, ()))
+        return self._stale_at[source] if until_s > self.clock.elapsed_s else self.clock.now()
+
+    def blind(self, source: str, until_s: float) -> None:
+        """The observer of `source` is out until then."""
+        self._blind[source] = until_s
+
+    def stale(self, source: str, until_s: float) -> None:
+        """The observer of `source` tells until then what it would tell now."""
+        self._stale[source], self._stale_at[source] = (until_s, self.facts(source)), self.clock.now()
+
+    def see_again(self) -> None:
+        """All observers see what is, and all clocks are right."""
+        self._blind.clear()
+        self._stale.clear()
+        self._skews.clear()
+
+    def skew(self, subject: str, by_s: float, until_s: float) -> None:
+        """The clock of a region (or of one thing, which nobody reads) is off until then. Decisions see it only where they are made."""
+        self._skews[subject] = (by_s, until_s)
 
     def facts(self, source: str) -> tuple[Fact, ...]:
         """The true facts of `source`, now."""
         at, now_s = self.clock.now(), self.clock.elapsed_s
         engines = tuple(e.seen(at) for e in self.engines.values() if e.kind == source)
+        if self.spread is not None:
+            engines += self.spread.facts(self, source, at)  # type: ignore[operator]
         if source == "process":
             return (
                 *(i.seen(at, i.alive and i.frozen_until_s > now_s) for i in self.instances.values()),
@@ -150,11 +206,13 @@ class World:
                 *(ReleaseSeen(release, at) for release in self.releases),
             )
         if source == "gateway":
-            up = {e.region for e in self.engines.values() if e.kind == "gateway" and self._serves(e)}
+            up = {e.region for e in self.engines.values() if e.kind == "gateway" and self.serves(e)}
             there = [g for g in self.gateways.values() if f"gateway/{g.region}" in self.engines]
             routed = {f"{s.service}@{g.region}" for g in there for s in g.table.services if g.region in up}
             pools = (self.pools[key].seen(at) for key in routed if key in self.pools)
-            return (*engines, *(g.seen(at, g.region in up) for g in there), *sorted(pools, key=lambda p: p.key))
+            ports = {g.region: self.engines[f"gateway/{g.region}"].port if self.spread else 0 for g in there}
+            seen = (g.seen(at, g.region in up, ports[g.region]) for g in there)
+            return (*engines, *seen, *sorted(pools, key=lambda p: p.key))
         return engines
 
     # --- time ---------------------------------------------------------------------------------------------------------
@@ -172,6 +230,10 @@ class World:
         if seconds <= 0:
             return
         self._stepped_s = now_s
+        self._set_clock(now_s)
+        if self.spread is not None:
+            self.spread.wan.move(now_s)
+        keep_dead(self, now_s)
         for engine in list(self.engines.values()):
             self._move_engine(engine, now_s)
         for task in self.tasks.values():
@@ -182,33 +244,93 @@ class World:
         for instance in list(self.instances.values()):
             if instance.state is not InstanceState.EXITED:
                 self._move_instance(instance, now_s, seconds)
-        for key in self.pools:
-            self._flow(key, seconds, now_s)
+        if self.spread is not None:
+            self.spread.move(self, seconds, now_s)
+            return
+        for pool in self.pools.values():
+            self._flow(pool, seconds, now_s)
 
-    def _flow(self, key: str, seconds: float, now_s: float) -> None:
-        pool = self.pools[key]
-        arrivals = poisson(self.arrivals_random, self.rates.get(key, NOTHING)(now_s) * seconds)
-        gateway = self.engines.get(f"gateway/{pool.region}")
-        if gateway is None or not self._serves(gateway):
+    def _flow(self, pool: Pool, seconds: float, now_s: float) -> None:
+        arrivals = poisson(self.arrivals_random, self.rates.get(pool.key, NOTHING)(now_s) * seconds)
+        if not self.answers(f"gateway/{pool.region}"):
             pool.unreachable(arrivals, seconds)
             return
-        table = self.gateways[pool.region].table
-        routes = next((s for s in table.services if s.service == pool.service), None)
-        shares: list[tuple[str, int]] = []
-        if routes is not None:
-            shares = [(e.instance, e.weight) for e in routes.endpoints if e.state is EndpointState.SERVING]
-            if not any(pool.answers(instance, now_s) for instance, _ in shares):
-                shares += [(e.instance, e.weight) for e in routes.endpoints if e.state is EndpointState.WARM]
-        sockets = int(self.sockets.get(key, NOTHING)(now_s))
-        pool.step(arrivals, sockets, seconds, shares, routes.timeout_s if routes else TIMEOUT_S, now_s)
+        sockets = int(self.sockets.get(pool.key, NOTHING)(now_s))
+        pool.step(arrivals, sockets, seconds, self.shares(pool, now_s), self.timeout_s(pool), now_s)
 
-    def _serves(self, engine: Engine) -> bool:
+    def shares(self, pool: Pool, now_s: float) -> list[tuple[str, int]]:
+        """Which instances the gateway gives the pool's requests to, and their weights."""
+        routes = self._routes(pool)
+        if routes is None:
+            return []
+        shares = [(e.instance, e.weight) for e in routes.endpoints if e.state is EndpointState.SERVING]
+        if not any(pool.answers(instance, now_s) for instance, _ in shares):
+            shares += [(e.instance, e.weight) for e in routes.endpoints if e.state is EndpointState.WARM]
+        return shares
+
+    def timeout_s(self, pool: Pool) -> float:
+        """How long an instance of the pool may be silent."""
+        routes = self._routes(pool)
+        return routes.timeout_s if routes else TIMEOUT_S
+
+    def _routes(self, pool: Pool) -> ServiceRoutes | None:
+        table = self.gateways[pool.region].table
+        return next((s for s in table.services if s.service == pool.service), None)
+
+    def serves(self, engine: Engine) -> bool:
+        """Whether an engine answers now."""
         return engine.state is EngineState.READY and engine.frozen_until_s <= self.clock.elapsed_s
+
+    def answers(self, key: str) -> bool:
+        """Whether the engine of that key is there and answers now."""
+        engine = self.engines.get(key)
+        return engine is not None and self.serves(engine)
+
+    def runs(self, key: str) -> bool:
+        """Whether the engine of that key has come up, though it may hang."""
+        engine = self.engines.get(key)
+        return engine is not None and engine.state in (EngineState.READY, EngineState.UNHEALTHY)
+
+    def is_up(self, region: str) -> bool:
+        """Whether processes can live in a region now."""
+        now_s = self.clock.elapsed_s
+        return max(self.dead_until_s.get(region, 0.0), self.frozen_until_s.get(region, 0.0)) <= now_s
+
+    def end(self, key: str) -> None:
+        """The engine of that key ends by itself."""
+        engine = self.engines.get(key)
+        if engine is not None and engine.state is not EngineState.EXITED:
+            end_engine(self, engine, "exit code 0")
+
+    def port_of(self, key: str) -> int:
+        """Where the engine of that key listens; 0 when there is none."""
+        engine = self.engines.get(key)
+        return engine.port if engine is not None else 0
+
+    def engines_in(self, region: str) -> list[Engine]:
+        """The engines that are lost with a region: not the global entry, which stands for what is outside of all of them."""
+        return [e for e in self.engines.values() if e.region == region and e.kind != "entry"]
+
+    def _set_clock(self, now_s: float) -> None:
+        """Show the wall clock of whoever decides."""
+        if not self._skews and not self._skewed_s:
+            return
+        self._skews = {subject: skew for subject, skew in self._skews.items() if skew[1] > now_s}
+        by_s = self._skews.get(self.led_from or self.model.home, (0.0, 0.0))[0]
+        self.clock.jump(by_s - self._skewed_s)
+        self._skewed_s = by_s
 
     def _move_engine(self, engine: Engine, now_s: float) -> None:
         frozen = engine.frozen_until_s > now_s
         before = engine.state
-        if engine.state is EngineState.STARTING and engine.ready_elapsed_s <= now_s and not frozen:
+        if (
+            engine.full_until_s > now_s
+            and engine.kind == "postgres"
+            and not frozen
+            and before is not EngineState.EXITED
+        ):
+            end_engine(self, engine, "exit code 1: no space left on its disk")
+        elif engine.state is EngineState.STARTING and engine.ready_elapsed_s <= now_s and not frozen:
             engine.enter(EngineState.READY, self.clock.now())
         elif engine.state is EngineState.READY and frozen:
             engine.enter(EngineState.UNHEALTHY, self.clock.now(), "does not answer")
@@ -282,60 +404,9 @@ class World:
         return found
 
     def inflict(self, fault: WorldFault) -> None:
-        """Do harm now; raises `Permanent` when its subject is not there. A `ControlCrash` is the business of who runs the brain."""
-        now_s = self.clock.elapsed_s
-        match fault:
-            case Kill(subject):
-                self._kill(self.pick(subject))
-            case Freeze(subject, seconds):
-                found = self.pick(subject)
-                if isinstance(found, Task):
-                    found.ends_elapsed_s += seconds
-                else:
-                    found.frozen_until_s = now_s + seconds
-            case Slow(subject, extra_ms, seconds):
-                slowed = self.pick(subject)
-                if not isinstance(slowed, Instance):
-                    raise Permanent(f"Only an instance can be slowed, and {subject} is none.")
-                slowed.slow_ms, slowed.slow_until_s = extra_ms, now_s + seconds
-                slowed.tune()
-            case ObserverOutage(source, seconds):
-                self._blind[source] = now_s + seconds
-            case ObserverStale(source, seconds):
-                self._stale[source] = (now_s + seconds, self.facts(source))
-            case ReceiptsLost(seconds):
-                self.receipts_lost_until_s = now_s + seconds
-            case ReceiptsLate(late_s, seconds):
-                self.receipts_late_s, self.receipts_late_until_s = late_s, now_s + seconds
-            case OrdersDoubled(seconds):
-                self.doubled_until_s = now_s + seconds
-            case RoutesRefused(region, seconds):
-                self.refused_until_s[region] = now_s + seconds
-            case ClockJump(by_s):
-                self.clock.jump(by_s)
-            case ControlCrash():
-                raise Permanent("A world can't crash the control plane; who runs the brain does.")
+        """Do harm now; raises `Permanent` when its subject is not there."""
+        inflict(self, fault)
 
     def thaw(self) -> None:
-        """Undo every harm that is still in force. What was killed stays dead."""
-        for engine in self.engines.values():
-            engine.frozen_until_s = 0.0
-        for instance in self.instances.values():
-            instance.frozen_until_s = instance.slow_until_s = 0.0
-        self._blind.clear()
-        self._stale.clear()
-        self.refused_until_s.clear()
-        self.receipts_lost_until_s = self.receipts_late_until_s = self.doubled_until_s = 0.0
-
-    def _kill(self, found: Instance | Engine | Task) -> None:
-        if isinstance(found, Instance):
-            if found.alive:
-                self.end_instance(found, "killed by signal 9")
-        elif isinstance(found, Task):
-            if found.state is TaskState.RUNNING:
-                found.end(TaskState.UNKNOWN, self.clock.now(), None, "")
-                self.wake("process")
-        elif found.state is not EngineState.EXITED:
-            found.enter(EngineState.EXITED, self.clock.now(), "killed by signal 9")
-            found.ready_elapsed_s = NEVER_S
-            self.wake(found.kind)
+        """Undo every harm that is still in force."""
+        thaw(self)

@@ -1,0 +1,134 @@
+"""Who leads: the lives of control planes in a false world, one after another, and those that think they still do.
+
+With one region there is one control plane, which comes back after a crash. With several, one leads under a lease of the voters and the
+engines `control/<region>` stand by: the first that gets the lease leads next. A leader that was frozen is thawed with the memory, the
+epoch and the orders of before.
+"""
+
+from dataclasses import dataclass, field
+
+from tenfold.deciders.memory import Memory
+from tenfold.facts import Fact, ReceiptSeen
+from tenfold.sim.ports import Drivers
+from tenfold.sim.world import World
+
+RETURNS_S = 20.0
+"""Where nobody stands by, somebody starts the control plane anew after this long."""
+
+
+@dataclass(slots=True)
+class Life:
+    """One life of a control plane: what a crash takes away. `key` is the engine that it is, if any; `memory` what it remembers of
+    its own once it was cut off from the journal."""
+
+    drivers: Drivers
+    epoch: int
+    region: str = ""
+    key: str = ""
+    deaths: int = 0
+    memory: Memory | None = None
+    observed: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, tuple[Fact, ...]] = field(default_factory=dict)
+    pending: dict[str, float] = field(default_factory=dict)
+    subjects: dict[str, str] = field(default_factory=dict)
+    due: list[tuple[float, ReceiptSeen]] = field(default_factory=list)
+
+
+class Planes:
+    """The control planes of `world`. `late` are those that woke up to find that another leads: each acts once more, and ends."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.leader: Life | None = None
+        self.late: list[Life] = []
+        self.takeovers = 0
+        self._frozen: list[Life] = []
+        self._down_until_s = 0.0
+        self._ended_s = 0.0
+
+    def crash(self, down_s: float) -> None:
+        """The leader is killed. It comes back after `down_s`, unless another that stands by was sooner."""
+        now_s = self._world.clock.elapsed_s
+        if self.leader is not None and self._world.spread is None:
+            self.leader.drivers.lease.drop()
+        if self.leader is not None and self.leader.key:
+            self._world.end(self.leader.key)
+        self._end(now_s)
+        self._down_until_s = now_s + down_s
+
+    def lead(self, memory: Memory) -> Life | None:
+        """Whoever leads now; None when nobody does. `memory` is the journal's."""
+        now_s = self._world.clock.elapsed_s
+        if self._world.spread is None:
+            if self.leader is None and now_s >= self._down_until_s:
+                self.leader = self._begin("", "")
+            return self.leader
+        self._look_after(memory, now_s)
+        if self.leader is None:
+            self.leader = self._next(now_s)
+            if self.leader is not None:
+                self._world.led_from = self.leader.region
+        return self.leader
+
+    def _look_after(self, memory: Memory, now_s: float) -> None:
+        """The leader dies with its region or its engine, is frozen with it, or can't keep its lease; the frozen may wake up."""
+        for life in [life for life in self._frozen if not self._is_frozen(life, now_s)]:
+            self._frozen.remove(life)
+            if self._is_dead(life):
+                continue
+            if self.leader is None and life.drivers.lease.renew():
+                self.leader = life
+            else:
+                self.late.append(life)
+        leader = self.leader
+        if leader is None:
+            return
+        if self._is_dead(leader):
+            self._end(now_s)
+        elif self._is_frozen(leader, now_s):
+            leader.memory = memory
+            self._frozen.append(leader)
+            self._end(now_s)
+        elif not leader.drivers.lease.renew():
+            if leader.key:
+                self._world.end(leader.key)
+            self._end(now_s)
+
+    def _end(self, now_s: float) -> None:
+        self.leader, self._ended_s = None, now_s
+
+    def _next(self, now_s: float) -> Life | None:
+        standing_by = sorted(
+            engine.key
+            for engine in self._world.engines.values()
+            if engine.kind == "control" and self._world.serves(engine)
+        )
+        for key in standing_by:
+            life = self._begin(key.partition("/")[2], key)
+            if life is not None:
+                self.takeovers += 1
+                return life
+        if now_s < self._down_until_s or (self._ended_s > 0 and not standing_by and now_s - self._ended_s < RETURNS_S):
+            return None
+        for region in self._world.model.regions:
+            if self._world.is_up(region) and (life := self._begin(region, "")) is not None:
+                return life
+        return None
+
+    def _begin(self, region: str, key: str) -> Life | None:
+        drivers = Drivers.of(self._world, region, adopts=False)
+        epoch = drivers.lease.take()
+        if epoch is None:
+            return None
+        self._world.adopt()
+        return Life(drivers, epoch, region, key, self._world.deaths.get(region, 0))
+
+    def _is_dead(self, life: Life) -> bool:
+        died = self._world.deaths.get(life.region, 0) != life.deaths
+        return died or (bool(life.key) and not self._world.runs(life.key))
+
+    def _is_frozen(self, life: Life, now_s: float) -> bool:
+        if self._world.frozen_until_s.get(life.region, 0.0) > now_s:
+            return True
+        engine = self._world.engines.get(life.key)
+        return engine is not None and engine.frozen_until_s > now_s

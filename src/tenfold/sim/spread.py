@@ -1,0 +1,156 @@
+"""What only a world of several regions has: the global entry, the network between the regions, stores that follow one another,
+voters. `World` holds one and moves it."""
+
+from collections.abc import Mapping
+from random import Random
+from typing import TYPE_CHECKING
+
+from tenfold.facts import EngineState, Fact
+from tenfold.model import Model
+from tenfold.sim.entry import Entry, Reach
+from tenfold.sim.links import Links
+from tenfold.sim.pool import Pool
+from tenfold.sim.rates import poisson
+from tenfold.sim.stores import Copy, Stores
+from tenfold.sim.wan import Wan
+
+if TYPE_CHECKING:
+    from tenfold.sim.world import World
+
+LEASE_S = 3.0
+"""How long a lease holds without being renewed."""
+
+
+class Spread:
+    """The parts between the regions of `model`; see `World` for the arguments. `is_blind_across` is the harder world, in which the
+    control plane sees and reaches nothing of a region that is cut off from its own."""
+
+    def __init__(
+        self,
+        model: Model,
+        seed: int | str,
+        rtt_ms: Mapping[str, float],
+        residents: Mapping[str, float],
+        is_blind_across: bool,
+    ) -> None:
+        self.wan = Wan(model.regions, rtt_ms)
+        self.entry = Entry(tuple(model.regions), residents, self.wan)
+        self.stores = Stores()
+        self.links = Links(tuple(model.regions), self.wan, Random(f"links/{seed}"))
+        self.entry_key = f"entry/{model.entry_region}"
+        self.is_blind_across = is_blind_across
+        self.lease_until_s = 0.0
+        self._answers = dict.fromkeys(model.regions, False)
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def move(self, world: "World", seconds: float, now_s: float) -> None:
+        """Let `seconds` pass: checks, requests, writes, replication, probes."""
+        for region, end in self.entry.ends.items():
+            end.check(self._reach(world, region), now_s)
+            self._answers[region] = world.answers(f"gateway/{region}")
+        self._flow(world, seconds, now_s)
+        for copy in self.stores.copies.values():
+            if copy.follows:
+                self._replicate(world, copy)
+        self.links.probe(seconds, now_s, self._answers)
+
+    def _flow(self, world: "World", seconds: float, now_s: float) -> None:
+        for copy in self.stores.copies.values():
+            copy.per_s = 0.0
+        self.entry.begin(seconds)
+        is_up = world.answers(self.entry_key) and self.entry.table is not None
+        by_service: dict[str, dict[str, int]] = {}
+        for pool in world.pools.values():
+            pool.plan(world.shares(pool, now_s), now_s)
+            rate = world.rates.get(pool.key)
+            if rate is not None:
+                mean = rate(now_s) * seconds
+                by_service.setdefault(pool.service, {})[pool.region] = poisson(world.arrivals_random, mean)
+        arrivals: dict[str, dict[str, float]] = {}
+        for service, demand in by_service.items():
+            if is_up:
+                arrivals[service] = self.entry.offer(world.pools, service, demand)
+            else:
+                self.entry.unreachable(demand, world.behaviour(service).idempotent_ratio)
+        for pool in world.pools.values():
+            self._serve(world, pool, arrivals.get(pool.service, {}).get(pool.region, 0.0), seconds, now_s)
+
+    def _serve(self, world: "World", pool: Pool, arrivals: float, seconds: float, now_s: float) -> None:
+        if not self._answers[pool.region]:
+            # What was being answered there when its gateway went: its clients are answered elsewhere, or not.
+            pool.unreachable(0, seconds)
+            return
+        write_ratio = world.behaviour(pool.service).write_ratio if arrivals > 0 else 0.0
+        written = self._written_to(world, pool.region, "postgres", now_s) if write_ratio > 0 else {}
+        error_ratio = write_ratio if write_ratio > 0 and written is None else 0.0
+        sockets = int(world.sockets[pool.key](now_s)) if pool.key in world.sockets else 0
+        pool.step(arrivals, sockets, seconds, pool.shares, world.timeout_s(pool), now_s, error_ratio)
+        step, clients = pool.last, self.entry.clients
+        failed = step.failed - (arrivals if not pool.is_able else 0.0)
+        clients.failed += failed
+        clients.failed_idempotent += step.timed_out * pool.idempotent_ratio
+        clients.answered += step.answered
+        self.entry.tries[pool.region].errors += failed
+        for copy in (written or {}).values():
+            self.stores.write(copy, step.answered * write_ratio, seconds)
+
+    def _written_to(self, world: "World", region: str, needed: str, now_s: float) -> dict[str, Copy] | None:
+        """The primaries that the apps of `region` reach through its gateway, by kind; None when the one `needed` takes no writes."""
+        found = {}
+        for end in world.gateways[region].table.stores:
+            copy = self._at(world, end.port)
+            if copy is not None and self.wan.passes(region, copy.region) and world.answers(copy.key):
+                copy.full_until_s = world.engines[copy.key].full_until_s
+                if self.stores.takes_writes(copy, now_s):
+                    found[end.kind] = copy
+        return found if needed in found else None
+
+    def _at(self, world: "World", port: int) -> Copy | None:
+        return next((c for c in self.stores.copies.values() if world.port_of(c.key) == port), None)
+
+    def _replicate(self, world: "World", copy: Copy) -> None:
+        primary = self.stores.copies.get(f"{copy.kind}/{copy.follows}")
+        flows = (
+            primary is not None
+            and world.answers(copy.key)
+            and world.answers(primary.key)
+            and self.wan.passes(copy.region, primary.region)
+        )
+        rtt_ms = self.wan.rtt_ms(copy.follows, copy.region)
+        self.stores.catch_up(copy, primary if flows else None, rtt_ms)
+
+    def _reach(self, world: "World", region: str) -> Reach:
+        if not self.wan.admits(region):
+            return Reach.SILENT
+        engine = world.engines.get(f"gateway/{region}")
+        if engine is None or engine.state in (EngineState.EXITED, EngineState.STARTING):
+            return Reach.GONE
+        return Reach.ANSWERS if world.serves(engine) else Reach.SILENT
+
+    # --- what is seen, and by whom ------------------------------------------------------------------------------------
+
+    def facts(self, world: "World", source: str, at: float) -> tuple[Fact, ...]:
+        """The true facts of a source that only several regions have, and of stores."""
+        match source:
+            case "entry":
+                if self.entry_key not in world.engines:
+                    return ()
+                return self.entry.facts(at, world.answers(self.entry_key), world.pools)
+            case "links":
+                return self.links.facts(at, world.clock.elapsed_s, lambda r: world.runs(f"gateway/{r}"), self._answers)
+            case "postgres" | "valkey":
+                answering = (copy for copy in self.stores.of(source) if world.answers(copy.key))
+                return tuple(self.stores.seen(copy, at) for copy in answering)
+            case _:
+                return ()
+
+    def has_majority(self, world: "World", region: str) -> bool:
+        """Whether a control plane in `region` reaches more than half of the voters; before there are any it needs none."""
+        voters = [engine for engine in world.engines.values() if engine.kind == "voter"]
+        reached = sum(world.serves(engine) and self.wan.passes(region, engine.region) for engine in voters)
+        return not voters or 2 * reached > len(voters)
+
+    def reaches(self, led_from: str, region: str) -> bool:
+        """Whether the control plane in `led_from` sees and reaches what runs in `region`."""
+        return not self.is_blind_across or not led_from or self.wan.passes(led_from, region)
