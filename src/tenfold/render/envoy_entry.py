@@ -347,7 +347,7 @@ def _route_configuration(table: EntryTable, decision: str) -> JsonObject:
         "ignore_port_in_host_matching": True,
         "cluster_specifier_plugins": [
             {"extension": _specifier(table, residency, suffix)}
-            for residency in hosts
+            for residency in (hosts if _has_choice(table) else ())
             for suffix in ("", SOCKETS_SUFFIX)
         ],
         "virtual_hosts": [_host(table, decision, residency, domains) for residency, domains in hosts.items()],
