@@ -200,6 +200,12 @@ def test_several_regions() -> None:
     assert [sentence.partition(":")[0] for sentence in not_acted_on(model)] == ["regions"]
 
 
+def test_nowhere_to_choose() -> None:
+    """With one region it is said that nobody is asked where a client is."""
+    (said,) = not_acted_on(read("services: {web: {command: run}}\nedge: {trust: [10.0.0.0/8]}"))
+    assert said == "edge: trust and geoip tell which region is nearest, and there is one"
+
+
 def test_region_without_place() -> None:
     """One region may lie anywhere; of several each must say where, or nobody would be sent to the nearest."""
     assert not read("services: {web: {command: run}}\nregions: {a: {residency: eu}}").is_spread

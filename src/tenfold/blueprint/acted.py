@@ -26,6 +26,10 @@ def not_acted_on(model: Model) -> tuple[str, ...]:
         ),
         (data is not None and data.tenant_key is not None, "data.tenant_key: rows are not yet told apart by tenant"),
         (bool(model.tiers), f"tiers: {_listed(model.tiers)} all get the same service so far"),
+        (
+            not model.is_spread and bool(model.edge.trust or model.edge.geoip),
+            "edge: trust and geoip tell which region is nearest, and there is one",
+        ),
         (model.edge.cache != CacheTimes(), "edge.cache: the edge keeps no answers yet"),
         (model.edge.limits != Limits(), "edge.limits: the edge limits no caller yet"),
         (model.targets != Targets(), "targets: read; proved once `tenfold prove` exists"),

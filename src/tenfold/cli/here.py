@@ -3,7 +3,7 @@
 import os
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -65,7 +65,7 @@ class Here:
         """The blueprint, read and checked; raises `Problems` with all that is wrong with it."""
         text = self.read_blueprint()
         try:
-            return load(
+            model = load(
                 text,
                 name=self.file_name,
                 environment=self.environment,
@@ -73,6 +73,11 @@ class Here:
             )
         except BlueprintError as error:
             raise Problems(error) from None
+        if model.edge.geoip is None:
+            return model
+        # As the project's folder has it: whoever opens it runs in a folder of its own.
+        path = self.directory.resolve() / model.edge.geoip
+        return replace(model, edge=replace(model.edge, geoip=str(path)))
 
     def project(self) -> Project:
         """The project of this folder, also when its blueprint is broken or gone."""

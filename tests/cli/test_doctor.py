@@ -1,0 +1,65 @@
+"""What `doctor` and `up` say of a project with several regions before anything is started."""
+
+import json
+import socket
+from typing import Any
+
+import pytest
+
+Place = Any
+
+REGIONS = "regions: {a: {at: [50.4, 3.8]}, b: {at: [41.3, -95.9]}}"
+MAXMIND = b"tree and data\xab\xcd\xefMaxMind.com and metadata"
+
+
+def findings(place: Place) -> dict[str, dict[str, str]]:
+    """By what each is about."""
+    return {each["about"]: each for each in json.loads(place.run("doctor", "--json").out)}
+
+
+def blueprint(place: Place, edge: str) -> None:
+    """A project with two regions."""
+    place.app()
+    place.blueprint(rest=f"{REGIONS}\nedge: {{{edge}}}", edge=False)
+
+
+def test_what_several_regions_need(place: Place) -> None:
+    """The regions are named, a free port is free, and with one region none of it is looked at."""
+    blueprint(place, f"port: {place.port}")
+    found = findings(place)
+    assert found["regions"]["found"] == "2: a, b"
+    assert found["port"]["mark"] == "ok"
+    assert "geoip" not in found
+    place.blueprint()
+    assert not {"regions", "port", "geoip"} & findings(place).keys()
+
+
+def test_a_port_that_is_taken(place: Place) -> None:
+    """It is said, and that the entry will do without it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        blueprint(place, f"port: {taken.getsockname()[1]}")
+        port = findings(place)["port"]
+    assert port["mark"] == "note" and "the entry will step over it" in port["found"]
+
+
+@pytest.mark.parametrize(
+    ("content", "word"), [(None, "can't be read"), (b"", "is no MaxMind"), (b"x" * 9, "is no MaxMind")]
+)
+def test_a_database_that_is_none(place: Place, content: bytes | None, word: str) -> None:
+    """A GeoIP database that is missing or none is found before the start, and `up` says how to go on instead of starting."""
+    blueprint(place, f"port: {place.port}, geoip: data/geo.mmdb")
+    if content is not None:
+        place.write("data/geo.mmdb", "").write_bytes(content)
+    found = findings(place)["geoip"]
+    assert found["mark"] == "missing" and word in found["found"] and "remove the key" in found["mend"]
+    place.run("up").failed(1, "edge.geoip", "data/geo.mmdb", word, "remove the key")
+
+
+def test_a_database_that_is_one(place: Place) -> None:
+    """One that lies in the project's folder is found from wherever the command is called."""
+    blueprint(place, f"port: {place.port}, geoip: geo.mmdb")
+    place.write("geo.mmdb", "").write_bytes(MAXMIND)
+    found = {each["about"]: each for each in json.loads(place.run("-C", str(place.root), "doctor", "--json").out)}
+    assert found["geoip"] == {"about": "geoip", "mark": "ok", "found": str(place.root / "geo.mmdb"), "mend": ""}
