@@ -107,7 +107,10 @@ class Lease(Protocol):
         ...
 
     async def held(self) -> bool:
-        """True while this holder's epoch is the newest."""
+        """True while this holder's epoch is the newest; False for good once it is not.
+
+        Raises a `DriverError` while that can't be told: then nothing may be done, and it may come back.
+        """
         ...
 
     async def release(self) -> None:

@@ -5,7 +5,7 @@ Order: which regions are well (regions), where data are written (stores), what w
 it so (heal, engines), who gets traffic (route, ways, entry), what is due (schedule); then `arbitrate`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from tenfold.deciders.arbitrate import arbitrate
@@ -18,7 +18,7 @@ from tenfold.deciders.release import answer_up, release, running
 from tenfold.deciders.route import route
 from tenfold.deciders.scale import scale
 from tenfold.deciders.schedule import schedule
-from tenfold.deciders.standby import standby_engines
+from tenfold.deciders.standby import standby_engines, stray_engines
 from tenfold.deciders.stores import Starts, keep_stores
 from tenfold.deciders.ways import choose_ways
 from tenfold.effects import Decision, Rejection, StartEngine
@@ -69,8 +69,9 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     made += some
     idle = not healed.members and not snapshot.instances
     up = released.intent is Intent.UP
-    stopping = _to_stop(engines, snapshot) if released.intent is Intent.DOWN and idle else ()
-    healed, some = keep_engines(engines if up else {}, stopping, snapshot, healed)
+    strays = stray_engines(snapshot, engines)
+    stopping = _to_stop((*engines, *strays), snapshot) if released.intent is Intent.DOWN and idle else ()
+    healed, some = keep_engines(engines if up else {}, strays if up else stopping, snapshot, healed)
     made += some
     memory = replace(memory, heal=healed)
     cause = _cause(released)
@@ -124,7 +125,7 @@ def _primaries(model: Model, memory: Memory) -> tuple[str, ...]:
     return tuple(f"{kind}/{region}" for kind, region in where.items())
 
 
-def _to_stop(engines: Starts, snapshot: Snapshot) -> tuple[str, ...]:
+def _to_stop(engines: Collection[str], snapshot: Snapshot) -> tuple[str, ...]:
     """What of the engines goes now. Gateways go before stores: while one is still up its requests may need the stores. Voters
     go last, since whoever acts holds its lease by them."""
     for kinds in (("entry", "gateway"), (*STORES, "control")):

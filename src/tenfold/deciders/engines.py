@@ -13,8 +13,8 @@ ENGINE_AGE_S_MAX = 5.0
 ASKED_GRACE_S = 5.0
 """How long after it was asked for an engine may be unseen before it counts as not started."""
 ENGINE_STUCK_S = 15.0
-"""A gateway that does not answer for this long is started anew. A store never is: it may be recovering."""
-GATEWAYS = ("gateway", "entry")
+"""What holds no data and does not answer for this long is started anew. A store never is: it may be recovering."""
+RESTARTED = ("gateway", "entry", "voter", "control")
 
 
 def keep_engines(
@@ -63,7 +63,7 @@ def _keep_engine(
     runs = seen is not None and seen.state is not EngineState.EXITED
     if runs:
         assert seen is not None
-        stuck = kind in GATEWAYS and seen.state is EngineState.UNHEALTHY and now - seen.since > ENGINE_STUCK_S
+        stuck = kind in RESTARTED and seen.state is EngineState.UNHEALTHY and now - seen.since > ENGINE_STUCK_S
         stop = StopEngine(kind, region, seen.generation)
         if not stuck or stop.key in snapshot.pending:
             return memory, None

@@ -30,8 +30,6 @@ from tenfold.ports import Retryable
 from tenfold.wire import lease as wire
 
 KIND = "voter"
-ENTRY = "entry"
-"""The voter that stands in no region, beside the global entry: the third where there are two regions."""
 MEMORY_BYTES_MAX = 32 * 1024 * 1024
 REPLY_BYTES_MAX = 4096
 
@@ -226,7 +224,7 @@ class _Embedded:
         config = home.folder / "voter.conf"
         write_file(config, config_text(settings, host, data).encode())
         argv: tuple[str, ...] = (str(program), str(config))
-        if region != ENTRY:
+        if region != wire.ENTRY:
             argv = self._network.command(region, argv)
         return Launch(argv, {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}, data)
 
@@ -270,11 +268,11 @@ class _Embedded:
 
 def _host(network: Network, place: str) -> str:
     """Where the voter of `place` listens."""
-    return network.console_host if place == ENTRY else network.host(place)
+    return network.console_host if place == wire.ENTRY else network.host(place)
 
 
 def _inside(network: Network, place: str) -> AbstractContextManager[None]:
-    return nullcontext() if place == ENTRY else network.inside(place)
+    return nullcontext() if place == wire.ENTRY else network.inside(place)
 
 
 def _encoded(words: Sequence[str]) -> bytes:

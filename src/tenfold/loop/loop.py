@@ -2,8 +2,8 @@
 when something happens.
 
 Nothing is done that is not in the journal first. When the journal can't be written, or deciding fails, the loop holds:
-it acts on nothing, says so, and goes on by itself when it can. When the lease is lost it stops at once. It waits on
-asyncio's own timers, which are virtual in the simulator.
+it acts on nothing, says so, and goes on by itself when it can; so too while nobody can tell whether it still holds the
+lease. When that is lost it stops at once. It waits on asyncio's own timers, which are virtual in the simulator.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tenfold.loop.tick import Decide, Tick
 from tenfold.loop.upkeep import RETENTION, Retention, Tidied, tidy
 from tenfold.loop.watch import Watch
 from tenfold.model import Model, Release
-from tenfold.ports import Actuator, Clock, Lease, Observer
+from tenfold.ports import Actuator, Clock, DriverError, Lease, Observer
 
 log = logging.getLogger(__name__)
 
@@ -150,8 +150,7 @@ class Loop:
         """One tick. None when nothing could be written (`holding` says why) or when we may not act any more (`end`)."""
         await self._watch.look()
         self._check_clock()
-        if not await self._lease.held():
-            self._lose("the lease is lost, to another control plane or with its file: this one stops and acts no more")
+        if not await self._may_act():
             return None
         try:
             tick, shown = self._decide_and_write()
@@ -167,8 +166,9 @@ class Loop:
         self._outbox.settle(shown)
         self._resume()
         self._tell(tick)
-        self._act(tick)
-        if self._is_down and not self._outbox.pending:
+        # Whoever was frozen since the tick began may have lost the right to act meanwhile.
+        self._act(tick, may=await self._may_act())
+        if self._is_down and self.end is None and not self._outbox.pending:
             self.end = End.DOWN
         return tick
 
@@ -225,13 +225,27 @@ class Loop:
             self._merged = (self._blueprint, releases, replace(self._blueprint, releases=releases))
         return self._merged[2]
 
-    def _act(self, tick: Tick) -> None:
-        """Send what was decided. An answer was given with the tick itself, in the journal."""
+    async def _may_act(self) -> bool:
+        """True while the lease is held. When it is lost this loop ends; while nobody can tell it holds."""
+        try:
+            if await self._lease.held():
+                return True
+        except DriverError as error:
+            self._hold(str(error))
+            return False
+        self._lose("the lease is lost, to another control plane or with its file: this one stops and acts no more")
+        return False
+
+    def _act(self, tick: Tick, may: bool) -> None:
+        """Send what was decided if we still `may`. An answer was given with the tick itself, in the journal."""
         for decision in tick.decisions:
             for effect in decision.effects:
                 order = Order(effect, self._epoch, decision.id, tick.at)
                 if not isinstance(effect, AnswerRequest):
-                    self._outbox.send(order)
+                    if may:
+                        self._outbox.send(order)
+                    else:
+                        self._outbox.keep_back(order, "not sent: the right to act was gone when it was to be sent")
                     continue
                 self._outbox.done(order)
                 if effect.ok and isinstance(tick.snapshot.requests.get(effect.request), DownRequest):

@@ -78,6 +78,10 @@ class Outbox:
         task = asyncio.ensure_future(self._carry_out(actuator, order))
         self._under_way[order.key] = (order, task)
 
+    def keep_back(self, order: Order, why: str) -> None:
+        """`order` is not sent, for a reason of the loop's; that is its receipt."""
+        self._end(order, Outcome.RETRYABLE, why)
+
     def done(self, order: Order) -> None:
         """`order` was carried out by the loop itself; its receipt is shown like any other."""
         self._end(order, Outcome.DONE, "")

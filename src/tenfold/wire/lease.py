@@ -15,6 +15,9 @@ AWAKE = "tenfold:awake:1"
 """A hash in the voter's memory alone, in milliseconds of its clock: `born`, when it was first asked since it started, `until`, when the
 vote it gave ends."""
 
+ENTRY = "entry"
+"""The place of the voter that stands in no region but beside the global entry."""
+
 TTL_S = 3.0
 """How long a vote lasts: the longest time for which nobody leads after a leader's end."""
 
