@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tenfold.cli.tables import ago, coloured, figure, notes, table
 from tenfold.deciders import RegionState
-from tenfold.facts import InstanceState, LinkSeen, PoolSeen, ReplicaRole, Snapshot
+from tenfold.facts import EngineState, InstanceState, LinkSeen, PoolSeen, ReplicaRole, Snapshot
 from tenfold.loop import Tick
 from tenfold.model import Model
 
@@ -183,9 +183,10 @@ def _control(tick: Tick, region: str) -> str:
     if tick.snapshot.led_from == region:
         return "leads"
     engine = tick.snapshot.engines.get(f"control/{region}")
-    if engine is None:
+    # One that ended is not wanted any more, or is started anew elsewhere.
+    if engine is None or engine.state is EngineState.EXITED:
         return ""
-    return "stands by" if engine.state == "ready" else str(engine.state)
+    return "stands by" if engine.state is EngineState.READY else str(engine.state)
 
 
 def links(model: Model, tick: Tick) -> Mapping[str, LinkSeen]:
