@@ -255,7 +255,7 @@ async def test_a_port_that_is_lost(project: Project, monkeypatch: pytest.MonkeyP
         other.bind(("127.0.0.1", 0))
         other.listen()
         lost = other.getsockname()[1]
-        monkeypatch.setattr("tenfold.drivers.envoy.recipe.is_free", lambda port: True)
+        monkeypatch.setattr("tenfold.drivers.envoy.driver.is_free", lambda port: True)
         driver = EnvoyDriver(project, FreePorts(project), Fence(project.run / "fence"), lost)
         try:
             await driver.apply(Order(StartEngine("gateway", "local"), 1, "d1", time.time()))

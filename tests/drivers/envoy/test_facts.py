@@ -87,7 +87,7 @@ async def test_a_request_is_found(edge: Any, instances: Any) -> None:
     assert (trace.attempts, trace.decision, trace.limited_by, trace.flags) == (1, "d42", "", "")
     assert 10 < trace.upstream_ms <= trace.total_ms < 1000
     accesslog.put_aside(edge.project.logs / "access-local.jsonl")
-    await edge.driver._recipe.reopen_logs("local")
+    await edge.driver.recipe.reopen_logs("local")
     assert (await trace_of(id_)).id == id_
     await edge.publish(*(instance.endpoint() for instance in web), decision="d43")
     web[0].kill(signal.SIGSTOP)

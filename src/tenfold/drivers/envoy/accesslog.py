@@ -16,12 +16,18 @@ SIZE_BYTES_MAX = 64 * 1024 * 1024
 KEPT = 7
 """So many logs that were put aside stay: with 500 bytes a line, about the last million requests."""
 
+READ_BYTES_MAX = 512 * 1024
+"""So much of a log is read at a look, its newest part: about a thousand requests, which is sample enough."""
+
 _BLOCK_BYTES = 1 << 20
 
 
 class Line(msgspec.Struct):
     """One line, as `render.envoy_listener` asks for it; times are microseconds since the request's first byte. What a
-    request had none of is None: a malformed one has not even a path."""
+    request had none of is None: a malformed one has not even a path.
+
+    The entry logs the `region` that answered, and which it `tried`, in place of the instance; a gateway behind it the `origin`.
+    """
 
     at: str
     code: int | None = None
@@ -39,6 +45,9 @@ class Line(msgspec.Struct):
     asked: int | None = None
     answered: int | None = None
     out: int | None = None
+    region: str | None = None
+    tried: str | None = None
+    origin: str | None = None
 
     @property
     def service(self) -> str:
@@ -91,6 +100,34 @@ def find(log: Path, request_id: str) -> Line | None:
                     return line
                 at = block.rfind(needle, 0, start)
     return None
+
+
+class LogTail:
+    """The newest part of a log, read as it grows; it may be put aside meanwhile."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._offset: int | None = None
+        self._file_id: tuple[int, int] | None = None
+
+    def fresh(self) -> list[Line]:
+        """What was logged since the last look, of that the newest READ_BYTES_MAX."""
+        try:
+            with self._log.open("rb") as file:
+                found = os.fstat(file.fileno())
+                size = found.st_size
+                same = self._file_id == (found.st_dev, found.st_ino) and self._offset is not None
+                since = self._offset if same and self._offset is not None and self._offset <= size else 0
+                start = max(since, size - READ_BYTES_MAX)
+                file.seek(start)
+                data = file.read(size - start)
+        except FileNotFoundError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self._file_id, self._offset = (found.st_dev, found.st_ino), start + end
+        lines = data[:end].splitlines()
+        decoded = (decode(line) for line in (lines[1:] if start > since else lines))
+        return [line for line in decoded if line is not None]
 
 
 def _blocks_from_end(path: Path) -> Iterator[bytes]:

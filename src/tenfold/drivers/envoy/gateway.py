@@ -1,4 +1,4 @@
-"""One region's gateway: what it runs, and how it is led from one table to the next without a gap.
+"""One Envoy, a region's gateway or the global entry: what it runs, and how it is led from one table to the next without a gap.
 Stage: effects -> world.
 
 Make before break: pools are added before routes point at them, and taken away after none does. If the gateway refuses
@@ -7,13 +7,14 @@ any part, all that it took is taken back, so that the table before it serves on 
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from tenfold.drivers.envoy.admin import ask_json
 from tenfold.drivers.envoy.control import ControlServer, Nacked, Silent
-from tenfold.model import RouteTable
+from tenfold.model import EntryTable, RouteTable
 from tenfold.ports import Permanent, Retryable, Unknown
 from tenfold.render.envoy import (
     CLUSTER_TYPE,
@@ -22,14 +23,17 @@ from tenfold.render.envoy import (
     ROUTE_TYPE,
     GatewayConfig,
 )
-from tenfold.render.envoy import gateway as render_gateway
-from tenfold.render.envoy_listener import JsonObject
+from tenfold.render.envoy_listener import LISTENER_NAME, JsonObject
 
 TAKE_UP_S = 5.0
 """How long a gateway may take to answer to one type of resource. It takes milliseconds; a control plane that was
 restarted waits a second for it."""
 
 _DUMP_S = 2.0
+
+Table = TypeVar("Table", RouteTable, EntryTable)
+Render = Callable[[Table | None, int, str], GatewayConfig]
+"""What a table (None: none yet) means to an Envoy that listens at a port, as a decision published it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +56,26 @@ class Taken:
         return f"{self.published} {self.table_digest} {self.decision}"
 
 
-class Gateway:
-    """The configuration of one region's Envoy, which listens on loopback `port` and logs requests to `access_log`."""
+class Gateway(Generic[Table]):
+    """The configuration of the Envoy `id`, which listens at `port`; people know it as `name` (`The gateway of local`)."""
 
-    def __init__(self, region: str, port: int, access_log: Path, control: ControlServer) -> None:
-        self.region = region
+    def __init__(self, id_: str, name: str, port: int, render: Render[Table], control: ControlServer) -> None:
+        self.id = id_
+        self.name = name
         self.port = port
         self.taken = Taken()
         self.refused = ""
-        self._access_log = access_log
+        self._render: Render[Table] = render
         self._control = control
-        self._config = self._render(RouteTable(region), self.taken)
+        self._config = render(None, port, "")
 
     def start_over(self, port: int) -> None:
         """A new process comes, to listen at `port`: it is to run at once what the one before ran (nothing,
         the first time)."""
+        empty = self._render(None, port, "")
+        moved = _moved(self._config.listeners, empty.listeners)
+        self._config = replace(self._config, listeners=moved) if self.taken.published else empty
         self.port = port
-        empty = self._render(RouteTable(self.region), Taken())
-        self._config = replace(self._config, listeners=empty.listeners)
         self._hold(CLUSTER_TYPE, self._config.clusters)
         self._hold(ENDPOINT_TYPE, self._config.endpoints)
         self._hold(LISTENER_TYPE, self._config.listeners)
@@ -91,7 +97,8 @@ class Gateway:
         if not routes or not listeners:
             self.start_over(self.port)
             return
-        self.port = int(listeners[0]["address"]["socket_address"]["port_value"])
+        edge = next(found for found in listeners if found["name"] == LISTENER_NAME)
+        self.port = int(edge["address"]["socket_address"]["port_value"])
         self.taken = Taken.read(routes[0].get("version_info", ""))
         clusters = parts.get("ClustersConfigDump", {}).get("dynamic_active_clusters", [])
         endpoints = parts.get("EndpointsConfigDump", {}).get("dynamic_endpoint_configs", [])
@@ -101,24 +108,22 @@ class Gateway:
             listeners=tuple(_untyped(found) for found in listeners),
             routes=tuple(_untyped(found["route_config"]) for found in routes),
         )
-        self._control.forget(self.region)
+        self._control.forget(self.id)
 
-    async def publish(self, table: RouteTable, taken: Taken) -> None:
+    async def publish(self, table: Table, taken: Taken) -> None:
         """Lead the gateway to `table`; returns once it runs it.
 
         Raises `Permanent` with the gateway's reason when it refuses, `Retryable` when it is not there, `Unknown` when
         it fell silent half-way.
         """
-        before, after = self._config, self._render(table, taken)
+        before, after = self._config, self._render(table, self.port, taken.decision)
         both = replace(
             after,
             clusters=_union(after.clusters, before.clusters, "name"),
             endpoints=_union(after.endpoints, before.endpoints, "cluster_name"),
         )
-        if not await self._control.wait_for(self.region, TAKE_UP_S):
-            raise Retryable(
-                f"The gateway of {self.region} is not connected to its control plane yet; it serves on as it was."
-            )
+        if not await self._control.wait_for(self.id, TAKE_UP_S):
+            raise Retryable(f"{self.name} is not connected to its control plane yet; it serves on as it was.")
         # Until it is known to have arrived, it may run parts of either.
         self._config = both
         try:
@@ -128,9 +133,7 @@ class Gateway:
         except Nacked as reason:
             self.refused = str(reason)
             await self._take_back(before)
-            raise Permanent(
-                f"The gateway of {self.region} refused the routes ({reason}); it serves on as it was."
-            ) from reason
+            raise Permanent(f"{self.name} refused the routes ({reason}); it serves on as it was.") from reason
         except Silent as error:
             raise Unknown(f"It is not known whether the new routes are in force: {error}.") from error
         self._config, self.taken, self.refused = after, taken, ""
@@ -139,15 +142,15 @@ class Gateway:
         # A gateway that connects meanwhile asks for everything at once: it must not be told of routes before it has their pools.
         self._hold(CLUSTER_TYPE, config.clusters)
         self._hold(ENDPOINT_TYPE, config.endpoints)
-        self._control.send(self.region, ENDPOINT_TYPE)
-        await self._control.offer(self.region, CLUSTER_TYPE, TAKE_UP_S)
+        self._control.send(self.id, ENDPOINT_TYPE)
+        await self._control.offer(self.id, CLUSTER_TYPE, TAKE_UP_S)
         # A pool that was changed starts again and waits for its endpoints, so these are always sent after it.
         if config.endpoints:
-            await self._control.offer(self.region, ENDPOINT_TYPE, TAKE_UP_S)
+            await self._control.offer(self.id, ENDPOINT_TYPE, TAKE_UP_S)
         self._hold(LISTENER_TYPE, config.listeners)
-        await self._control.offer(self.region, LISTENER_TYPE, TAKE_UP_S)
+        await self._control.offer(self.id, LISTENER_TYPE, TAKE_UP_S)
         self._hold(ROUTE_TYPE, config.routes, routes_version)
-        await self._control.offer(self.region, ROUTE_TYPE, TAKE_UP_S)
+        await self._control.offer(self.id, ROUTE_TYPE, TAKE_UP_S)
 
     async def _take_back(self, config: GatewayConfig) -> None:
         """Back to what was; a gateway that refuses or misses even that is given it when it next connects."""
@@ -158,15 +161,13 @@ class Gateway:
             self.refused = f"{self.refused}; and what it ran before: {error}"
 
     def _hold(self, type_url: str, resources: tuple[JsonObject, ...], version: str = "") -> None:
-        self._control.hold(self.region, type_url, version or _version(resources), resources)
+        self._control.hold(self.id, type_url, version or _version(resources), resources)
 
-    def _render(self, table: RouteTable, taken: Taken) -> GatewayConfig:
-        return render_gateway(
-            table,
-            port=self.port,
-            access_log=str(self._access_log),
-            decision=taken.decision,
-        )
+
+def _moved(listeners: tuple[JsonObject, ...], places: tuple[JsonObject, ...]) -> tuple[JsonObject, ...]:
+    """The same listeners, at the addresses of those of the same names in `places`."""
+    addresses = {found["name"]: {"address": found["address"]} for found in places}
+    return tuple({**found, **addresses.get(found["name"], {})} for found in listeners)
 
 
 def _union(after: Iterable[JsonObject], before: Iterable[JsonObject], name: str) -> tuple[JsonObject, ...]:

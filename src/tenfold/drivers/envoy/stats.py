@@ -13,8 +13,27 @@ GATHER_PATH = "/stats?filter=^server.uptime$"
 CLUSTERS_PATH = "/clusters?format=json"
 CONTROL_CLUSTER = "control"
 
+RATES_OVER_S = 0.9
+"""Rates are of at least this long: a look that a wake-up brought forward would show noise."""
+
 _UNSENT = ("upstream_cx_none_healthy", "upstream_rq_pending_overflow")
 _ROUTES_VERSION = "http.edge.rds.routes.version_text"
+
+
+@dataclass(frozen=True, slots=True)
+class HostReading:
+    """What one pool counted at one of its endpoints since this became one, and how it is now.
+
+    `placed` tries found a connection; of these and of those that found none, `answered` got an answer that is no 5xx, and
+    `failed` a 5xx or none at all. The rest waits for its answer or was given up for another. `is_well` is what the Envoy's
+    own checks say.
+    """
+
+    placed: int = 0
+    answered: int = 0
+    failed: int = 0
+    active: int = 0
+    is_well: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +51,7 @@ class PoolReading:
     errors: int = 0
     bins: Mapping[tuple[float, float], int] = field(default_factory=dict)
     active_by_instance: Mapping[str, int] = field(default_factory=dict)
+    hosts: Mapping[str, HostReading] = field(default_factory=dict)
 
     @property
     def active(self) -> int:
@@ -64,21 +84,28 @@ def read(stats: Any, clusters: Any, at_s: float) -> Reading:
         if name == CONTROL_CLUSTER:
             continue
         prefix = f"cluster.{name}."
+        hosts = {host.get("hostname", ""): _host(host) for host in cluster.get("host_statuses", ())}
         pools[name] = PoolReading(
             attempts=int(values.get(prefix + "upstream_rq_total", 0)),
             unsent=sum(int(values.get(prefix + name, 0)) for name in _UNSENT),
             retries=int(values.get(prefix + "upstream_rq_retry", 0)),
             errors=int(values.get(prefix + "upstream_rq_5xx", 0)),
             bins=bins.get(prefix + "upstream_rq_time", {}),
-            active_by_instance={
-                host.get("hostname", ""): _active(host["stats"]) for host in cluster.get("host_statuses", ())
-            },
+            active_by_instance={instance: host.active for instance, host in hosts.items()},
+            hosts=hosts,
         )
     return Reading(at_s, str(values.get(_ROUTES_VERSION, "")), pools)
 
 
-def _active(stats: Any) -> int:
-    return next((int(s.get("value", 0)) for s in stats if s["name"] == "rq_active"), 0)
+def _host(status: Any) -> HostReading:
+    stats = {stat["name"]: int(stat.get("value", 0)) for stat in status["stats"]}
+    return HostReading(
+        placed=stats.get("rq_total", 0),
+        answered=stats.get("rq_success", 0),
+        failed=stats.get("rq_error", 0),
+        active=stats.get("rq_active", 0),
+        is_well=not status.get("health_status", {}).get("failed_active_health_check", False),
+    )
 
 
 def pools_seen(before: Reading, now: Reading, region: str, seen_at: float) -> tuple[PoolSeen, ...]:
