@@ -26,7 +26,6 @@ from tenfold.ports import DriverError, Refused, Retryable
 _ASK_S = 1.0
 _ASK_STARTING_S = 0.03
 _TAIL_BYTES = 8192
-_KEYS_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,9 @@ class Recipe(Protocol):
 
 
 @dataclass(slots=True)
-class _Engine:
-    """What is known of one region's engine. `log_from` is where the log of this run begins, `asked` is set once it was asked."""
+class Engine:
+    """What is known of one region's engine. `log_from` is where the log of this run begins, `asked` is set once it was asked;
+    `done` is the key of the last order that was carried out."""
 
     region: str
     vitals: Vitals = field(default_factory=Vitals)
@@ -83,6 +83,7 @@ class _Engine:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     launch_note: str = ""
     log_from: int = 0
+    done: str = ""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -94,8 +95,7 @@ class EngineDriver:
         self.project = project
         self._fence = fence
         self._processes = Processes(project)
-        self._engines: dict[str, _Engine] = {}
-        self._done: dict[str, None] = {}
+        self._engines: dict[str, Engine] = {}
         self._wakers: list[Callable[[], None]] = []
         self._adopted = False
 
@@ -133,17 +133,25 @@ class EngineDriver:
         self._fence.check(order.epoch)
         if not self._adopted:
             await self.observe()
-        engine = self._engines.setdefault(effect.region, _Engine(effect.region))
+        engine = self._engines.setdefault(effect.region, Engine(effect.region))
         async with engine.lock:
-            if order.key not in self._done:
+            # The last one is enough: what was done before it expects a generation that has passed.
+            if order.key != engine.done:
+                # It may have waited long for the one before it, or been frozen: somebody else may act by now.
+                self._fence.check(order.epoch)
                 if isinstance(effect, StartEngine):
-                    await self._start(engine, effect)
+                    await self._start(engine, effect, order.epoch)
                 else:
                     await self._stop(engine, effect)
-                self._done[order.key] = None
-                while len(self._done) > _KEYS_KEPT:
-                    del self._done[next(iter(self._done))]
+                engine.done = order.key
         return Receipt(order.key, Outcome.DONE, time.time(), engine.launch_note)
+
+    async def ensure(self, region: str) -> None:
+        """Start the engine of `region` unless it runs, without an order. For what must run before anybody can hold the lease."""
+        engine = self._engines.setdefault(region, Engine(region))
+        async with engine.lock:
+            generation = 0 if engine.vitals.state is None else engine.vitals.generation
+            await self._start(engine, StartEngine(self.recipe.kind, region, expected_generation=generation), None)
 
     async def close(self) -> None:
         """Let go of the engines; they go on running."""
@@ -152,10 +160,10 @@ class EngineDriver:
             if engine.process is not None:
                 engine.process.close()
 
-    async def _start(self, engine: _Engine, effect: StartEngine) -> None:
+    async def _start(self, engine: Engine, effect: StartEngine, epoch: int | None) -> None:
         if engine.process is not None:
             return
-        _expect(effect.expected_generation, engine)
+        expect(effect.expected_generation, engine)
         key = self._key(engine.region)
         async with only_one(self.project.run / f"engine-{_name(key)}.lock", key.id):
             tree = self._processes.look().get(key)
@@ -167,9 +175,12 @@ class EngineDriver:
                 await self._processes.stop(key, 0.0)
             self._happened(engine, Event.STARTED, "it is being prepared")
             try:
-                launch = await self.recipe.prepare(engine.region)
+                launch = await self._prepare(effect)
                 engine.log_from = _size_bytes(self._log(engine.region))
-                process = self._processes.spawn(key, self._command(key, launch))
+                if epoch is not None:
+                    # Preparing may have taken long.
+                    self._fence.check(epoch)
+                process = self._spawn(key, self._command(key, launch))
             except OSError as error:
                 sentence = f"{key.id} can't be started: {error.strerror} ({error.filename or self.project.state})."
                 self._happened(engine, Event.GONE, sentence)
@@ -183,13 +194,22 @@ class EngineDriver:
             engine.launch_note = launch.note
             self._watch(engine, process)
 
-    async def _stop(self, engine: _Engine, effect: StopEngine) -> None:
+    async def _prepare(self, effect: StartEngine) -> Launch:
+        """Make it ready to be spawned."""
+        return await self.recipe.prepare(effect.region)
+
+    def _spawn(self, key: TreeKey, command: Command) -> Process:
+        return self._processes.spawn(key, command)
+
+    async def _stop(self, engine: Engine, effect: StopEngine) -> None:
         if engine.vitals.state is None:
             return
-        _expect(effect.expected_generation, engine)
+        expect(effect.expected_generation, engine)
         process, engine.process = engine.process, None
+        # Whoever is asked to end may still do something first, and one that is frozen is thawed to hear it.
+        grace_s = 0.0 if effect.at_once else self.recipe.stop_grace_s
         try:
-            await self._processes.stop(self._key(engine.region), self.recipe.stop_grace_s, self.recipe.stop_signal)
+            await self._processes.stop(self._key(engine.region), grace_s, self.recipe.stop_signal)
         except BaseException:
             engine.process = process
             if process is not None and process.poll():
@@ -206,7 +226,7 @@ class EngineDriver:
         """Take over an engine that an earlier control plane started; known to be well before this returns, if it answers at once."""
         process = self._processes.adopt(tree)
         region = tree.key.id.partition("/")[2]
-        engine = self._engines.setdefault(region, _Engine(region))
+        engine = self._engines.setdefault(region, Engine(region))
         if process is None or engine.process is not None:
             return
         engine.log_from = max(0, _size_bytes(self._log(region)) - _TAIL_BYTES)
@@ -215,16 +235,16 @@ class EngineDriver:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(engine.asked.wait(), PING_S)
 
-    def _watch(self, engine: _Engine, process: Process) -> None:
+    def _watch(self, engine: Engine, process: Process) -> None:
         engine.process = process
         self._begin_asking(engine)
         process.watch(lambda ended: self._ended(engine, ended))
 
-    def _begin_asking(self, engine: _Engine) -> None:
+    def _begin_asking(self, engine: Engine) -> None:
         engine.asked.clear()
         engine.asking = asyncio.create_task(self._ask(engine), name=f"ask {self._key(engine.region).id}")
 
-    def _check_asking(self, engine: _Engine) -> None:
+    def _check_asking(self, engine: Engine) -> None:
         """Raise, once, what ended the asking (settings that can't be read, a bug), and ask on: it may be mended meanwhile."""
         asking = engine.asking
         if asking is None or not asking.done() or asking.cancelled():
@@ -234,7 +254,7 @@ class EngineDriver:
             self._begin_asking(engine)
         asking.result()
 
-    async def _ask(self, engine: _Engine) -> None:
+    async def _ask(self, engine: Engine) -> None:
         try:
             await ask_forever(
                 lambda: self.recipe.ping(engine.region),
@@ -244,12 +264,12 @@ class EngineDriver:
         finally:
             await self.recipe.forget(engine.region)
 
-    async def _stop_asking(self, engine: _Engine) -> None:
+    async def _stop_asking(self, engine: Engine) -> None:
         if engine.asking is not None:
             engine.asking.cancel()
             await asyncio.wait({engine.asking}, timeout=PING_S)
 
-    def _ended(self, engine: _Engine, process: Process) -> None:
+    def _ended(self, engine: Engine, process: Process) -> None:
         """The process is gone. Unless it was told to end, say how it did."""
         process.close()
         if engine.asking is not None:
@@ -258,14 +278,14 @@ class EngineDriver:
             engine.process = None
             self._happened(engine, Event.GONE, self._obituary(engine, process.exit_code))
 
-    def _happened(self, engine: _Engine, event: Event, text: str = "") -> None:
+    def _happened(self, engine: Engine, event: Event, text: str = "") -> None:
         if event is not Event.STARTED:
             engine.asked.set()
         if engine.vitals.happened(event, time.time(), text):
             for wake in self._wakers:
                 wake()
 
-    def _seen(self, engine: _Engine, state: EngineState, used: Usage | None) -> EngineSeen:
+    def _seen(self, engine: Engine, state: EngineState, used: Usage | None) -> EngineSeen:
         if cut(self._log(engine.region)):
             engine.log_from = 0
         return EngineSeen(
@@ -283,13 +303,13 @@ class EngineDriver:
             note=self._note(engine),
         )
 
-    def _note(self, engine: _Engine) -> str:
+    def _note(self, engine: Engine) -> str:
         notes = [engine.vitals.note, engine.launch_note]
         if engine.process is not None:
             notes.append(self.recipe.warning(engine.region))
         return " ".join(note for note in notes if note)
 
-    def _obituary(self, engine: _Engine, exit_code: int | None) -> str:
+    def _obituary(self, engine: Engine, exit_code: int | None) -> str:
         """How the engine ended, in words."""
         if exit_code is None:
             how = "it ended"
@@ -321,7 +341,7 @@ class EngineDriver:
         return self.project.logs / f"{self.recipe.kind}-{region}.log"
 
 
-def _expect(generation: int, engine: _Engine) -> None:
+def expect(generation: int, engine: Engine) -> None:
     """Raise `Refused` when the engine has changed since the decider looked."""
     actual = 0 if engine.vitals.state is None else engine.vitals.generation
     if generation != actual:

