@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from tenfold.cli.routing import candidates, changes, entry_table, meant, why_there
+from tenfold.cli.routing import candidates, changes, client, entry_table, meant, why_there
 from tenfold.deciders import RegionState
 from tenfold.deciders.memory import RegionMemory, RegionsMemory
 from tenfold.effects import Decision, PublishEntry
 from tenfold.facts import RequestTrace
-from tenfold.model import EntryTable, Model, Region, Service, Share, Way
+from tenfold.model import Edge, EntryTable, Model, Region, Service, Share, Way
 
 EU, US, AU = "europe-west1", "us-central1", "australia-southeast2"
 MODEL = Model(
     "shop",
-    {"web": Service("web", "run")},
+    {"web": Service("web", "run"), "basket": Service("basket", "run", is_sticky=True)},
     {
         EU: Region(EU, (50.4, 3.8), residency="eu"),
         US: Region(US, (41.3, -95.9)),
@@ -74,6 +74,8 @@ RESIDENT = Way(US, "eu", (Share(EU, 1.0),))
             f"a try at {US} was too late, and {EU} was the next that could serve it",
         ),
         (MEMORY, NEAREST, trace("", entry_attempts=3), "it reached no region"),
+        (MEMORY, NEAREST, trace(EU), f"the entry itself found {US} ill, and {EU} was the next that could serve it"),
+        (MEMORY, NEAREST, trace(EU, service="basket"), "basket is sticky, and its client was answered there before"),
     ],
 )  # fmt: skip
 def test_why_there(memory: RegionsMemory, way: Way, asked: RequestTrace, why: str) -> None:
@@ -98,6 +100,19 @@ def test_regions_without_a_place() -> None:
     first, second = candidates(model, RegionsMemory(), replace(NEAREST, origin="gone"))
     assert (first.distance_km, first.rtt_ms, first.state) == (None, None, "starting")
     assert (first.why_not, second.why_not) == ("was not seen well yet", "")
+
+
+@pytest.mark.parametrize(
+    ("edge", "by", "told"),
+    [
+        (Edge(), "", f"near {US}: where it is was not told, so it counts as near the entry"),
+        (Edge(trust=("10.0.0.0/8",)), "", f"near {US}"),
+        (Edge(geoip="geo.mmdb"), "country", f"near {US}: by the country of its address"),
+    ],
+)
+def test_how_a_client_was_placed(edge: Edge, by: str, told: str) -> None:
+    """What the log does not tell is told where the blueprint leaves no other way, and is not made up otherwise."""
+    assert client(replace(MODEL, edge=edge), trace(US, origin_by=by)) == told
 
 
 def test_ways_without_their_table() -> None:

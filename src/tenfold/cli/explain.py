@@ -18,6 +18,7 @@ from tenfold.cli.here import Fail, Here
 from tenfold.drivers.envoy import find_request
 from tenfold.facts import RequestTrace
 from tenfold.loop import DecisionRow, JournalReader, ReceiptRow
+from tenfold.model import Model
 
 LOOK_BACK = 100_000
 """So many decisions are searched, the newest first."""
@@ -143,8 +144,7 @@ def _explain_request(reader: JournalReader, trace: RequestTrace, as_json: bool) 
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     if trace.origin:
-        by = routing.KNOWN_BY.get(trace.origin_by, "")
-        table.add_row("client", f"near {trace.origin}{f': {by}' if by else ''}")
+        table.add_row("client", routing.client(passage.model if passage else None, trace))
     if passage is not None:
         table.add_row("region", f"{trace.region or 'none'}: {passage.why}")
     table.add_row(
@@ -172,6 +172,7 @@ def _explain_request(reader: JournalReader, trace: RequestTrace, as_json: bool) 
 class _Passage:
     """How a request came to its region: why, what else there was, and the decision that published its way (None: not kept)."""
 
+    model: Model
     why: str
     candidates: tuple[routing.Candidate, ...]
     way_by: DecisionRow | None
@@ -192,7 +193,9 @@ def _passage(reader: JournalReader, trace: RequestTrace) -> _Passage | None:
     if way is None:
         return None
     regions = tick.memory.regions
-    return _Passage(routing.why_there(model, regions, way, trace), routing.candidates(model, regions, way), published)
+    return _Passage(
+        model, routing.why_there(model, regions, way, trace), routing.candidates(model, regions, way), published
+    )
 
 
 def _tries(trace: RequestTrace) -> str:

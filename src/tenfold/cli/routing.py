@@ -38,6 +38,14 @@ class Candidate:
     why_not: str = ""
 
 
+def client(model: Model | None, trace: RequestTrace) -> str:
+    """Which region the client is near, and how that is known."""
+    by = KNOWN_BY.get(trace.origin_by, "")
+    if not by and model is not None and not (model.edge.trust or model.edge.geoip):
+        by = KNOWN_BY["home"]
+    return f"near {trace.origin}{f': {by}' if by else ''}"
+
+
 def entry_table(decision: Decision | None) -> EntryTable | None:
     """The table that a decision gave the entry."""
     effects = decision.effects if decision is not None else ()
@@ -108,8 +116,12 @@ def why_there(model: Model, memory: RegionsMemory, way: Way, trace: RequestTrace
         return "it reached no region"
     if taken.share_ratio == 0:
         meant = ", ".join(share.region for share in way.shares)
+        service = model.services.get(trace.service)
+        if trace.entry_attempts <= 1 and service is not None and service.is_sticky:
+            return f"{trace.service} is sticky, and its client was answered there before"
         late = "was too late" if trace.hedged else "failed"
-        return f"a try at {meant} {late}, and {taken.region} was the next that could serve it"
+        what = f"a try at {meant} {late}" if trace.entry_attempts > 1 else f"the entry itself found {meant} ill"
+        return f"{what}, and {taken.region} was the next that could serve it"
     allowed = [c for c in found if not way.residency or model.regions[c.region].residency == way.residency]
     nearer = allowed[: allowed.index(taken)] if taken in allowed else []
     parts = [bound] if bound else []
