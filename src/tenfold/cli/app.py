@@ -25,6 +25,9 @@ COMMANDS = {
     "blueprint": ("tenfold.cli.blueprint", "Check the blueprint; print its JSON Schema"),
 }
 
+HIDDEN = {"standby": "tenfold.cli.standby"}
+"""Commands that only Tenfold itself calls."""
+
 
 class Commands(click.Group):
     """Loads a command's module when it is called: `tenfold status` need not import an Envoy."""
@@ -35,9 +38,9 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load the command; None when there is none of that name."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
+        module = importlib.import_module(HIDDEN.get(cmd_name) or COMMANDS[cmd_name][0])
         command = getattr(module, f"{cmd_name}_command")
         assert isinstance(command, click.Command)
         return command
@@ -46,7 +49,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which one may have been meant."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in {**COMMANDS, **HIDDEN} and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
             advice = f"did you mean `tenfold {near[0]}`?" if near else "`tenfold --help` lists them all"
             raise WrongCall(f"there is no command {args[0]}; {advice}")

@@ -16,18 +16,26 @@ import click
 
 from tenfold.cli import wiring
 from tenfold.cli.feed import Feed
-from tenfold.cli.here import Fail, Here, lease_of, make_state, new_request_id
+from tenfold.cli.here import Fail, make_state, new_request_id
+from tenfold.cli.lease import SpreadLease
 from tenfold.console import Console, PostedMetrics
 from tenfold.console.server import HOST
 from tenfold.deciders import decide
+from tenfold.deciders.standby import voter_places
 from tenfold.drivers.clock import WallClock
 from tenfold.drivers.freeport import FreePorts
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
 from tenfold.facts import DownRequest, PersonRequest
-from tenfold.loop import Answer, Desk, End, FileLease, Journal, JournalError, JournalReader, LeaseError, Loop, World
+from tenfold.loop import Answer, Desk, End, Journal, JournalError, JournalReader, Loop, World
 from tenfold.model import Model, Release
+from tenfold.ports import DriverError, Lease
 
+log = logging.getLogger(__name__)
+
+KEEP_EVERY_S = 0.2
+VOTERS_START_AFTER_S = 1.0
+"""How long the lease is out of reach before voters are started without it: while it is held the loop keeps them running."""
 LOG_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -35,10 +43,9 @@ LOG_BYTES_MAX = 4 * 1024 * 1024
 class ControlPlane:
     """A loop that is ready to run, and what it holds on to."""
 
-    here: Here
     project: Project
     model: Model
-    lease: FileLease
+    lease: Lease
     journal: Journal
     drivers: wiring.Drivers
     console: Console
@@ -53,26 +60,10 @@ class ControlPlane:
         await self.lease.release()
 
 
-async def take_lease(project: Project) -> tuple[FileLease, int]:
-    """The lease and its new epoch; raises `Fail` when another control plane holds it."""
-    journal = Journal(project.journal)
-    try:
-        # The lease's own record of the epoch may have been deleted with the folder; the journal's may not be undercut.
-        lease = lease_of(project, journal.epoch())
-        epoch = await lease.acquire()
-    except (LeaseError, JournalError) as error:
-        raise Fail(str(error)) from None
-    finally:
-        journal.close()
-    if epoch is None:
-        raise Fail(lease.taken())
-    return lease, epoch
-
-
 async def open_control_plane(
-    here: Here, project: Project, model: Model, lease: FileLease, epoch: int, say: Callable[[str], None]
+    project: Project, model: Model, lease: Lease, epoch: int, say: Callable[[str], None], led_from: str = ""
 ) -> ControlPlane:
-    """Open journal and drivers and wire them to a loop. Raises `Fail`."""
+    """Open journal and drivers and wire them to a loop that leads from region `led_from` (empty: the first). Raises `Fail`."""
     clock = WallClock()
     journal = Journal(project.journal)
     try:
@@ -88,43 +79,53 @@ async def open_control_plane(
     def release_of(id_: str) -> Release | None:
         return journal.releases().get(id_)
 
-    drivers = wiring.build(project, model, release_of, ports, url)
+    led_from = (led_from or model.home) if model.is_spread else ""
+    drivers = wiring.build(project, model, release_of, ports, url, led_from)
     loop = Loop(
         model=model,
         decide=decide,
-        world=World((*drivers.all, posted), drivers.all, clock),
+        world=World((*drivers.observers, posted), drivers.all, clock),
         lease=lease,
         epoch=epoch,
         journal=journal,
         say=say,
         tell=console.tell,
+        led_from=led_from,
     )
-    return ControlPlane(here, project, model, lease, journal, drivers, console, loop, url)
+    return ControlPlane(project, model, lease, journal, drivers, console, loop, url)
 
 
 async def run(
-    plane: ControlPlane, request: PersonRequest, say: Callable[[str], None], answered: Callable[[Answer], None]
+    plane: ControlPlane,
+    request: PersonRequest | None,
+    say: Callable[[str], None],
+    answered: Callable[[Answer], None] = lambda answer: None,
 ) -> End:
-    """Hand in `request` and run the loop until the project is down.
+    """Hand in `request` (None: go on with what the control plane before was asked) and run the loop until the project is down.
 
-    The first Ctrl-C (or SIGTERM) asks to go down, the second kills everything at once. When `request` is answered with no
-    while nothing serves, the project goes down by itself.
+    The first Ctrl-C (or SIGTERM) asks to go down, the second kills everything at once. When the request to be up is answered with
+    no while nothing serves, the project goes down by itself.
     """
     desk = Desk(plane.project.journal)
-    desk.append(request)
+    if request is not None:
+        desk.append(request)
+    waits = request.id if request is not None else plane.journal.memory.release.up_request
     stopper = _Stopper(plane, desk, say)
     with JournalReader(plane.project.journal) as reader:
-        feed = Feed.from_now(reader, request.id)
+        feed = Feed.from_now(reader, waits or "")
         running = asyncio.create_task(plane.loop.run())
-        watching = asyncio.create_task(_watch(plane, feed, request, say, answered, stopper))
+        beside = [asyncio.create_task(_watch(plane, feed, waits, say, answered, stopper))]
+        if isinstance(plane.lease, SpreadLease):
+            beside.append(asyncio.create_task(_keep_voters(plane, plane.lease)))
         stopper.listen()
         try:
             end = await running
             # The last decisions are still to be told.
-            await asyncio.wait({watching}, timeout=1.0)
+            await asyncio.wait(beside[:1], timeout=1.0)
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
         for text in feed.news():
             say(text)
     if end is End.DOWN:
@@ -133,21 +134,38 @@ async def run(
     return end
 
 
+async def _keep_voters(plane: ControlPlane, lease: SpreadLease) -> None:
+    """See to what the loop can't while it holds for want of votes: start voters that do not run, wake it when it was overtaken."""
+    voters = plane.drivers.voters
+    assert voters is not None, "a spread project has voters"
+    while True:
+        await asyncio.sleep(KEEP_EVERY_S)
+        lapsed_s = lease.votes.lapsed_s
+        if lapsed_s > 0:
+            plane.loop.wake()
+        if lapsed_s > VOTERS_START_AFTER_S:
+            try:
+                await voters.found(voter_places(plane.model))
+            except DriverError as error:
+                log.warning("voters can't be started: %s", error)
+
+
 async def _watch(
     plane: ControlPlane,
     feed: Feed,
-    request: PersonRequest,
+    request: str | None,
     say: Callable[[str], None],
     answered: Callable[[Answer], None],
     stopper: "_Stopper",
 ) -> None:
-    answer = await feed.until_answered(request.id, say)
-    # Whoever pressed Ctrl-C meanwhile knows why it was not done.
-    if not stopper.is_asked:
-        answered(answer)
-    memory = plane.journal.memory.release
-    if not answer.ok and memory.serving is None:
-        stopper.go_down()
+    if request is not None:
+        answer = await feed.until_answered(request, say)
+        # Whoever pressed Ctrl-C meanwhile knows why it was not done.
+        if not stopper.is_asked:
+            answered(answer)
+        memory = plane.journal.memory.release
+        if not answer.ok and memory.serving is None:
+            stopper.go_down()
     while plane.loop.end is None:
         for text in feed.news():
             say(text)

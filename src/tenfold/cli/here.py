@@ -9,10 +9,13 @@ from pathlib import Path
 import click
 
 from tenfold.blueprint import BlueprintError, load
+from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
 from tenfold.loop import FileLease, JournalError, JournalMissing, JournalReader
 from tenfold.model import Model
 
+TAKES_OVER_WITHIN_S = 10.0
+"""A control plane that stands by leads after about half of this."""
 NEVER_RUN = "nothing has run here yet: start this project with `tenfold up`"
 
 
@@ -86,6 +89,17 @@ class Here:
     def control_plane(self) -> int | None:
         """The pid of the control plane that runs this project; None when none does. Raises `Fail` as `own` does."""
         return lease_of(own(self.project())).holder()
+
+    def control_plane_soon(self) -> int | None:
+        """As `control_plane`; when none runs but one stands by, wait until that one leads."""
+        until = time.monotonic() + TAKES_OVER_WITHIN_S
+        while (pid := self.control_plane()) is None and self.has_standby() and time.monotonic() < until:
+            time.sleep(0.2)
+        return pid
+
+    def has_standby(self) -> bool:
+        """True when a control plane of this project stands by, or did so before it led."""
+        return any(key.id.startswith("control/") for key in Processes(self.project()).look())
 
     def reader(self) -> JournalReader:
         """The journal, to read; raises `Fail` when there is none yet."""

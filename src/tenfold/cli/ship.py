@@ -57,7 +57,7 @@ def deploy_command(here: Here) -> None:
     minute. Whatever fails on the way leaves the old release serving. Ctrl-C only stops watching: the deploy goes on.
     """
     model, project = here.model(), here.project()
-    if here.control_plane() is None:
+    if here.control_plane_soon() is None:
         raise Fail("nothing is running here: `tenfold up` starts this project with the folder as it is")
     with here.reader() as reader:
         known, tick = reader.releases(), reader.latest()
@@ -83,7 +83,7 @@ def rollback_command(here: Here, release: str | None) -> None:
 
     Migrations are not undone: an old release must be able to run on the newer schema.
     """
-    if here.control_plane() is None:
+    if here.control_plane_soon() is None:
         raise Fail("nothing is running here, so there is nothing to go back from: `tenfold up` first")
     ask_and_watch(here, RollbackRequest(new_request_id("rollback"), time.time(), release), "going back")
 

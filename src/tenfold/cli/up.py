@@ -3,16 +3,17 @@
 import asyncio
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import click
 
 from tenfold.blueprint import not_acted_on
-from tenfold.cli.control import ControlPlane, echo, log_to_file, open_control_plane, run, take_lease
+from tenfold.cli import wiring
+from tenfold.cli.control import ControlPlane, echo, log_to_file, open_control_plane, run
 from tenfold.cli.doctor import check_engines
-from tenfold.cli.here import Fail, Here, lease_of, make_state, new_request_id
+from tenfold.cli.here import TAKES_OVER_WITHIN_S, Fail, Here, make_state, new_request_id
+from tenfold.cli.lease import overtaken, take_lease, taken
 from tenfold.cli.ship import Gone, ask_and_watch, make_release
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
@@ -37,7 +38,7 @@ def up_command(here: Here, detach: bool) -> None:
     model, project = here.model(), here.project()
     pid = here.control_plane()
     if pid is not None:
-        raise Fail(lease_of(project).taken() + "; `tenfold deploy` ships changes")
+        raise Fail(taken(project) + "; `tenfold deploy` ships changes")
     check_engines(model)
     log_to_file(project)
     if detach:
@@ -50,8 +51,8 @@ def up_command(here: Here, detach: bool) -> None:
 
 async def _up(here: Here, project: Project, model: Model) -> Answer | None:
     """Run until the project is down; gives the answer to the request to be up, None when it never came."""
-    lease, epoch = await take_lease(project)
-    plane = await open_control_plane(here, project, model, lease, epoch, echo)
+    lease, epoch = await take_lease(project, model, wiring.network(project, model))
+    plane = await open_control_plane(project, model, lease, epoch, echo)
     answers: list[Answer] = []
     request_id = os.environ.pop(REQUEST_VARIABLE, "")
 
@@ -73,7 +74,7 @@ async def _up(here: Here, project: Project, model: Model) -> Answer | None:
     finally:
         await plane.close()
     if end is End.LOST:
-        raise Fail("another control plane has taken over; this one has stopped, what runs goes on")
+        raise Fail(overtaken(project))
     echo("everything is stopped; `tenfold up` starts it again")
     return answers[0] if answers else None
 
@@ -107,15 +108,7 @@ def _detach(here: Here, project: Project) -> None:
     make_state(project)
     # Its own until it serves: another `up` that is tried meanwhile has something else to say.
     log = project.run / f"{request}.log"
-    command = [
-        sys.executable,
-        "-c",
-        "from tenfold.cli import main; main()",
-        "-C",
-        str(here.directory),
-        "-f",
-        here.file_name,
-    ]
+    command = [*wiring.PROGRAM, "-C", str(here.directory), "-f", here.file_name]
     if here.environment:
         command += ["-e", here.environment]
     with log.open("wb") as output:
@@ -174,10 +167,10 @@ def _answer(project: Project, request: str) -> Answer | None:
 def down_command(here: Here) -> None:
     """Drain and stop everything of this project, engines last. Data, releases and the journal stay."""
     project = here.project()
-    if here.control_plane() is not None:
+    if here.control_plane_soon() is not None:
         request = DownRequest(new_request_id("down"), time.time())
         try:
-            ask_and_watch(here, request, "stopping", patience_s=1.0)
+            ask_and_watch(here, request, "stopping", patience_s=TAKES_OVER_WITHIN_S if here.has_standby() else 1.0)
         except Gone as gone:
             # It ended, for another's `down` or by a kill, before it saw ours: what is left is ours to stop.
             Desk(project.journal).withdraw(request.id, time.time(), gone.message)
@@ -202,8 +195,8 @@ async def _down(here: Here, project: Project) -> Answer | None:
     except JournalMissing:
         model = None
     model = model or here.model()
-    lease, epoch = await take_lease(project)
-    plane = await open_control_plane(here, project, model, lease, epoch, echo)
+    lease, epoch = await take_lease(project, model, wiring.network(project, model))
+    plane = await open_control_plane(project, model, lease, epoch, echo)
     answers: list[Answer] = []
     try:
         await run(plane, DownRequest(new_request_id("down"), time.time()), echo, answers.append)

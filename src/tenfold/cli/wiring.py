@@ -1,24 +1,31 @@
 """Builds the real world of one project: its drivers, its stores, its surroundings. Stage: model -> drivers."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from tenfold.cli.here import NEVER_RUN, Fail, Here
+from tenfold.drivers.controlplane import ControlDriver
 from tenfold.drivers.env import Surroundings
-from tenfold.drivers.envoy import EnvoyDriver
+from tenfold.drivers.envoy import EntryDriver, EnvoyDriver, LinkProbes
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import FreePorts
+from tenfold.drivers.network import Loopback, Network
 from tenfold.drivers.postgres import PostgresByUrl, PostgresDriver
 from tenfold.drivers.process import ProcessDriver
 from tenfold.drivers.project import Project
 from tenfold.drivers.secrets import Secrets
 from tenfold.drivers.valkey import ValkeyByUrl, ValkeyDriver
+from tenfold.drivers.voter import VoterDriver
 from tenfold.loop import JournalReader
 from tenfold.model import Model, Release
 from tenfold.ports import Actuator, DriverError, Observer
 from tenfold.wire import environment
+
+PROGRAM = (sys.executable, "-c", "from tenfold.cli import main; main()")
+"""What runs `tenfold` again, wherever it is installed."""
 
 
 class Driver(Observer, Actuator, Protocol):
@@ -40,13 +47,26 @@ class Drivers:
     process: ProcessDriver
     envoy: EnvoyDriver
     stores: tuple[Store, ...]
+    entry: EntryDriver | None = None
+    links: LinkProbes | None = None
+    voters: VoterDriver | None = None
+    standby: ControlDriver | None = None
 
     @property
     def all(self) -> tuple[Driver, ...]:
-        return (self.process, self.envoy, *self.stores)
+        """Those that see and act."""
+        spread = (driver for driver in (self.entry, self.voters, self.standby) if driver is not None)
+        return (self.process, self.envoy, *self.stores, *spread)
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Those that see."""
+        return self.all if self.links is None else (*self.all, self.links)
 
     async def close(self) -> None:
         """Let go of everything; it all goes on running."""
+        if self.links is not None:
+            await self.links.close()
         for driver in self.all:
             await driver.close()
 
@@ -57,24 +77,57 @@ def build(
     release_of: Callable[[str], Release | None],
     ports: FreePorts,
     console_url: str | None,
+    led_from: str = "",
 ) -> Drivers:
-    """The drivers for `model`. Raises `Fail` when a store's URL names something that is not set."""
+    """The drivers for `model`, as a control plane in region `led_from` needs them; empty where there is one region.
+
+    Raises `Fail` when a store's URL names something that is not set."""
     fence = Fence(project.run / "fence")
     secrets = Secrets(project.secrets(model.environment.name))
-    stores = _stores(project, model, secrets, fence, ports)
+    between = network(project, model)
+    envoy = EnvoyDriver(project, ports, fence, model.edge.port, between, model.is_spread)
+    # With several regions apps reach a store by the gateway of their region, which knows where its primary is.
+    front = envoy.store_address if model.is_spread else None
+    stores = _stores(project, model, secrets, fence, ports, between, front)
 
     def store_urls(region: str) -> Mapping[str, str]:
         return {name: url for store in stores for name, url in store.urls(region).items()}
 
-    home = model.home
     extra = {environment.ENVIRONMENT: model.environment.name}
     if console_url is not None:
         extra[environment.URL] = console_url
-    process = ProcessDriver(project, release_of, secrets, fence, ports, store_urls, task_region=home, control_env=extra)
-    return Drivers(process, EnvoyDriver(project, ports, fence, port=model.edge.port), stores)
+    process = ProcessDriver(
+        project, release_of, secrets, fence, ports, store_urls, led_from or model.home, extra, between
+    )
+    if not model.is_spread:
+        return Drivers(process, envoy, stores)
+    command = (*PROGRAM, "-C", str(project.root), "standby", "--region")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(environment.PREFIX)}
+    return Drivers(
+        process,
+        envoy,
+        stores,
+        EntryDriver(project, ports, fence, model.edge.port, between),
+        LinkProbes(envoy.probe_sockets),
+        VoterDriver(project, ports, fence, between, led_from or model.home),
+        ControlDriver(project, fence, command, env),
+    )
 
 
-def _stores(project: Project, model: Model, secrets: Secrets, fence: Fence, ports: FreePorts) -> tuple[Store, ...]:
+def network(project: Project, model: Model) -> Network:
+    """How the project's regions reach one another."""
+    return Loopback()
+
+
+def _stores(
+    project: Project,
+    model: Model,
+    secrets: Secrets,
+    fence: Fence,
+    ports: FreePorts,
+    between: Network,
+    front: Callable[[str, str], str] | None,
+) -> tuple[Store, ...]:
     if model.data is None:
         return ()
     home = model.home
@@ -86,12 +139,14 @@ def _stores(project: Project, model: Model, secrets: Secrets, fence: Fence, port
 
     try:
         postgres: Store = (
-            PostgresByUrl(model.data.url, home, lookup) if model.data.url else PostgresDriver(project, ports, fence)
+            PostgresByUrl(model.data.url, home, lookup)
+            if model.data.url
+            else PostgresDriver(project, ports, fence, network=between, front=front)
         )
         valkey: Store = (
             ValkeyByUrl(model.data.valkey_url, home, lookup)
             if model.data.valkey_url
-            else ValkeyDriver(project, ports, fence)
+            else ValkeyDriver(project, ports, fence, network=between, front=front)
         )
     except DriverError as error:
         raise Fail(str(error)) from None

@@ -18,7 +18,7 @@ class Fence:
 
     def check(self, epoch: int) -> None:
         """Let `epoch` pass and remember it; raises `Refused` when a higher one has passed, `Retryable` if it can't be kept."""
-        if epoch == self._seen():
+        if epoch == self.seen():
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ class Fence:
             raise Retryable(f"can't note who may act in {self._path.parent}: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            seen = self._seen()
+            seen = self.seen()
             if epoch < seen:
                 raise Refused(f"an order of epoch {epoch} came late: a control plane of epoch {seen} has taken over")
             if epoch > seen:
@@ -43,8 +43,8 @@ class Fence:
         finally:
             os.close(lock)
 
-    def _seen(self) -> int:
-        """The highest epoch so far, 0 before the first."""
+    def seen(self) -> int:
+        """The highest epoch so far, 0 before the first. Raises `Permanent` when that can't be told any more."""
         try:
             return int(self._path.read_text())
         except FileNotFoundError:

@@ -138,12 +138,12 @@ class QuorumLease:
     """The `Lease` port over `voters`, for the control plane `holder` (a name that no other ever has). Not for one thread's loop alone:
     votes are renewed by a thread of its own, so that a loop that is busy for a moment keeps them."""
 
-    def __init__(self, voters: Sequence[Voter], holder: str, epoch_min: int = 0) -> None:
-        """Epochs begin above `epoch_min`: the newest that is known otherwise, should voters have lost their data."""
+    def __init__(self, voters: Sequence[Voter], holder: str, newest: Callable[[], int] = lambda: 0) -> None:
+        """A new epoch is above `newest()`, the newest that is known otherwise: voters may have lost their data."""
         assert len(voters) % 2 == 1, "an odd number of voters"
         self._voters = {voter.place: voter for voter in voters}
         self._tenure = Tenure(len(voters), holder)
-        self._epoch_min = epoch_min
+        self._newest = newest
         # One for each question, and one for each that is still being waited for.
         self._pool = ThreadPoolExecutor(2 * len(voters), "vote")
         self._stopping = threading.Event()
@@ -173,6 +173,16 @@ class QuorumLease:
             "see which of them do not run with `tenfold status`"
         )
 
+    async def bury(self, holder: str, epoch: int) -> None:
+        """Give back the votes of `holder`, which is known to be gone for good."""
+        await asyncio.to_thread(self._ask, lambda voter: voter.let_go(holder, epoch))
+
+    @property
+    def lapsed_s(self) -> float:
+        """For how long the lease has been out of reach; 0 while it is held, and when it never was or is lost for good."""
+        tenure = self._tenure
+        return max(0.0, now_s() - tenure.until_s) if tenure.epoch and not tenure.is_over else 0.0
+
     async def release(self) -> None:
         """Let go, so that another may lead at once; safe to call twice. Its threads and connections are given up too."""
         await asyncio.to_thread(self._release)
@@ -185,7 +195,7 @@ class QuorumLease:
         sight, tenure = self._look(), self._tenure
         if not sight.is_free:
             return None
-        epoch = max(sight.epoch, self._epoch_min) + 1
+        epoch = max(sight.epoch, self._newest()) + 1
         self._asked_s = asked_s = now_s()
         votes, _ = self._ask(lambda voter: voter.ask(tenure.holder, epoch))
         if not tenure.elected(epoch, asked_s, list(votes.values())):
