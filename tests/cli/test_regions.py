@@ -28,7 +28,11 @@ from tenfold.model import Data, Model, Region, Release, Service
 
 NOW = 1000.0
 EU, US, AU = "europe-west1", "us-central1", "australia-southeast2"
-SERVICES = {"web": Service("web", "run {port}", paths=("/",)), "worker": Service("worker", "work", http=False)}
+SERVICES = {
+    "web": Service("web", "run {port}", paths=("/",)),
+    "api": Service("api", "run {port}", paths=("/api",)),
+    "worker": Service("worker", "work", http=False),
+}
 MODEL = Model(
     "shop",
     SERVICES,
@@ -82,6 +86,7 @@ SNAPSHOT = Snapshot(
             PoolSeen("api", EU, NOW, 10.0, 0.0, 1.0, 0, 90.0, 90.0, 100.0, 110.0),
             PoolSeen("web", US, NOW, 10.0, 0.0, 1.0, 0, 9.0, 8.0, 9.0, 12.0),
             PoolSeen("web", AU, NOW - 60, 500.0),
+            PoolSeen("probe~us", US, NOW, 90.0, response_ms_p50=1.0),
         )
     },
     regions={
@@ -132,19 +137,32 @@ def text(tick: Tick = TICK, model: Model = MODEL) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
+def part(head: str, tick: Tick = TICK) -> list[str]:
+    """The lines of the table that has the column `head`, one for each region."""
+    lines = text(tick)
+    start = next(n for n, line in enumerate(lines) if line.startswith("region") and head in line)
+    return lines[start + 1 : start + 4]
+
+
 def test_a_line_for_each_region() -> None:
     """State, place, traffic, share and whose clients it answers; why one is out stands below, why one returns does not."""
     lines = text()
     head, eu, us, au = (next(line for line in lines if line.startswith(name)) for name in ("region", EU, US, AU))
-    assert head.split()[:4] == ["region", "state", "place", "for"]
-    assert eu.split()[:10] == [EU, "serving", "50.4,3.8", "5m", "40.0", "30", "ms", "40", "ms", "50"]
-    assert "0.5/s    75%" in eu and f"{EU} 100%, {US} 80%" in eu
-    assert us.split()[:3] == [US, "returning", "20%"] and "25%" in us and f"{US} 20%" in us
-    assert au.split()[:5] == [AU, "out", "-37.8,144.9", "12s", "-"], "traffic that was seen a minute ago is not of now"
+    assert head.split() == ["region", "state", "for", "req/s", "p50", "p95", "p99", "errors", "share"]
+    assert eu.split() == [EU, "serving", "5m", "40.0", "30ms", "40ms", "50ms", "0.5/s", "75%"]
+    assert us.split()[:4] == [US, "returning", "20%", "4s"] and us.endswith("25%")
+    assert au.split() == [AU, "out", "12s", *"-----", "0%"], "traffic that was seen a minute ago is not of now"
     whys = [line for line in lines if line.startswith("  ")]
     assert f"  {AU}: its gateway ended (killed by signal 9)" in whys
     assert not any(line.startswith(f"  {US}:") for line in whys)
-    assert f"{AU} (eu) 100%" in "\n".join(lines), "who must stay within a residency is told apart"
+
+
+def test_where_it_lies_and_whom_it_serves() -> None:
+    """Place, residency, and which part of whose requests is meant for it; those who must stay within a residency are told apart."""
+    eu, us, au = part("place")
+    assert eu.split(None, 3) == [EU, "50.4,3.8", "eu", f"{EU} 100%, {US} 80%, {AU} 100%, {AU} (eu) 100%"]
+    assert us.split(None, 3) == [US, "41.3,-95.9", "-", f"{US} 20%"]
+    assert au.split() == [AU, "-37.8,144.9", "-", "-"]
     all_ways = {**MEMORY.regions.ways, **{f"{origin}|eu": {EU: 1.0} for origin in MODEL.regions}}
     memory = replace(MEMORY, regions=replace(MEMORY.regions, ways=all_ways))
     assert "all of eu 100%" in "\n".join(text(replace(TICK, memory=memory)))
@@ -152,13 +170,16 @@ def test_a_line_for_each_region() -> None:
 
 def test_what_runs_in_each_region() -> None:
     """Gateway, instances ready of those wanted, each store's part, voter, and which control plane leads."""
-    lines = text()
-    start = next(n for n, line in enumerate(lines) if line.startswith("region") and "gateway" in line)
-    eu, us, au = lines[start + 1 : start + 4]
+    eu, us, au = part("gateway")
     assert eu.split(None, 1)[1].split("  ")[0].strip() == "ready"
-    assert "web 2 of 3, worker 0 of 1" in eu and "primary" in eu and "unhealthy primary" in eu and eu.endswith("leads")
-    assert "web 1 of 1" in us and "standby, 0.0 s behind" in us and us.endswith("stands by")
-    assert "exited" in au and "web 0 of 1" in au and au.split()[-1] == "-"
+    assert (
+        "web 2/3, api 0/1, worker 0/1" in eu
+        and "primary" in eu
+        and "unhealthy primary" in eu
+        and eu.endswith("leads")
+    )
+    assert "web 1/1" in us and "standby, 0.0 s behind" in us and us.endswith("stands by")
+    assert "exited" in au and "web 0/1" in au and au.split()[-1] == "-"
 
 
 def test_matrix_of_round_trips() -> None:
@@ -167,6 +188,18 @@ def test_matrix_of_round_trips() -> None:
     start = next(n for n, line in enumerate(lines) if line.startswith("round trip"))
     cells = [line.replace(" (10% late)", "(10%late)").split() for line in lines[start + 1 : start + 4]]
     assert cells == [[EU, "0.4", "110", "cut"], [US, "110(10%late)", "-", "-"], [AU, "-", "-", "-"]]
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_narrow_terminals(columns: int) -> None:
+    """Eighty columns hold a region's figures; fewer cut what is long and break nothing."""
+    console = Console(width=columns, color_system=None)
+    with console.capture() as captured:
+        console.print(tables(MODEL, TICK))
+    lines = captured.get().splitlines()
+    assert all(len(line) <= columns for line in lines)
+    if columns == 80:
+        assert lines[1].split() == [EU, "serving", "5m", "40.0", "30ms", "40ms", "50ms", "0.5/s", "75%"]
 
 
 def test_many_regions_fit() -> None:
@@ -193,7 +226,7 @@ def test_stores_in_trouble(seen: ReplicaSeen, primary: str, told: str) -> None:
     """Two primaries are told apart, a standby that follows nobody says so, and an old word is not repeated."""
     snapshot = replace(SNAPSHOT, replicas={seen.key: seen})
     memory = replace(MEMORY, stores={"postgres": StoreMemory(primary)})
-    (line,) = [line for line in text(replace(TICK, snapshot=snapshot, memory=memory)) if line.startswith(f"{US} ")][1:2]
+    line = part("gateway", replace(TICK, snapshot=snapshot, memory=memory))[1]
     assert f"  {told}  " in line
 
 
@@ -212,7 +245,11 @@ def test_data_for_programs() -> None:
     assert data["led_from"] == EU
     europe = data["regions"][EU]
     assert (europe["state"], europe["at"], europe["residency"]) == ("serving", [50.4, 3.8], "eu")
-    assert europe["instances"] == {"web": {"ready": 2, "wanted": 3}, "worker": {"ready": 0, "wanted": 1}}
+    assert europe["instances"] == {
+        "web": {"ready": 2, "wanted": 3},
+        "api": {"ready": 0, "wanted": 1},
+        "worker": {"ready": 0, "wanted": 1},
+    }
     assert (europe["response_ms_p50"], europe["first_byte_ms_p99"], europe["share_ratio"]) == (30.0, 200.0, 0.75)
     assert europe["serves"] == {EU: 1.0, US: 0.8, AU: 1.0}
     assert europe["serves_residents"] == {"eu": {AU: 1.0}}

@@ -1,7 +1,7 @@
 """The regions of a project as `status` shows them: how each is, what it answers and for whom, and how far apart they are.
 Stage: journal -> a person, or JSON for a program."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 from rich.console import Group, RenderableType
@@ -85,6 +85,7 @@ def _row(model: Model, tick: Tick, name: str, tries: Mapping[str, float]) -> Reg
     region, judged, seen = model.regions[name], memory.regions.get(name), snapshot.regions.get(name)
     seen = seen if seen is not None and _is_fresh(snapshot, seen.seen_at) else None
     gateway = snapshot.engines.get(f"gateway/{name}")
+    instances = _instances(model, tick, name)
     is_returning = judged is not None and judged.state is RegionState.RETURNING
     whole = sum(tries.values())
     serves = _serves(tick, name)
@@ -99,8 +100,8 @@ def _row(model: Model, tick: Tick, name: str, tries: Mapping[str, float]) -> Reg
         residency=region.residency,
         capacity_users=region.capacity_users,
         gateway=str(gateway.state) if gateway is not None else "",
-        instances=_instances(model, tick, name),
-        **_traffic(snapshot, name),
+        instances=instances,
+        **_traffic(snapshot, instances, name),
         first_byte_ms_p50=seen.first_byte_ms_p50 if seen else None,
         first_byte_ms_p99=seen.first_byte_ms_p99 if seen else None,
         unanswered_per_s=seen.unanswered_per_s if seen else None,
@@ -135,8 +136,8 @@ def _instances(model: Model, tick: Tick, region: str) -> Mapping[str, tuple[int,
     return found
 
 
-def _traffic(snapshot: Snapshot, region: str) -> dict[str, float | None]:
-    pools = [p for p in snapshot.pools.values() if p.region == region and _is_fresh(snapshot, p.seen_at)]
+def _traffic(snapshot: Snapshot, services: Iterable[str], region: str) -> dict[str, float | None]:
+    pools = [p for s in services if (p := snapshot.pools.get(f"{s}@{region}")) and _is_fresh(snapshot, p.seen_at)]
     return {
         "requests_per_s": sum(pool.requests_per_s for pool in pools) if pools else None,
         "errors_per_s": sum(pool.errors_per_s for pool in pools) if pools else None,
@@ -199,10 +200,11 @@ def links(model: Model, tick: Tick) -> Mapping[str, LinkSeen]:
 
 
 def tables(model: Model, tick: Tick) -> RenderableType:
-    """All of it for a person: the regions and their traffic, what runs in each, how far apart they are."""
+    """All of it for a person: the regions and their traffic, where each lies and whom it serves, what runs in it, how far apart they
+    are."""
     found = rows(model, tick)
     parts: list[RenderableType] = [_traffic_table(found, tick.at), *notes((row.name, _why(row)) for row in found)]
-    parts += [Text(), _parts_table(found), Text(), _matrix(model, tick)]
+    parts += [Text(), _ways_table(found), Text(), _parts_table(found), Text(), _matrix(model, tick)]
     return Group(*parts)
 
 
@@ -213,18 +215,28 @@ def _why(row: RegionRow) -> str:
 
 def _traffic_table(found: tuple[RegionRow, ...], at: float) -> Table:
     numbers = ("for", "req/s", "p50", "p95", "p99", "errors", "share")
-    made = table("region", "state", "place", *numbers, "serves clients near", right=numbers)
+    made = table("region", "state", *numbers, right=numbers)
     for row in found:
         returning = f" {row.returning_ratio:.0%}" if row.returning_ratio is not None else ""
         made.add_row(
             row.name,
             coloured(f"{row.state}{returning}"),
-            f"{row.at[0]:g},{row.at[1]:g}" if row.at is not None else "-",
             ago(at - row.since) if row.since is not None else "-",
             figure(row.requests_per_s, ".1f"),
-            *(figure(value, ".0f", " ms") for value in (row.response_ms_p50, row.response_ms_p95, row.response_ms_p99)),
+            *(figure(value, ".0f", "ms") for value in (row.response_ms_p50, row.response_ms_p95, row.response_ms_p99)),
             figure(row.errors_per_s, ".1f", "/s"),
             figure(row.share_ratio, ".0%"),
+        )
+    return made
+
+
+def _ways_table(found: tuple[RegionRow, ...]) -> Table:
+    made = table("region", "place", "residency", "serves clients near")
+    for row in found:
+        made.add_row(
+            row.name,
+            f"{row.at[0]:g},{row.at[1]:g}" if row.at is not None else "-",
+            row.residency or "-",
             ", ".join(_served(row, len(found))) or "-",
         )
     return made
@@ -247,7 +259,7 @@ def _parts_table(found: tuple[RegionRow, ...]) -> Table:
         made.add_row(
             row.name,
             coloured(row.gateway or "-"),
-            ", ".join(f"{service} {ready} of {wanted}" for service, (ready, wanted) in row.instances.items()),
+            ", ".join(f"{service} {ready}/{wanted}" for service, (ready, wanted) in row.instances.items()),
             *(_store(row.stores.get(kind)) for kind in kinds),
             coloured(row.voter or "-"),
             row.control or "-",
