@@ -85,16 +85,19 @@ def _greet(plane: ControlPlane, is_behind: bool) -> None:
         tick = reader.latest()
     engines = sorted(tick.snapshot.engines.values(), key=lambda e: e.kind) if tick else []
     echo()
-    gateways = [engine for engine in engines if engine.kind == "gateway"]
-    for engine in gateways:
+    is_spread = plane.model.is_spread
+    edges = [engine for engine in engines if engine.kind == ("entry" if is_spread else "gateway")]
+    for engine in edges:
         echo(f"  {plane.model.name} serves at http://{engine.address}", bold=True, fg="green")
         if engine.note:
             echo(f"  {engine.note}")
-    if not gateways:
+    if not edges:
         echo(f"  {plane.model.name} runs; none of its services speaks HTTP", bold=True, fg="green")
+    if is_spread:
+        echo(f"  from {', '.join(plane.model.regions)}: `tenfold status` tells how each is")
     for engine in engines:
-        if engine.kind != "gateway":
-            echo(f"  {engine.version} at {engine.address}")
+        if engine.kind in ("postgres", "valkey"):
+            echo(f"  {engine.version}{f' in {engine.region}' if is_spread else ''} at {engine.address}")
             if engine.note:
                 echo(f"    {engine.note}")
     echo(f"  metrics at {plane.console_url}/api/metrics")
