@@ -82,6 +82,17 @@ def test_two_regions_as_near_as_each_other_do_not_take_turns() -> None:
     assert globe.changes <= 1
 
 
+def test_clients_come_home_where_no_way_is_shorter() -> None:
+    """Where all regions are as near as one another, clients go back to their own once it has returned."""
+    globe = Globe(rtt={f"{x}>{y}": 0.3 for x in "abc" for y in "abc"})
+    settled(globe)
+    globe.gateways["b"] = EngineState.EXITED
+    globe.ticks(5)
+    globe.gateways.clear()
+    globe.ticks(60)
+    assert globe.share("b", "b") == 1.0
+
+
 def test_busy_instances_leave_no_room() -> None:
     """A region whose instances have too much at hand keeps what they can take; the rest goes elsewhere, and stays there."""
     globe = settled(Globe(demand={"a": 100.0, "b": 20.0, "c": 20.0}))

@@ -37,6 +37,9 @@ def publish_entry(
     """The entry's table, when it must be published now."""
     if not model.is_spread or not (model.has_edge or f"entry/{model.entry_region}" in snapshot.engines):
         return memory, ()
+    # Who has just begun to lead, and has not seen the gateways yet, would tell the entry that there are none.
+    if "gateway" not in snapshot.observed:
+        return memory, ()
     hedges = _hedges(serving, snapshot, regions, memory.hedges)
     if hedges != memory.hedges:
         memory = replace(memory, hedges=hedges)

@@ -118,7 +118,7 @@ def _next(before: RegionMemory, seen: Signals, now: float) -> RegionMemory:
         wait_s = min(WAIT_S_MAX, _wait_s(before) * 2 ** max(0, before.outs - 1))
         if well_since is None or seen.unknown or not 0 <= wait_s <= now - well_since:
             return after
-        return replace(after, state=RegionState.RETURNING, since=now, share_ratio=STEPS[0])
+        return replace(after, state=RegionState.RETURNING, since=now, is_hard=False, share_ratio=STEPS[0])
     if before.state is RegionState.RETURNING and not ailing:
         step = min(len(STEPS) - 1, int(max(0.0, now - before.since) / STEP_S))
         if STEPS[step] >= 1.0:
@@ -152,6 +152,8 @@ def _told(region: str, before: RegionMemory | None, after: RegionMemory) -> str:
     ):  # fmt: skip
         return ""
     match after.state:
+        case RegionState.OUT if before.state is RegionState.OUT:
+            return f"{region} {'is lost now' if after.is_hard else 'is there again, and stays out'}: {after.why}"
         case RegionState.OUT:
             return f"{region} is taken out: {after.why}"
         case RegionState.RETURNING:
@@ -241,7 +243,7 @@ class _Look:
                 f"half of its answers take over {typical:.0f} ms beyond the way there, {peers:.0f} ms elsewhere"
             )
         if seen.tries_per_s >= TAIL_TRIES_MIN_PER_S:
-            tail, peers = _tail(seen), self._peers(region, TAIL_TRIES_MIN_PER_S, _tail)
+            tail, peers = self._tail(seen), self._peers(region, TAIL_TRIES_MIN_PER_S, self._tail)
             if tail > SLOW_MS + 2 * peers and self._has_peers(region, TAIL_TRIES_MIN_PER_S):
                 shown["tail"] = f"one answer in a hundred comes {tail:.0f} ms late, {peers:.0f} ms elsewhere"
         return shown
@@ -255,7 +257,7 @@ class _Look:
         # With one other region both ends look alike: who is cut off is then told by the entry's checks.
         if len(late) < 2:
             return {}
-        if min(late) >= CUT_RATIO:
+        if min(late) >= CUT_RATIO and not any(self._passes(region, other) for other in others):
             return {"cut": "no other region reaches it"}
         if min(late) > LATE_RATIO_MAX:
             return {"lossy": f"packets are lost: {min(late):.0%} or more of all probes to and from it come late"}
@@ -268,19 +270,32 @@ class _Look:
         probes = sum(link.probes for link in fresh)
         return sum(link.late_ratio * link.probes for link in fresh) / probes if probes else None
 
+    def _passes(self, region: str, other: str) -> bool:
+        """Whether anything came back of late between two regions: what is only slow is not cut off."""
+        links = [self._snapshot.links.get(f"{a}>{b}") for a, b in ((region, other), (other, region))]
+        return any(link is not None and link.rtt_ms is not None and self._is_fresh(link) for link in links)
+
     def _is_fresh(self, link: LinkSeen) -> bool:
         return -1.0 <= self._snapshot.taken_at - link.seen_at <= FACT_AGE_S_MAX
 
     def _typical(self, seen: RegionSeen) -> float:
-        """The usual time of an answer beyond the longest way that its requests take, in milliseconds."""
-        if seen.first_byte_ms_p50 is None:
+        """The usual time of an answer beyond the longest way that many of its requests take, in milliseconds."""
+        return 0.0 if seen.first_byte_ms_p50 is None else max(0.0, seen.first_byte_ms_p50 - self._way_ms(seen, 0.05))
+
+    def _tail(self, seen: RegionSeen) -> float:
+        """How much longer than usual, or than the longest way that any of its requests take, the slowest percent takes."""
+        if seen.first_byte_ms_p99 is None or seen.first_byte_ms_p50 is None:
             return 0.0
+        return max(0.0, seen.first_byte_ms_p99 - max(seen.first_byte_ms_p50, self._way_ms(seen, 0.0)))
+
+    def _way_ms(self, seen: RegionSeen, above_ratio: float) -> float:
+        """The longest way of those by which more than `above_ratio` of an origin's requests come."""
         ways = [
             self._memory.rtt_ms.get(f"{key.partition('|')[0]}>{seen.region}", 0.0)
             for key, shares in self._memory.ways.items()
-            if shares.get(seen.region, 0.0) > 0.05
+            if shares.get(seen.region, 0.0) > above_ratio
         ]
-        return max(0.0, seen.first_byte_ms_p50 - max(ways, default=0.0))
+        return max(ways, default=0.0)
 
     def _peers(self, region: str, tries_min_per_s: float, figure: Callable[[RegionSeen], float]) -> float:
         return median(self._figures(region, tries_min_per_s, figure) or [0.0])
@@ -299,12 +314,6 @@ def _unanswered(seen: RegionSeen) -> float:
 
 def _errors(seen: RegionSeen) -> float:
     return seen.errors_per_s / seen.tries_per_s
-
-
-def _tail(seen: RegionSeen) -> float:
-    if seen.first_byte_ms_p99 is None or seen.first_byte_ms_p50 is None:
-        return 0.0
-    return seen.first_byte_ms_p99 - seen.first_byte_ms_p50
 
 
 def _note(note: str) -> str:

@@ -52,6 +52,9 @@ def route(
 ) -> tuple[RouteMemory, tuple[Decision, ...]]:
     """The tables to publish now. `served` are releases that had traffic before, `primaries` the region of each store's primary;
     `cause` is why the table may have changed, in words."""
+    # Who has just begun to lead, and has not seen all yet, would take away what is there.
+    if any(source not in snapshot.observed for source in ("process", *(primaries if model.is_spread else ()))):
+        return memory, ()
     decisions = []
     seen = routable(snapshot, members)
     memory = replace(memory, pressed=_pressed(serving, seen, snapshot, memory.pressed))

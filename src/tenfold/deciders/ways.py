@@ -223,7 +223,7 @@ def _fill(model: Model, memory: RegionsMemory, within: Sequence[str]) -> Mapping
 
 def _nearest_first(model: Model, memory: RegionsMemory, within: Sequence[str]) -> list[tuple[float, str, str]]:
     """All (cost, origin, region), cheapest first. Where an origin's requests go now counts as a little nearer, so that two
-    regions that are as near as each other do not take turns."""
+    regions that are as near as each other do not take turns; its own region counts as nearer still, so that they come home."""
     pairs = []
     for origin in model.regions:
         now = memory.ways.get(f"{origin}|", {})
@@ -231,7 +231,8 @@ def _nearest_first(model: Model, memory: RegionsMemory, within: Sequence[str]) -
             cost = cost_ms(memory, model, origin, name)
             # Only the one that takes most: a place where some spilled over to is no nearer for that.
             is_usual = bool(now) and now.get(name, 0.0) == max(now.values())
-            pairs.append((max(0.0, cost - max(RTT_STEP_MS, RTT_STEP_RATIO * cost)) if is_usual else cost, origin, name))
+            favours = 2 if name == origin else 1 if is_usual else 0
+            pairs.append((cost - favours * max(RTT_STEP_MS, RTT_STEP_RATIO * cost), origin, name))
     return sorted(pairs)
 
 
