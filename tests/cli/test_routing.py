@@ -106,7 +106,13 @@ def test_regions_without_a_place() -> None:
     ("edge", "by", "told"),
     [
         (Edge(), "", f"near {US}: where it is was not told, so it counts as near the entry"),
-        (Edge(trust=("10.0.0.0/8",)), "", f"near {US}"),
+        (Edge(trust=("10.0.0.0/8",)), "", f"near {US}: a trusted sender told where the client is"),
+        (
+            Edge(trust=("10.0.0.0/8",), geoip="geo.mmdb"),
+            "",
+            f"near {US}: a trusted sender told where the client is or by the country of its address",
+        ),
+        (Edge(region=US, trust=("10.0.0.0/8",)), "", f"near {US}"),
         (Edge(geoip="geo.mmdb"), "country", f"near {US}: by the country of its address"),
     ],
 )

@@ -40,10 +40,17 @@ class Candidate:
 
 def client(model: Model | None, trace: RequestTrace) -> str:
     """Which region the client is near, and how that is known."""
-    by = KNOWN_BY.get(trace.origin_by, "")
-    if not by and model is not None and not (model.edge.trust or model.edge.geoip):
-        by = KNOWN_BY["home"]
+    by = KNOWN_BY.get(trace.origin_by) or (_must_be(model, trace.origin) if model is not None else "")
     return f"near {trace.origin}{f': {by}' if by else ''}"
+
+
+def _must_be(model: Model, origin: str) -> str:
+    """How it must have been known that a client is near `origin`, by what the blueprint allows; empty where that leaves it open."""
+    ways = [KNOWN_BY[by] for by, is_open in (("place", model.edge.trust), ("country", model.edge.geoip)) if is_open]
+    if not ways:
+        return KNOWN_BY["home"]
+    # Near the entry are also those of whom nobody told anything.
+    return " or ".join(ways) if origin != model.entry_region else ""
 
 
 def entry_table(decision: Decision | None) -> EntryTable | None:
