@@ -24,6 +24,7 @@ from tenfold.drivers.project import Project
 from tenfold.effects import Effect, Order, PublishRoutes, Receipt, StartEngine, StopEngine
 from tenfold.facts import EngineSeen, EngineState, Fact, GatewaySeen, PoolSeen
 from tenfold.model import Endpoint, EndpointState, RouteTable, ServiceRoutes
+from tests.drivers.envoy.regions import Regions
 
 HANG_S = 20.0
 """Long enough for anything here; a wait that reaches it is a failure."""
@@ -104,18 +105,21 @@ class Tally:
 
 
 @contextlib.asynccontextmanager
-async def load(port: int, methods: Sequence[str], path: str = "/wait", rps: float = 150.0) -> AsyncIterator[Tally]:
+async def load(
+    port: int, methods: Sequence[str], path: str = "/wait", rps: float = 150.0, headers: Sequence[str] = ("",)
+) -> AsyncIterator[Tally]:
     """Steady requests, sent on time whatever becomes of them, until the block ends; then all answers are awaited."""
     tally, tasks, stop = Tally(), set[asyncio.Task[None]](), asyncio.Event()
 
-    async def one(method: str) -> None:
-        tally.answers.setdefault(method, []).append(await ask(port, method, path))
+    async def one(method: str, number: int) -> None:
+        answer = await ask(port, method, path, headers[number % len(headers)])
+        tally.answers.setdefault(method, []).append(answer)
 
     async def send() -> None:
         began_s, number = time.perf_counter(), 0
         while not stop.is_set():
             await asyncio.sleep(max(0.0, began_s + number / rps - time.perf_counter()))
-            tasks.add(asyncio.create_task(one(methods[number % len(methods)])))
+            tasks.add(asyncio.create_task(one(methods[number % len(methods)], number)))
             number += 1
 
     sender = asyncio.create_task(send())
@@ -258,6 +262,18 @@ async def edge(project: Project) -> AsyncIterator[Edge]:
     found = Edge(project, free_port())
     try:
         await found.start()
+        yield found
+    finally:
+        await found.stop()
+
+
+@pytest.fixture
+async def regions(project: Project, instances: Any) -> AsyncIterator[Regions]:
+    """Three regions with an instance each, all of it serving: `us` (home), `eu` and `au`."""
+    found = Regions(project, free_port(), ("us", "eu", "au"))
+    try:
+        started = await asyncio.gather(*(instances(1, name, BROKEN="1") for name in found.names))
+        await found.start(dict(zip(found.names, started, strict=True)))
         yield found
     finally:
         await found.stop()

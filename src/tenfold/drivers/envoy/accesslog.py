@@ -26,7 +26,7 @@ class Line(msgspec.Struct):
     """One line, as `render.envoy_listener` asks for it; times are microseconds since the request's first byte. What a
     request had none of is None: a malformed one has not even a path.
 
-    The entry logs the `region` that answered, and which it `tried`, in place of the instance; a gateway behind it the `origin`.
+    The entry logs the `region` that answered in place of the instance, a gateway behind it the `origin`.
     """
 
     at: str
@@ -46,7 +46,6 @@ class Line(msgspec.Struct):
     answered: int | None = None
     out: int | None = None
     region: str | None = None
-    tried: str | None = None
     origin: str | None = None
 
     @property

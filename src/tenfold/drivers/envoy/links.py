@@ -157,12 +157,14 @@ class _Origin:
             connection.close()
             raise
         head = answer.result() if answer.done() else None
-        if head is None or self.is_closed:
+        status = b"" if head is None else b"".join(head.split(b" ", 2)[1:2])
+        if head is None or status != b"200" or self.is_closed:
             connection.close()
+            if status == b"404":
+                # It has not been told of that region, or this connection is older than what it was told.
+                raise ConnectionError
             return None
         self.idle.append(connection)
-        if head.split(b" ", 2)[1:2] != [b"200"]:
-            return None
         took_us = _number(head, _TOOK)
         return (loop.time() - began_s) * 1000 if took_us is None else took_us / 1000
 

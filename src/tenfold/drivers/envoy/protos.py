@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import json
 import os
+import threading
 from typing import Any
 
 from tenfold.ports import Permanent
@@ -45,6 +46,7 @@ _REGISTERED = (
 )
 """Modules of the messages that may stand inside an `Any`: to import one is to make it known by name."""
 
+_LOADING = threading.Lock()
 _FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
 
 
@@ -54,6 +56,12 @@ async def load() -> Any:
 
 
 def _load() -> Any:
+    # Gateways and entry have a control server each, and both may begin now.
+    with _LOADING:
+        return _load_alone()
+
+
+def _load_alone() -> Any:
     # gRPC runs code of its own in every process we fork, until that becomes another program. One in ten of those died of
     # it (SIGSEGV) while a gateway talked to us. It is told not to before it is imported; no program of ours inherits the
     # word.

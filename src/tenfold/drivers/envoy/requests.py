@@ -1,5 +1,6 @@
 """Finds one request in the access logs of gateways and entry, and joins what they tell of it. Stage: world -> facts."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def find_request(project: Project, request_id: str) -> RequestTrace | None:
     if at_entry is None:
         return next((accesslog.trace(line, region) for region, line in at_gateways), None)
     served = next((line for region, line in at_gateways if region == at_entry.region), None)
-    return join(at_entry, served)
+    others = [region for region, _ in at_gateways if region != at_entry.region]
+    return join(at_entry, served, others)
 
 
 def _lines(project: Project, stem: str, request_id: str) -> list[tuple[str, Line]]:
@@ -50,15 +52,18 @@ def _lines(project: Project, stem: str, request_id: str) -> list[tuple[str, Line
     return [(log.stem.removeprefix(f"{stem}-"), line) for log, line in found if line is not None]
 
 
-def join(entry: Line, gateway: Line | None) -> RequestTrace:
-    """What the entry tells of a request, and the gateway of the region that answered (None: none did, or it is not known)."""
+def join(entry: Line, gateway: Line | None, others: Sequence[str] = ()) -> RequestTrace:
+    """What the entry tells of a request, and the gateway of the region that answered (None: none did, or it is not known).
+
+    `others` are the regions whose gateways have a line of it too.
+    """
     whole = accesslog.trace(entry, entry.region or "")
     origin, residency = origin_of(entry.pool or "")
-    tried = [region for region in (entry.tried or "").split(",") if region]
-    attempts = entry.attempts or 0
+    # Envoy counts an attempt also where there was nobody to ask.
+    attempts = (entry.attempts or 0) if entry.region else 0
     hedged = attempts > 1 and (entry.asked or 0) >= HEDGED_US_MIN
     served = accesslog.trace(gateway, entry.region or "") if gateway is not None else None
-    limited_by = [_limited_by(entry, tried, hedged), served.limited_by if served is not None else ""]
+    limited_by = [_limited_by(entry, others, hedged), served.limited_by if served is not None else ""]
     whole = replace(
         whole,
         service="",
@@ -103,7 +108,7 @@ def _network_ms(entry: Line, gateway: Line) -> float | None:
     return max(0, entry.first - entry.asked - there) / 1000
 
 
-def _limited_by(line: Line, tried: list[str], hedged: bool) -> str:
+def _limited_by(line: Line, others: Sequence[str], hedged: bool) -> str:
     """What held a request up on its way to a region, or failed it there, in words; empty when nothing did."""
     words = {"tries": line.attempts, "last": line.region or "the region", "why": line.why}
     flags = (line.flags or "").split(",")
@@ -112,9 +117,12 @@ def _limited_by(line: Line, tried: list[str], hedged: bool) -> str:
             return text.format(**words)
     if (line.attempts or 0) < 2:
         return ""
-    first = next((region for region in tried if region != line.region), tried[0] if tried else "the first region")
-    if not hedged:
-        return f"{first} could not take it, asked {line.region} after {(line.asked or 0) / 1000:.0f} ms"
-    if tried and tried[-1] != line.region:
-        return f"{line.region} took so long that {tried[-1]} was asked too"
-    return f"{first} did not answer, asked {line.region} after {(line.asked or 0) / 1000:.0f} ms"
+    # Envoy does not log who was asked first: a gateway that heard of it, and lives, does.
+    first = others[0] if others else "the region asked first"
+    if hedged:
+        return f"{first} did not answer, asked {line.region} after {(line.asked or 0) / 1000:.0f} ms"
+    if (line.answered or 0) - (line.asked or 0) > HEDGED_US_MIN:
+        return (
+            f"{line.region} took so long that it may have been asked of {others[0] if others else 'another region'} too"
+        )
+    return f"{first} could not take it, asked {line.region} after {(line.asked or 0) / 1000:.0f} ms"

@@ -7,6 +7,7 @@ from typing import Any
 
 from tenfold.facts import PoolSeen
 from tenfold.render.envoy import SOCKETS_SUFFIX
+from tenfold.render.envoy_behind import PROBE_PREFIX, STORE_PREFIX
 
 STATS_PATH = "/stats?format=json&histogram_buckets=detailed&type=All"
 GATHER_PATH = "/stats?filter=^server.uptime$"
@@ -69,7 +70,7 @@ class Reading:
 
 
 def read(stats: Any, clusters: Any, at_s: float) -> Reading:
-    """From the answers to STATS_PATH and CLUSTERS_PATH."""
+    """From the answers to STATS_PATH and CLUSTERS_PATH. What is no pool of a service or of the entry is left out."""
     values: dict[str, Any] = {}
     bins: dict[str, dict[tuple[float, float], int]] = {}
     for stat in stats["stats"]:
@@ -81,7 +82,7 @@ def read(stats: Any, clusters: Any, at_s: float) -> Reading:
     pools = {}
     for cluster in clusters.get("cluster_statuses", ()):
         name = cluster["name"]
-        if name == CONTROL_CLUSTER:
+        if name == CONTROL_CLUSTER or name.startswith((PROBE_PREFIX, STORE_PREFIX)):
             continue
         prefix = f"cluster.{name}."
         hosts = {host.get("hostname", ""): _host(host) for host in cluster.get("host_statuses", ())}
