@@ -164,7 +164,8 @@ def _store_cluster(kind: str) -> JsonObject:
         "name": STORE_PREFIX + kind,
         **_EDS,
         "connect_timeout": seconds(CONNECT_S),
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # A new primary that answered its first check is there now, not within the next second.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "ignore_health_on_host_removal": True,
         "upstream_connection_options": {"tcp_keepalive": _KEEP_ALIVE},
         "circuit_breakers": {"thresholds": [{"max_connections": 10_000, "max_pending_requests": 10_000}]},

@@ -120,6 +120,8 @@ class EnvoyRecipe:
             *("--component-log-level", "config:error"),
             # A line of the access log is on disk within a second.
             *("--file-flush-interval-msec", "1000"),
+            # Connections to a store whose primary has changed end at once: apps must not go on writing to the old one.
+            *(("--drain-time-s", "0") if self._lead.is_spread and self.kind == "gateway" else ()),
         )
         # Every descriptor the machine allows: a shell gives way to Envoy once the limit is raised.
         raised = ("/bin/sh", "-c", 'ulimit -n "$(ulimit -Hn)"; exec "$@"', "sh")
