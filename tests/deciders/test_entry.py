@@ -89,3 +89,24 @@ def test_nothing_is_tried_twice_where_all_regions_are_pressed() -> None:
     pressed = RouteMemory(pressed=("web@a", "web@b", "web@c"))
     table = build_entry(globe.model, RELEASE, seen(globe), globe.memory, pressed)
     assert [(s.hedge_after_ms, s.rules) for s in table.services] == [(None, ())]
+
+
+def test_who_has_not_seen_the_gateways_tells_the_entry_nothing() -> None:
+    """A control plane that has just taken over and can't see the gateways yet would tell the entry that there are none."""
+    globe = settled()
+    blind = replace(globe.snapshot(), observed={"entry": globe.now})
+    assert publish_entry(globe.model, RELEASE, blind, globe.memory, RouteMemory(), "")[1] == ()
+
+
+def test_shares_sum_to_one_while_a_gateway_has_no_address() -> None:
+    """A gateway that is being started anew can't be told to the entry: the other regions take its share meanwhile."""
+    globe = settled()
+    ways = {"a|": {"a": 0.5, "b": 0.25, "c": 0.25}, "b|": {"b": 1.0}, "c|eu": {"c": 1.0}}
+    known = seen(globe)
+    for gone, expected in (("c", [("a", 2 / 3), ("b", 1 / 3)]), ("b", [("a", 2 / 3), ("c", 1 / 3)])):
+        snapshot = replace(known, gateways={n: g for n, g in known.gateways.items() if n != gone})
+        table = build_entry(globe.model, RELEASE, snapshot, replace(globe.memory, ways=ways), RouteMemory())
+        by_key = {f"{way.origin}|{way.residency}": way for way in table.ways}
+        assert [(s.region, s.ratio) for s in by_key["a|"].shares] == expected
+        assert sum(s.ratio for s in by_key["b|"].shares) == 1.0
+        assert by_key["c|eu"].shares == (() if gone == "c" else (Share("c", 1.0),))

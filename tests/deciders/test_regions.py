@@ -191,3 +191,21 @@ def test_every_trouble_ends_in_recovery(moments: list[dict[str, object]]) -> Non
     globe.changes = 0
     globe.ticks(60)
     assert globe.changes == 0
+
+
+def test_far_clients_are_no_tail() -> None:
+    """Some who must stay in eu come from 300 ms away: that their answers take as long says nothing about the region."""
+    globe = Globe(residency={"c": "eu"}, rtt={"a>c": 300.0, "c>a": 300.0})
+    globe.ticks(60)
+    globe.seen["c"] = {"first_byte_ms_p99": 340.0}
+    globe.ticks(20)
+    assert not globe.said
+
+
+def test_a_region_that_is_only_slow_to_reach_is_not_cut_off(globe: Globe) -> None:
+    """When every probe comes late but comes, the region is out, and still better than nothing for those who must stay there."""
+    globe.slow("b", 300.0)
+    globe.late = {f"{x}>{y}": 1.0 for x in "abc" for y in "abc" if "b" in (x, y) and x != y}
+    globe.ticks(5)
+    assert globe.state("b") == "out"
+    assert not globe.memory.regions["b"].is_hard

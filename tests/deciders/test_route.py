@@ -122,3 +122,11 @@ def test_every_table_is_well_formed(data: st.DataObject) -> None:
     assert not well or serving == well
     assert not any(instances[i].state in (InstanceState.EXITED, InstanceState.STARTING) for i in names)
     assert digest_of(table) == digest_of(build_table(MODEL, RELEASE, "local", routable(shot, members), {}, ("r0",)))
+
+
+def test_who_has_not_seen_the_instances_takes_none_out_of_the_traffic(serving: Story) -> None:
+    """A control plane that came back and can't see processes yet leaves the gateway as it is."""
+    serving.tick()
+    serving.instances.clear()
+    serving.extra["observed"] = {"gateway": serving.now + 1}
+    assert not published(serving.tick())

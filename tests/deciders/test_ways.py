@@ -115,7 +115,7 @@ def test_busy_instances_leave_no_room() -> None:
 
 
 def test_tenants_of_a_residency_stay_or_are_refused() -> None:
-    """Tenants of eu go to c from everywhere; when c can't answer they have no way at all, and when it is merely ill they keep it."""
+    """Tenants of eu go to c from everywhere, also when it is merely ill; when it can't answer they have no way, until it is well."""
     globe = settled(Globe(residency={"c": "eu"}))
     assert all(globe.memory.ways[f"{name}|eu"] == {"c": 1.0} for name in globe.names)
     globe.seen["c"] = {"errors_per_s": 40.0}
@@ -126,6 +126,10 @@ def test_tenants_of_a_residency_stay_or_are_refused() -> None:
     globe.tick()
     assert globe.memory.ways["a|eu"] == {}
     assert "clients near a that must stay in eu are refused" in globe.memory.why
+    globe.gateways.clear()
+    globe.seen.clear()
+    globe.ticks(60)
+    assert globe.memory.ways["a|eu"] == {"c": 1.0}
 
 
 WORLDS = st.builds(

@@ -93,8 +93,12 @@ def _way(model: Model, memory: RegionsMemory, key: str, shares: Mapping[str, flo
 
     # Refused means refused: what may serve and could is among the shares.
     spares = tuple(sorted(others, key=order)) if shares else ()
-    given = tuple(Share(name, ratio) for name, ratio in sorted(shares.items()) if name in known)
-    return Way(origin, residency, given, spares)
+    given = {name: ratio for name, ratio in sorted(shares.items()) if name in known}
+    if not given and spares:
+        given, spares = {spares[0]: 1.0}, spares[1:]
+    # A gateway that is being started anew has no address: the others take its share meanwhile.
+    whole = sum(given.values()) if len(given) < len(shares) else 1.0
+    return Way(origin, residency, tuple(Share(name, ratio / whole) for name, ratio in given.items()), spares)
 
 
 def _services(model: Model, serving: Release | None, memory: RouteMemory) -> tuple[ServiceRoutes, ...]:

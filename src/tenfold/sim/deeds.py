@@ -216,6 +216,7 @@ def _start_engine(world: World, effect: StartEngine) -> float:
     key = f"{effect.kind}/{effect.region}"
     engine, at = world.engines.get(key), world.clock.now()
     if engine is not None and engine.state is not EngineState.EXITED:
+        _change_copy(world, effect)
         return 0.0
     _expect(effect.expected_generation, engine, key)
     seconds = ENGINE_START_S[effect.kind]
@@ -243,6 +244,13 @@ def _prepare_copy(world: World, spread: Spread, effect: StartEngine) -> float:
     """Have the data ready that a store starts with; how much longer that takes. Raises `Retryable` while the primary can't be reached."""
     stores = spread.stores
     if not effect.follow:
+        copy = stores.copies.get(f"{effect.kind}/{effect.region}")
+        if copy is not None and copy.is_fenced:
+            raise Permanent(f"{copy.key} was fenced when another region took over: it can only follow that one.")
+        if copy is None and any(stores.of(effect.kind)):
+            raise Permanent(
+                f"The data of {effect.kind} are in another region: {effect.region} can't begin with nothing."
+            )
         stores.begin(effect.kind, effect.region, effect.is_synchronous)
         return 0.0
     primary = stores.copies.get(f"{effect.kind}/{effect.follow}")
@@ -253,12 +261,27 @@ def _prepare_copy(world: World, spread: Spread, effect: StartEngine) -> float:
     return FOLLOW_S
 
 
+def _change_copy(world: World, effect: StartEngine) -> None:
+    """Let a store that runs already run as the order says. Raises `Refused` where that takes a stop, or a promotion."""
+    copy = world.spread.stores.copies.get(f"{effect.kind}/{effect.region}") if world.spread else None
+    if copy is None:
+        return
+    if not world.answers(copy.key):
+        raise Retryable(f"{copy.key} does not answer, so it can't be changed now.")
+    if (copy.role is ReplicaRole.STANDBY) != bool(effect.follow):
+        raise Refused(f"{copy.key} is a {copy.role} now: it must be stopped or promoted first.")
+    copy.follows, copy.is_synchronous = effect.follow, effect.is_synchronous and not effect.follow
+
+
 def _stop_engine(world: World, effect: StopEngine) -> float:
     key = f"{effect.kind}/{effect.region}"
     engine = world.engines.get(key)
     if engine is None:
         return 0.0
     _expect(effect.expected_generation, engine, key)
+    copy = world.spread.stores.copies.get(key) if world.spread else None
+    if copy is not None and effect.at_once:
+        copy.is_fenced = True
     # A driver goes on counting: the stop of the next one must not look like this one.
     world.generations[key] = engine.generation
     del world.engines[key]
@@ -282,13 +305,14 @@ def _promote(world: World, effect: Promote) -> float:
     engine, copy = world.engines.get(key), world.spread.stores.copies.get(key)
     if engine is None or copy is None or not world.serves(engine):
         raise Retryable(f"{key} does not answer, so it can't be promoted now.")
-    if copy.role is ReplicaRole.PRIMARY and not copy.is_parted:
-        return 0.0
     _expect(effect.expected_generation, engine, key)
-    if copy.role is ReplicaRole.PRIMARY:
-        raise Permanent(f"{key} is no standby: it was a primary and has to follow the present one first.")
-    world.spread.stores.promote(copy)
-    engine.generation += 1
+    is_primary = copy.role is ReplicaRole.PRIMARY
+    if copy.promotions > effect.number or (copy.promotions == effect.number and not is_primary):
+        raise Refused(
+            f"promotion {effect.number} of {key} comes late: it was promoted as number {copy.promotions} since."
+        )
+    if not is_primary:
+        world.spread.stores.promote(copy, effect.number)
     world.wake(effect.kind)
     return PROMOTE_S
 

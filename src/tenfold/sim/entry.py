@@ -216,6 +216,10 @@ def _quantile(waits: Sequence[tuple[float, float]], at_ratio: float) -> float | 
     return None
 
 
+def _default_ms(routes: ServiceRoutes | None) -> float | None:
+    return routes.hedge_after_ms if routes else None
+
+
 class _Flow:
     """One service's requests of one step on their way to regions."""
 
@@ -224,7 +228,7 @@ class _Flow:
     ) -> None:
         self._entry, self._wan, self._service, self.routes = entry, wan, service, routes
         self.arrivals: dict[str, float] = {}
-        self._hedge_ms = routes.hedge_after_ms if routes else None
+        self._hedge_ms = routes.rules[0].hedge_after_ms if routes and routes.rules else _default_ms(routes)
         # What a region's instances take, by the last step: fixed, and the mean of the rest, which is exponential.
         self._takes: dict[str, tuple[float, float]] = {}
         self.idempotent_ratio = 1.0

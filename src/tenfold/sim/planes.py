@@ -27,6 +27,7 @@ class Life:
     key: str = ""
     deaths: int = 0
     memory: Memory | None = None
+    was_frozen: bool = False
     observed: dict[str, float] = field(default_factory=dict)
     facts: dict[str, tuple[Fact, ...]] = field(default_factory=dict)
     pending: dict[str, float] = field(default_factory=dict)
@@ -42,7 +43,7 @@ class Planes:
         self.leader: Life | None = None
         self.late: list[Life] = []
         self.takeovers = 0
-        self._frozen: list[Life] = []
+        self._waiting: list[Life] = []
         self._down_until_s = 0.0
         self._ended_s = 0.0
 
@@ -66,33 +67,38 @@ class Planes:
         self._look_after(memory, now_s)
         if self.leader is None:
             self.leader = self._next(now_s)
-            if self.leader is not None:
-                self._world.led_from = self.leader.region
+        if self.leader is not None:
+            self._world.led_from, self._world.led_by = self.leader.region, self.leader.key
         return self.leader
 
     def _look_after(self, memory: Memory, now_s: float) -> None:
-        """The leader dies with its region or its engine, is frozen with it, or can't keep its lease; the frozen may wake up."""
-        for life in [life for life in self._frozen if not self._is_frozen(life, now_s)]:
-            self._frozen.remove(life)
-            if self._is_dead(life):
-                continue
-            if self.leader is None and life.drivers.lease.renew():
-                self.leader = life
-            else:
-                self.late.append(life)
+        """The leader dies with its region or its engine; frozen with it, or out of reach of the voters, it waits for what comes."""
         leader = self.leader
-        if leader is None:
+        if leader is not None:
+            is_frozen = self._is_frozen(leader, now_s)
+            if is_frozen or self._is_dead(leader) or not leader.drivers.lease.renew():
+                self._end(now_s)
+                leader.memory, leader.was_frozen = memory, is_frozen
+                self._waiting.append(leader)
+        for life in list(self._waiting):
+            if self._is_dead(life):
+                self._waiting.remove(life)
+            elif not self._is_frozen(life, now_s):
+                self._wake(life)
+
+    def _wake(self, life: Life) -> None:
+        """It acts again when nobody has led since; when another has, it finds that out, if it was frozen after its last order."""
+        lease = life.drivers.lease
+        if self.leader is None and lease.renew():
+            self.leader = life
+        elif self._world.lease_holder is not lease:
+            if life.was_frozen:
+                self.late.append(life)
+            if life.key:
+                self._world.end(life.key)
+        else:
             return
-        if self._is_dead(leader):
-            self._end(now_s)
-        elif self._is_frozen(leader, now_s):
-            leader.memory = memory
-            self._frozen.append(leader)
-            self._end(now_s)
-        elif not leader.drivers.lease.renew():
-            if leader.key:
-                self._world.end(leader.key)
-            self._end(now_s)
+        self._waiting.remove(life)
 
     def _end(self, now_s: float) -> None:
         self.leader, self._ended_s = None, now_s
@@ -120,6 +126,8 @@ class Planes:
         epoch = drivers.lease.take()
         if epoch is None:
             return None
+        # Whoever takes over raises the fence before anything else.
+        self._world.epoch_seen = epoch
         self._world.adopt()
         return Life(drivers, epoch, region, key, self._world.deaths.get(region, 0))
 

@@ -4,10 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tenfold.facts import InstanceState, PoolSeen
+from tenfold.facts import InstanceState, PoolSeen, RouteSeen
 from tenfold.sim.parts import Instance
 from tenfold.sim.queue import quantile_ms
 
+USUAL_S = 60.0
+"""Over how long a gateway learns what its routes usually take."""
+KNOWN_AFTER = 100.0
+"""So many answers make the usual time of a route known."""
 NOBODY = 0.01
 """Fewer requests than this in flight are none: a fluid's tail never quite ends."""
 
@@ -55,6 +59,8 @@ class Pool:
     shares: Sequence[tuple[str, int]] = ()
     is_able: bool = False
     _lost: float = 0.0
+    _known: float = 0.0
+    _usual: tuple[float, float] = (0.0, 0.0)
 
     @property
     def key(self) -> str:
@@ -112,6 +118,7 @@ class Pool:
         self._lost = 0.0
         self.last = step
         self._count(step)
+        self._learn(step)
 
     def answers(self, instance: str, now_s: float) -> bool:
         """Whether an instance answers requests now."""
@@ -155,6 +162,25 @@ class Pool:
             in_flight_by_instance={m.id: round(m.in_flight) for m in members},
             sockets_by_instance={m.id: m.sockets for m in members},
         )
+
+    def route(self, prefix: str, at: float) -> RouteSeen | None:
+        """What its gateway knows of the time that its requests take; None before it has answered enough."""
+        if self._known < KNOWN_AFTER:
+            return None
+        p50, p99 = (quantile_ms(*self._usual, at_ratio) for at_ratio in (0.5, 0.99))
+        return RouteSeen(self.service, self.region, prefix, int(self._known), p50, p99, at)
+
+    def _learn(self, step: Step) -> None:
+        if step.answered <= 0:
+            return
+        weight = 1.0 if not self._known else min(1.0, step.seconds / USUAL_S)
+        fixed_s, random_s = step.fixed_s / step.answered, step.random_s / step.answered
+        before_fixed_s, before_random_s = self._usual
+        self._usual = (
+            before_fixed_s + weight * (fixed_s - before_fixed_s),
+            before_random_s + weight * (random_s - before_random_s),
+        )
+        self._known += step.answered
 
     def _hold_sockets(self, wanted: int, answering: Sequence[Instance]) -> None:
         """Instances that take new connections share the sockets evenly; those that are let go keep theirs until they end."""

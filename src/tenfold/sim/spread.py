@@ -1,11 +1,11 @@
 """What only a world of several regions has: the global entry, the network between the regions, stores that follow one another,
 voters. `World` holds one and moves it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from random import Random
 from typing import TYPE_CHECKING
 
-from tenfold.facts import EngineState, Fact
+from tenfold.facts import EngineState, Fact, RouteSeen
 from tenfold.model import Model
 from tenfold.sim.entry import Entry, Reach
 from tenfold.sim.links import Links
@@ -39,6 +39,7 @@ class Spread:
         self.links = Links(tuple(model.regions), self.wan, Random(f"links/{seed}"))
         self.entry_key = f"entry/{model.entry_region}"
         self.is_blind_across = is_blind_across
+        self._has_data = model.data is not None and model.data.url is None
         self.lease_until_s = 0.0
         self._answers = dict.fromkeys(model.regions, False)
 
@@ -81,9 +82,9 @@ class Spread:
             # What was being answered there when its gateway went: its clients are answered elsewhere, or not.
             pool.unreachable(0, seconds)
             return
-        write_ratio = world.behaviour(pool.service).write_ratio if arrivals > 0 else 0.0
+        write_ratio = world.behaviour(pool.service).write_ratio if arrivals > 0 and self._has_data else 0.0
         written = self._written_to(world, pool.region, "postgres", now_s) if write_ratio > 0 else {}
-        error_ratio = write_ratio if write_ratio > 0 and written is None else 0.0
+        error_ratio = write_ratio if written is None else 0.0
         sockets = int(world.sockets[pool.key](now_s)) if pool.key in world.sockets else 0
         pool.step(arrivals, sockets, seconds, pool.shares, world.timeout_s(pool), now_s, error_ratio)
         step, clients = pool.last, self.entry.clients
@@ -144,6 +145,16 @@ class Spread:
                 return tuple(self.stores.seen(copy, at) for copy in answering)
             case _:
                 return ()
+
+    def route_times(self, world: "World", up: Collection[str], at: float) -> tuple[RouteSeen, ...]:
+        """What the gateways of the regions that are `up` know of how long each service takes."""
+        known = (
+            world.pools[f"{routes.service}@{region}"].route(routes.paths[0], at)
+            for region in up
+            for routes in world.gateways[region].table.services
+            if routes.paths and f"{routes.service}@{region}" in world.pools
+        )
+        return tuple(sorted((fact for fact in known if fact is not None), key=lambda fact: fact.key))
 
     def has_majority(self, world: "World", region: str) -> bool:
         """Whether a control plane in `region` reaches more than half of the voters; before there are any it needs none."""

@@ -18,8 +18,8 @@ class Copy:
     """The data of store `kind` in one region. `written` are the writes it holds, `acked` those of its clients' that it has
     acknowledged as a primary, both counted from the beginning of all timelines.
 
-    `is_parted`: another was promoted beside it, so that what it acknowledges from now on is lost with it. `lag_s` is None while a
-    standby gets nothing.
+    `is_parted`: another was promoted beside it, so that what it acknowledges from now on is lost with it. `is_fenced`: it was stopped
+    at once and may not take writes again. `lag_s` is None while a standby gets nothing. `promotions` is the number of its last one.
     """
 
     kind: str
@@ -32,6 +32,8 @@ class Copy:
     acked: float = 0.0
     per_s: float = 0.0
     is_parted: bool = False
+    is_fenced: bool = False
+    promotions: int = 0
     lag_s: float | None = None
     full_until_s: float = 0.0
 
@@ -65,10 +67,8 @@ class Stores:
         """The store of `region` starts without following anybody: with the data it has, as what it was, or empty as a primary."""
         copy = self.copies.get(f"{kind}/{region}")
         if copy is None:
-            timeline = max((c.timeline for c in self.of(kind)), default=1)
-            copy = self.copies[f"{kind}/{region}"] = Copy(kind, region, ReplicaRole.PRIMARY, timeline)
-            copy.is_parted = any(c.role is ReplicaRole.PRIMARY and c is not copy for c in self.of(kind))
-        copy.is_synchronous = is_synchronous
+            copy = self.copies[f"{kind}/{region}"] = Copy(kind, region, ReplicaRole.PRIMARY)
+        copy.is_synchronous, copy.follows = is_synchronous, ""
         return copy
 
     def follow(self, kind: str, region: str, primary: Copy) -> Copy:
@@ -77,11 +77,13 @@ class Stores:
         if copy is None:
             copy = self.copies[f"{kind}/{region}"] = Copy(kind, region, ReplicaRole.STANDBY)
         copy.role, copy.follows, copy.timeline = ReplicaRole.STANDBY, primary.region, primary.timeline
-        copy.written, copy.is_parted, copy.is_synchronous, copy.lag_s = primary.written, False, False, None
+        copy.written, copy.is_synchronous, copy.lag_s = primary.written, False, None
+        copy.is_parted = copy.is_fenced = False
         return copy
 
-    def promote(self, copy: Copy) -> None:
+    def promote(self, copy: Copy, number: int) -> None:
         """Make it the primary of a new timeline. What others acknowledged and it does not hold is lost."""
+        copy.promotions = number
         for other in self.of(copy.kind):
             if other.role is ReplicaRole.PRIMARY and not other.is_parted:
                 self.ledger(copy.kind).lost += max(0.0, other.acked - copy.written)

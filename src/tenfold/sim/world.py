@@ -74,7 +74,7 @@ class World:
             self.spread = Spread(model, seed, rtt_ms or {}, residents or {}, is_blind_across)
         self.epoch, self.epoch_seen = 0, 0
         self.lease_holder: object = None
-        self.led_from = ""
+        self.led_from, self.led_by = "", ""
         self.life = 0
         self.ever: set[str] = set()
         self.ports: dict[str, int] = {}
@@ -196,7 +196,9 @@ class World:
     def facts(self, source: str) -> tuple[Fact, ...]:
         """The true facts of `source`, now."""
         at, now_s = self.clock.now(), self.clock.elapsed_s
-        engines = tuple(e.seen(at) for e in self.engines.values() if e.kind == source)
+        # A control plane that leads is not among those that its own driver sees.
+        there = (e for e in self.engines.values() if e.kind == source and e.key != self.led_by)
+        engines = tuple(e.seen(at) for e in there)
         if self.spread is not None:
             engines += self.spread.facts(self, source, at)  # type: ignore[operator]
         if source == "process":
@@ -207,12 +209,13 @@ class World:
             )
         if source == "gateway":
             up = {e.region for e in self.engines.values() if e.kind == "gateway" and self.serves(e)}
-            there = [g for g in self.gateways.values() if f"gateway/{g.region}" in self.engines]
-            routed = {f"{s.service}@{g.region}" for g in there for s in g.table.services if g.region in up}
+            gateways = [g for g in self.gateways.values() if f"gateway/{g.region}" in self.engines]
+            routed = {f"{s.service}@{g.region}" for g in gateways for s in g.table.services if g.region in up}
             pools = (self.pools[key].seen(at) for key in routed if key in self.pools)
-            ports = {g.region: self.engines[f"gateway/{g.region}"].port if self.spread else 0 for g in there}
-            seen = (g.seen(at, g.region in up, ports[g.region]) for g in there)
-            return (*engines, *seen, *sorted(pools, key=lambda p: p.key))
+            times = self.spread.route_times(self, up, at) if self.spread else ()
+            ports = {g.region: self.engines[f"gateway/{g.region}"].port if self.spread else 0 for g in gateways}
+            seen = (g.seen(at, g.region in up, ports[g.region]) for g in gateways)
+            return (*engines, *seen, *sorted(pools, key=lambda p: p.key), *times)
         return engines
 
     # --- time ---------------------------------------------------------------------------------------------------------
