@@ -72,7 +72,8 @@ def candidates(model: Model, memory: RegionsMemory, way: Way) -> tuple[Candidate
     """All regions as they were to a request that went by `way`, nearest first."""
     shares = {share.region: share.ratio for share in way.shares}
     found = [_candidate(model, memory, way, name, shares.get(name, 0.0)) for name in model.regions]
-    return tuple(sorted(found, key=lambda c: (c.rtt_ms is None, c.rtt_ms, c.region)))
+    # Where all are as near (no distance is emulated) its own region comes first.
+    return tuple(sorted(found, key=lambda c: (c.rtt_ms is None, c.rtt_ms, c.region != way.origin, c.region)))
 
 
 def _candidate(model: Model, memory: RegionsMemory, way: Way, name: str, ratio: float) -> Candidate:
