@@ -110,26 +110,43 @@ def _room(
 ) -> Mapping[str, float]:
     """What each region could answer at the most, where its instances are so busy that it shows; requests per second."""
     room = dict(memory.room_per_s)
+    for region, used in _used(serving, snapshot, memory).items():
+        seen = snapshot.regions.get(region)
+        if seen is None or not -1.0 <= snapshot.taken_at - seen.seen_at <= FACT_AGE_S_MAX:
+            continue
+        if used > PRESSED_RATIO and seen.tries_per_s > 0:
+            holds = seen.tries_per_s * PRESSED_RATIO / used
+            room[region] = round(min(room.get(region, holds), holds), 1)
+        elif used < RELAXED_RATIO and region in room:
+            room[region] = round(room[region] * (1 + ROOM_RECOVERS_PER_S * elapsed_s), 1)
+            if room[region] > 4 * max(1.0, seen.tries_per_s):
+                del room[region]
+    return memory.room_per_s if room == memory.room_per_s else room
+
+
+def _used(serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> Mapping[str, float]:
+    """Of the regions that may be short of room: which share of what its instances are sized for the busiest pool has at hand."""
+    busy: dict[str, float] = {}
+    for key, pool in snapshot.pools.items():
+        service = serving.services.get(pool.service)
+        if service is None or not service.http or not -1.0 <= snapshot.taken_at - pool.seen_at <= FACT_AGE_S_MAX:
+            continue
+        # One instance at least is there, or nothing would be at hand.
+        if pool.in_flight > PRESSED_RATIO * service.instance.concurrency or pool.region in memory.room_per_s:
+            busy[key] = pool.in_flight / service.instance.concurrency
+    if not busy:
+        return {}
     ready: dict[str, int] = {}
     for instance in snapshot.instances.values():
         if instance.release == serving.id and instance.state is InstanceState.READY and not instance.frozen:
-            pool = f"{instance.service}@{instance.region}"
-            ready[pool] = ready.get(pool, 0) + 1
-    for key, pool_seen in snapshot.pools.items():
-        service, seen = serving.services.get(pool_seen.service), snapshot.regions.get(pool_seen.region)
-        if service is None or seen is None or not service.http or not ready.get(key):
-            continue
-        if not all(-1.0 <= snapshot.taken_at - at <= FACT_AGE_S_MAX for at in (pool_seen.seen_at, seen.seen_at)):
-            continue
-        used = pool_seen.in_flight / (ready[key] * service.instance.concurrency)
-        if used > PRESSED_RATIO and seen.tries_per_s > 0:
-            holds = seen.tries_per_s * PRESSED_RATIO / used
-            room[pool_seen.region] = round(min(room.get(pool_seen.region, holds), holds), 1)
-        elif used < RELAXED_RATIO and pool_seen.region in room:
-            room[pool_seen.region] = round(room[pool_seen.region] * (1 + ROOM_RECOVERS_PER_S * elapsed_s), 1)
-            if room[pool_seen.region] > 4 * max(1.0, seen.tries_per_s):
-                del room[pool_seen.region]
-    return memory.room_per_s if room == memory.room_per_s else room
+            pool_key = f"{instance.service}@{instance.region}"
+            ready[pool_key] = ready.get(pool_key, 0) + 1
+    used: dict[str, float] = {}
+    for key, instances in busy.items():
+        if key in ready:
+            region = key.partition("@")[2]
+            used[region] = max(used.get(region, 0.0), instances / ready[key])
+    return used
 
 
 def _capacities(model: Model, memory: RegionsMemory) -> Mapping[str, float]:
