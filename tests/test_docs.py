@@ -11,12 +11,15 @@ import pytest
 
 from tenfold.blueprint import load
 from tenfold.cli.app import COMMANDS, cli
-from tenfold.deciders import failures, scale
+from tenfold.deciders import failures, regions, scale, ways
+from tenfold.deciders.nearness import RTT_STEP_MS
 from tenfold.deciders.release import steps
 from tenfold.drivers import freeport, logs, source, valkey
 from tenfold.loop.upkeep import RETENTION
 from tenfold.model import Rollout
+from tenfold.model.places import DETOUR_RATIO, FIBRE_KM_PER_MS
 from tenfold.render import envoy
+from tenfold.wire.lease import TTL_S
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
@@ -45,6 +48,23 @@ FIGURES = (
         f"after {steps.WATCH_REQUESTS_MIN} requests, more than {steps.WATCH_ERROR_RATIO:.0%} more of them fail",
     ),
     ("deploys.md", f"{source.FILES_MAX:,} files or {source.SIZE_BYTES_MAX // 1024**3} GiB"),
+    ("regions.md", f"differs by {RTT_STEP_MS:.0f} ms and by {ways.RTT_STEP_RATIO:.0%}"),
+    ("regions.md", f"({FIBRE_KM_PER_MS:.0f} km of glass in a millisecond, {DETOUR_RATIO:g} times as long"),
+    ("regions.md", f"filled to {ways.SPILL_RATIO:.0%}"),
+    ("regions.md", f"older\nthan {regions.FACT_AGE_S_MAX:.0f} s say nothing"),
+    (
+        "regions.md",
+        f"more than {regions.UNANSWERED_RATIO_MAX:.0%} of what is sent there gets no answer | when it lasts {regions.SOFT_S:g} s",
+    ),
+    ("regions.md", f"more than {regions.ERROR_RATIO_MAX:.0%} of its answers are errors"),
+    ("regions.md", f"take {regions.SLOW_MS:.0f} ms longer than twice"),
+    ("regions.md", f"amiss for {regions.WELL_S:.0f} s ({regions.BLIND_WELL_S:.0f} s after"),
+    ("regions.md", f"takes {regions.STEPS[0]:.0%}, {regions.STEPS[1]:.0%}, {regions.STEPS[2]:.0%} and all"),
+    (
+        "regions.md",
+        f"{regions.STEP_S:.0f} s each. One that fails again waits twice as long, up to {regions.WAIT_S_MAX / 60:.0f} minutes",
+    ),
+    ("regions.md", f"granted for {TTL_S:.0f} s"),
     ("engines.md", f"at most {envoy.REQUESTS_MAX:,} at hand and {envoy.SOCKETS_MAX:,} sockets"),
     ("engines.md", f"its {valkey.MEMORY_BYTES_MAX // MIB} MiB are full"),
     ("engines.md", f"from {freeport._FIRST} to {freeport._LAST}"),
