@@ -1,4 +1,4 @@
-"""What `doctor` and `up` say of a project with several regions before anything is started."""
+"""What `doctor`, `plan` and `up` say of a project with several regions before anything is started."""
 
 import json
 import socket
@@ -63,3 +63,20 @@ def test_a_database_that_is_one(place: Place) -> None:
     place.write("geo.mmdb", "").write_bytes(MAXMIND)
     found = {each["about"]: each for each in json.loads(place.run("-C", str(place.root), "doctor", "--json").out)}
     assert found["geoip"] == {"about": "geoip", "mark": "ok", "found": str(place.root / "geo.mmdb"), "mend": ""}
+
+
+def test_the_plan_tells_what_each_region_is_for(place: Place) -> None:
+    """Place, entry, its part in the stores and the engines that would start there; one region is told as ever."""
+    place.app()
+    copies = "data: {region: b, replicas: 1, synchronous: true}"
+    place.blueprint(rest=f"{REGIONS}\nedge: {{port: {place.port}, region: b}}\n{copies}", edge=False)
+    planned = json.loads(place.run("plan", "--json").went_well().out)
+    a, b = planned["regions"]["a"], planned["regions"]["b"]
+    assert a["at"] == [50.4, 3.8] and not a["has_entry"] and b["has_entry"]
+    assert a["stores"] == {"postgres": "standby that writes wait for", "valkey": "standby"}
+    assert b["stores"] == {"postgres": "primary", "valkey": "primary"}
+    assert "gateway" in a["starts"] and {"gateway", "entry", "postgres", "valkey"} <= set(b["starts"])
+    said = place.run("plan").went_well("at 50.4,3.8", "the entry stands here", "postgres primary").out
+    assert [line.split()[0] for line in said.splitlines()[1:3]] == ["a", "b"]
+    place.blueprint()
+    assert "regions" not in json.loads(place.run("plan", "--json").went_well().out)
