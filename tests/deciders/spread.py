@@ -32,6 +32,7 @@ class Globe:
     names: tuple[str, ...] = ("a", "b", "c")
     capacity_users: dict[str, int] = field(default_factory=dict)
     residency: dict[str, str] = field(default_factory=dict)
+    latency_ms: float | None = None
     now: float = START
     demand: dict[str, float] = field(default_factory=dict)
     rtt: dict[str, float] = field(default_factory=dict)
@@ -49,7 +50,9 @@ class Globe:
     def model(self) -> Model:
         """The blueprint: ten users make one request a second."""
         regions = {
-            n: Region(n, PLACES.get(n, (0.0, 10.0 * i)), self.capacity_users.get(n), residency=self.residency.get(n))
+            n: Region(
+                n, PLACES.get(n, (0.0, 10.0 * i)), self.capacity_users.get(n), self.latency_ms, self.residency.get(n)
+            )
             for i, n in enumerate(self.names)
         }
         rules = {law: ResidencyRule(law, tenants=("acme",)) for law in set(self.residency.values())}

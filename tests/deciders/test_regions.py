@@ -156,7 +156,7 @@ MOMENT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(MOMENT, min_size=1, max_size=25))
 def test_whatever_is_seen_somebody_serves(moments: list[dict[str, object]]) -> None:
     """Over any sequence of facts, clocks that jump included, one region at least is in, shares sum to one, each change has a reason."""
@@ -174,7 +174,7 @@ def test_whatever_is_seen_somebody_serves(moments: list[dict[str, object]]) -> N
             assert all(ratio > 0 for ratio in shares.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(MOMENT, min_size=1, max_size=10))
 def test_every_trouble_ends_in_recovery(moments: list[dict[str, object]]) -> None:
     """Once all is well again, every region serves its own clients in full within five minutes, and then nothing changes any more."""

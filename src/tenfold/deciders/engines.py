@@ -35,7 +35,7 @@ def keep_engines(
             decisions.append(decision)
     for key in stopping:
         seen = snapshot.engines.get(key)
-        if seen is None or seen.state is EngineState.EXITED:
+        if seen is None or seen.state is EngineState.EXITED or not snapshot.fresh(seen.kind, ENGINE_AGE_S_MAX):
             continue
         stop = StopEngine(seen.kind, seen.region, seen.generation)
         if stop.key not in snapshot.pending:

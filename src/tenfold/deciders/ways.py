@@ -38,6 +38,8 @@ PRESSED_RATIO = 0.85
 """A region whose instances have this share of what they are sized for at hand has no room beyond what it answers now."""
 RELAXED_RATIO = 0.6
 """Below this share it has more room again; between the two it keeps what it has, or traffic would sway."""
+AT_WORK_RATIO = 0.3
+"""Below this share of what its instances are sized for, a late answer is not for want of room."""
 ROOM_RECOVERS_PER_S = 0.05
 
 Shares = dict[str, float]
@@ -110,7 +112,7 @@ def _room(
 ) -> Mapping[str, float]:
     """What each region could answer at the most, where its instances are so busy that it shows; requests per second."""
     room = dict(memory.room_per_s)
-    for region, used in _used(serving, snapshot, memory).items():
+    for region, used in _used(model, serving, snapshot, memory).items():
         seen = snapshot.regions.get(region)
         if seen is None or not -1.0 <= snapshot.taken_at - seen.seen_at <= FACT_AGE_S_MAX:
             continue
@@ -124,15 +126,20 @@ def _room(
     return memory.room_per_s if room == memory.room_per_s else room
 
 
-def _used(serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> Mapping[str, float]:
-    """Of the regions that may be short of room: which share of what its instances are sized for the busiest pool has at hand."""
+def _used(model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> Mapping[str, float]:
+    """Of the regions that may be short of room: which share of what its instances are sized for the busiest pool has at hand.
+
+    One that is at work and answers later than the blueprint's goal for it counts as pressed too.
+    """
     busy: dict[str, float] = {}
+    late = _late(model, snapshot)
     for key, pool in snapshot.pools.items():
         service = serving.services.get(pool.service)
         if service is None or not service.http or not -1.0 <= snapshot.taken_at - pool.seen_at <= FACT_AGE_S_MAX:
             continue
         # One instance at least is there, or nothing would be at hand.
-        if pool.in_flight > PRESSED_RATIO * service.instance.concurrency or pool.region in memory.room_per_s:
+        bound = (AT_WORK_RATIO if pool.region in late else PRESSED_RATIO) * service.instance.concurrency
+        if pool.in_flight > bound or pool.region in memory.room_per_s:
             busy[key] = pool.in_flight / service.instance.concurrency
     if not busy:
         return {}
@@ -144,9 +151,23 @@ def _used(serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> Mappin
     used: dict[str, float] = {}
     for key, instances in busy.items():
         if key in ready:
-            region = key.partition("@")[2]
-            used[region] = max(used.get(region, 0.0), instances / ready[key])
+            region, mine = key.partition("@")[2], instances / ready[key]
+            if mine > AT_WORK_RATIO:
+                mine = max(mine, PRESSED_RATIO * late.get(region, 0.0))
+            used[region] = max(used.get(region, 0.0), mine)
     return used
+
+
+def _late(model: Model, snapshot: Snapshot) -> Mapping[str, float]:
+    """By region that has a goal for its answers: how its usual answer stands to it (1: as late as it may be)."""
+    late = {}
+    for name, seen in snapshot.regions.items():
+        region = model.regions.get(name)
+        if region is None or region.latency_ms is None or seen.first_byte_ms_p50 is None:
+            continue
+        if -1.0 <= snapshot.taken_at - seen.seen_at <= FACT_AGE_S_MAX:
+            late[name] = seen.first_byte_ms_p50 / region.latency_ms
+    return {name: ratio for name, ratio in late.items() if ratio > RELAXED_RATIO}
 
 
 def _capacities(model: Model, memory: RegionsMemory) -> Mapping[str, float]:
