@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tenfold.cli import explain
+from tenfold.cli import explain, routing
 from tenfold.cli.here import Here
 from tenfold.deciders import Decided, Memory, decide, settled
 from tenfold.drivers.project import Project
@@ -17,7 +17,7 @@ from tenfold.effects import Decision, PublishEntry
 from tenfold.effects.faults import Kill
 from tenfold.facts import RequestTrace, Snapshot, UpRequest
 from tenfold.loop import Entry, Journal
-from tenfold.model import Model, Region, Release, ResidencyRule, Service, Targets
+from tenfold.model import EntryTable, Model, Region, Release, ResidencyRule, Service, Targets, Way
 from tenfold.sim import Simulation, World, constant
 
 WEB = Service("web", "serve {port}", paths=("/",))
@@ -129,6 +129,19 @@ def test_a_request_bound_to_a_residency(told: Told, monkeypatch: pytest.MonkeyPa
     text, data = explained(told, monkeypatch, trace(told.lost_at - 1, "eu", first.id, residency="eu"))
     assert "eu: it must be served in eu; it is the nearest that may serve it" in text
     assert {each["why_not"] for each in data["regions"] if each["region"] != "eu"} == {"is not under eu"}
+
+
+def test_a_request_that_nobody_may_serve(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resident who was refused is told why, and not that nothing is served at the path."""
+    first = told.entry_decision(lambda d: "clients near us go to us" in d.why)
+    refused = {"status": 503, "service": "", "residency": "us", "entry_attempts": 0, "attempts": 0, "network_ms": None}
+    ways = EntryTable("eu", ways=(Way("us", "us", ()),))
+    decision = replace(first, effects=(PublishEntry(ways, "digest"),))
+    monkeypatch.setattr(routing, "entry_table", lambda decision_: ways if decision_ is not None else None)
+    text, data = explained(told, monkeypatch, trace(told.lost_at - 1, "", decision.id, **refused))
+    assert "none: it was refused: it must be served in us, and no region there could serve" in text
+    assert "none: no gateway answered" in text and "0 at regions; 0 at instances" in text
+    assert {each["why_not"] for each in data["regions"]} == {"is not under us"}
 
 
 def test_a_request_whose_decision_is_not_kept(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,10 +173,7 @@ def test_what_runs_in_each_region() -> None:
     eu, us, au = part("gateway")
     assert eu.split(None, 1)[1].split("  ")[0].strip() == "ready"
     assert (
-        "web 2/3, api 0/1, worker 0/1" in eu
-        and "primary" in eu
-        and "unhealthy primary" in eu
-        and eu.endswith("leads")
+        "web 2/3, api 0/1, worker 0/1" in eu and "primary" in eu and "unhealthy primary" in eu and eu.endswith("leads")
     )
     assert "web 1/1" in us and "standby, 0.0 s behind" in us and us.endswith("stands by")
     assert "exited" in au and "web 0/1" in au and au.split()[-1] == "-"
@@ -228,6 +225,16 @@ def test_stores_in_trouble(seen: ReplicaSeen, primary: str, told: str) -> None:
     memory = replace(MEMORY, stores={"postgres": StoreMemory(primary)})
     line = part("gateway", replace(TICK, snapshot=snapshot, memory=memory))[1]
     assert f"  {told}  " in line
+
+
+def test_what_is_over_is_not_told() -> None:
+    """A region that is kept although it ails says why; once nothing ails it any more, nothing is said."""
+    kept = RegionMemory(
+        RegionState.SERVING, NOW - 9, "no instance is ready there; it is kept", ailing_since={"instances": NOW - 9}
+    )
+    for ailing, told in ((kept, True), (replace(kept, ailing_since={}), False)):
+        memory = replace(MEMORY, regions=replace(MEMORY.regions, regions={**MEMORY.regions.regions, US: ailing}))
+        assert (f"  {US}: {kept.why}" in text(replace(TICK, memory=memory))) is told
 
 
 def test_before_anything_was_seen() -> None:

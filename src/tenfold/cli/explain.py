@@ -147,12 +147,7 @@ def _explain_request(reader: JournalReader, trace: RequestTrace, as_json: bool) 
         table.add_row("client", routing.client(passage.model if passage else None, trace))
     if passage is not None:
         table.add_row("region", f"{trace.region or 'none'}: {passage.why}")
-    table.add_row(
-        "service",
-        f"{trace.service} in {trace.region}, route {trace.route}"
-        if trace.service
-        else "none: nothing serves this path",
-    )
+    table.add_row("service", _service(trace))
     who = f"{trace.instance}" + (f" (started by {started.decision.id}: {started.decision.why})" if started else "")
     table.add_row("instance", who if trace.instance else "none was asked")
     table.add_row("tries", _tries(trace))
@@ -196,6 +191,14 @@ def _passage(reader: JournalReader, trace: RequestTrace) -> _Passage | None:
     return _Passage(
         model, routing.why_there(model, regions, way, trace), routing.candidates(model, regions, way), published
     )
+
+
+def _service(trace: RequestTrace) -> str:
+    if trace.service:
+        return f"{trace.service} in {trace.region}, route {trace.route}"
+    # What no gateway saw may well be a path that is served.
+    is_lost = bool(trace.origin) and not trace.instance and trace.status >= 500
+    return "none: no gateway answered" if is_lost else "none: nothing serves this path"
 
 
 def _tries(trace: RequestTrace) -> str:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tenfold.cli.tables import ago, coloured, figure, notes, table
 from tenfold.deciders import RegionState
+from tenfold.deciders.memory import RegionMemory
 from tenfold.facts import EngineState, InstanceState, LinkSeen, PoolSeen, ReplicaRole, Snapshot
 from tenfold.loop import Tick
 from tenfold.model import Model
@@ -94,7 +95,7 @@ def _row(model: Model, tick: Tick, name: str, tries: Mapping[str, float]) -> Reg
         name=name,
         state=str(judged.state) if judged is not None else "starting",
         since=judged.since if judged is not None else None,
-        why=judged.why if judged is not None else "it was not seen well yet",
+        why=_said_of(judged),
         returning_ratio=judged.share_ratio if judged is not None and is_returning else None,
         at=region.at,
         residency=region.residency,
@@ -113,6 +114,13 @@ def _row(model: Model, tick: Tick, name: str, tries: Mapping[str, float]) -> Reg
         control=_control(tick, name),
         voter=str(voter.state) if voter is not None else "",
     )
+
+
+def _said_of(judged: RegionMemory | None) -> str:
+    """Why it is in its state. What was once amiss with a region that serves does not matter any more when nothing is."""
+    if judged is None:
+        return "it was not seen well yet"
+    return judged.why if judged.state is not RegionState.SERVING or judged.ailing_since else ""
 
 
 def _is_fresh(snapshot: Snapshot, seen_at: float) -> bool:
