@@ -160,7 +160,6 @@ budget: {monthly: 1 USD}
     assert said == [
         *(
             "regions",
-            "regions",
             "data.shards",
             "data.replicas",
             "data",
@@ -202,8 +201,11 @@ def test_several_regions() -> None:
 
 def test_nowhere_to_choose() -> None:
     """With one region it is said that nobody is asked where a client is."""
-    (said,) = not_acted_on(read("services: {web: {command: run}}\nedge: {trust: [10.0.0.0/8]}"))
-    assert said == "edge: trust and geoip tell which region is nearest, and there is one"
+    alone = "services: {web: {command: run}}\nedge: {trust: [10.0.0.0/8]}\nregions: {a: {latency: 75ms}}"
+    assert not_acted_on(read(alone)) == (
+        "regions: latency limits what a region takes from others, and there is one",
+        "edge: trust and geoip tell which region is nearest, and there is one",
+    )
 
 
 def test_region_without_place() -> None:

@@ -9,7 +9,6 @@ from tenfold.model import CacheTimes, Data, Limits, Model, Targets
 def not_acted_on(model: Model) -> tuple[str, ...]:
     """A sentence for each part of `model` that changes nothing yet; none for a blueprint that is acted on whole."""
     residents = [name for name, region in model.regions.items() if region.residency]
-    goals = [name for name, region in model.regions.items() if region.latency_ms is not None]
     forecasts = [name for name, service in model.services.items() if service.scaling.forecast]
     data = model.data
     sentences = (
@@ -17,7 +16,10 @@ def not_acted_on(model: Model) -> tuple[str, ...]:
             bool(residents),
             f"regions: residency ({_listed(residents)}) binds where requests are served, not yet where rows lie",
         ),
-        (bool(goals), f"regions: latency ({_listed(goals)}) is not held against answers yet"),
+        (
+            not model.is_spread and any(region.latency_ms is not None for region in model.regions.values()),
+            "regions: latency limits what a region takes from others, and there is one",
+        ),
         (data is not None and data.shards > 1, "data.shards: all tenants share one database; shards come later"),
         (data is not None and data.replicas > 1, "data.replicas: one copy is kept so far, in the second region"),
         (

@@ -86,7 +86,12 @@ REGION = Section(
             "Where it lies: latitude and longitude in degrees.",
         ),
         Key("capacity", units.count("users", "3000"), "Its share of users.", "capacity_users"),
-        Key("latency", units.duration("75ms", in_ms=True), "Its goal for an answer.", "latency_ms"),
+        Key(
+            "latency",
+            units.duration("75ms", in_ms=True),
+            "Its goal for an answer: while it is at work and later, it takes no more.",
+            "latency_ms",
+        ),
         Key(
             "residency",
             NAME.like("eu"),
