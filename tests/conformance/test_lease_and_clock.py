@@ -1,20 +1,51 @@
 """What every world promises of its lease and its clock."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from tenfold.drivers.fence import Fence
+from tenfold.drivers.freeport import FreePorts
+from tenfold.drivers.network import Loopback
+from tenfold.drivers.procs import Processes
+from tenfold.drivers.project import Project
+from tenfold.drivers.quorum import QuorumLease
+from tenfold.drivers.voter import Voter, VoterDriver
 from tenfold.loop.lease import FileLease
 from tenfold.model import Model, Region
+from tenfold.ports import Lease
 from tenfold.sim import World
 from tenfold.sim.ports import SimLease
 
+PLACES = ("eu", "us", "au")
 
-@pytest.fixture(params=["sim", "real"])
-def candidate(request: pytest.FixtureRequest, tmp_path):
+
+@pytest.fixture(params=["sim", "real", "voters"])
+async def candidate(request: pytest.FixtureRequest, tmp_path) -> AsyncIterator[Callable[[], Lease]]:
     """Makes candidates for one and the same lease."""
     world = World(Model("shop", {}, {"local": Region("local")}), 1)
-    return lambda: SimLease(world) if request.param == "sim" else FileLease(tmp_path / "lease")
+    match request.param:
+        case "sim":
+            yield lambda: SimLease(world)
+        case "real":
+            yield lambda: FileLease(tmp_path / "lease")
+        case "voters":
+            project, made = Project(tmp_path, "shop"), []
+            driver = VoterDriver(project, FreePorts(project), Fence(tmp_path / "fence"), Loopback(), "eu")
+            await driver.found(PLACES)
+
+            def make() -> QuorumLease:
+                made.append(QuorumLease([Voter(project, p, Loopback(), "eu") for p in PLACES], f"c{len(made)}"))
+                return made[-1]
+
+            yield make
+            for lease in made:
+                await lease.release()
+            await driver.close()
+            processes = Processes(project)
+            for key in processes.look():
+                await processes.stop(key, 0.0)
 
 
 async def test_one_holds_the_lease_and_others_do_not(candidate) -> None:

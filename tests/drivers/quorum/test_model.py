@@ -1,0 +1,187 @@
+"""Candidates and voters that crash, freeze, forget and drift, over a network that loses and delays: never two who may act at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from tenfold.drivers.quorum import MARGIN_S, Sight, Tenure, Vigil
+from tenfold.drivers.voter import Vote
+from tenfold.wire.lease import TTL_S
+
+RATES = st.floats(0.92, 1.09)
+"""How fast a clock goes. The fastest gains on the slowest no more than the margin allows: 1.09 / 0.92 < TTL / (TTL - margin)."""
+assert TTL_S / (TTL_S - MARGIN_S) > 1.09 / 0.92
+
+NAMES = ("a", "b", "c")
+Twin = Any
+
+
+@dataclass
+class Round:
+    """Candidate `name` asked the voters something at `asked_s` of its own clock; `votes` have come back."""
+
+    name: str
+    epoch: int
+    asked_s: float
+    is_renewal: bool
+    votes: list[Vote] = field(default_factory=list)
+
+
+@dataclass
+class Message:
+    """To voter `voter`, or (with a `vote`) back from it. Without a round it lets go."""
+
+    voter: int
+    name: str
+    epoch: int
+    round: Round | None
+    vote: Vote | None = None
+
+
+def machine(new_twin: Callable[[], Twin]) -> type[RuleBasedStateMachine]:
+    """The world of the stories, over voters that `new_twin` makes."""
+
+    class World(RuleBasedStateMachine):
+        @initialize(
+            count=st.sampled_from((3, 5)),
+            rates=st.lists(RATES, min_size=8, max_size=8),
+        )
+        def begin(self, count: int, rates: list[float]) -> None:
+            self.at_s = 1000.0
+            self.voters = [new_twin() for _ in range(count)]
+            for voter in self.voters:
+                voter.epoch = 0
+            self.offsets_s = [0.0] * count
+            self.rates = rates
+            self.candidates = {name: Tenure(count, name) for name in NAMES}
+            self.rounds: list[Round] = []
+            self.network: list[Message] = []
+            self.elected: list[int] = []
+
+        def clock_s(self, name: str) -> float:
+            return self.at_s * self.rates[NAMES.index(name)]
+
+        def voter_ms(self, voter: int) -> int:
+            return int((self.at_s * self.rates[3 + voter] + self.offsets_s[voter]) * 1000)
+
+        def send(self, name: str, epoch: int, is_renewal: bool) -> None:
+            # One question at a time: whoever asks again has given the one before up. What was sent of it is still under way.
+            asked = Round(name, epoch, self.clock_s(name), is_renewal)
+            self.rounds = [*(r for r in self.rounds if r.name != name), asked]
+            self.network += [Message(i, name, epoch, asked) for i in range(len(self.voters))]
+
+        @rule(seconds=st.sampled_from((0.01, 0.1, 0.5, 1.0, 2.4, 3.2, 60.0)))
+        def time_passes(self, seconds: float) -> None:
+            self.at_s += seconds
+
+        @rule(name=st.sampled_from(NAMES))
+        def asks_for_the_lease(self, name: str) -> None:
+            newest = max((v.epoch or 0 for v in self.voters), default=0)
+            self.send(name, max(newest, *self.elected, 0) + 1, is_renewal=False)
+
+        @rule(name=st.sampled_from(NAMES))
+        def renews(self, name: str) -> None:
+            if self.candidates[name].epoch:
+                self.send(name, self.candidates[name].epoch, is_renewal=True)
+
+        @rule(count=st.integers(1, 12), of=st.randoms(use_true_random=False))
+        def messages_arrive(self, count: int, of: Any) -> None:
+            for _ in range(min(count, len(self.network))):
+                self.arrives(self.network.pop(of.randrange(len(self.network))))
+
+        @rule()
+        def all_messages_arrive(self) -> None:
+            while self.network:
+                self.arrives(self.network.pop(0))
+
+        def arrives(self, message: Message) -> None:
+            voter = self.voters[message.voter]
+            if message.round is None:
+                voter.let_go(message.name, message.epoch)
+            elif message.vote is None:
+                vote, epoch, holder, left = voter.ask(self.voter_ms(message.voter), message.name, message.epoch)
+                message.vote = Vote(vote > 0, vote == 1, epoch, holder, left / 1000)
+                self.network.append(message)
+            else:
+                message.round.votes.append(message.vote)
+
+        @rule(of=st.randoms(use_true_random=False))
+        def a_message_is_lost(self, of: Any) -> None:
+            if self.network:
+                self.network.pop(of.randrange(len(self.network)))
+
+        @rule(of=st.randoms(use_true_random=False))
+        def a_candidate_counts(self, of: Any) -> None:
+            """It may have been frozen between asking and counting: time has passed, and others have led."""
+            if self.rounds:
+                self.count(self.rounds.pop(of.randrange(len(self.rounds))))
+
+        def count(self, asked: Round) -> None:
+            tenure, at_s = self.candidates[asked.name], self.clock_s(asked.name)
+            if asked.is_renewal:
+                if asked.epoch == tenure.epoch:
+                    tenure.renewed(asked.asked_s, at_s, asked.votes)
+            elif asked.epoch > tenure.epoch and tenure.elected(asked.epoch, asked.asked_s, asked.votes):
+                if tenure.holds(at_s):
+                    assert asked.epoch > max(self.elected, default=0), "an epoch that is not newer than all before"
+                    self.elected.append(asked.epoch)
+            elif not asked.is_renewal:
+                for voter in range(len(self.voters)):
+                    self.network.append(Message(voter, asked.name, asked.epoch, None))
+
+        @rule(name=st.sampled_from(NAMES))
+        def resigns(self, name: str) -> None:
+            tenure = self.candidates[name]
+            if tenure.epoch:
+                self.network += [Message(i, name, tenure.epoch, None) for i in range(len(self.voters))]
+                tenure.resign()
+                self.rounds = [r for r in self.rounds if r.name != name]
+
+        @rule(voter=st.integers(0, 4))
+        def a_voter_restarts(self, voter: int) -> None:
+            self.voters[voter % len(self.voters)].restart()
+
+        @rule(voter=st.integers(0, 4))
+        def a_voter_loses_its_data(self, voter: int) -> None:
+            self.voters[voter % len(self.voters)].lose_data()
+
+        @rule(voter=st.integers(0, 4), back_s=st.sampled_from((1.0, 3600.0)))
+        def a_voters_clock_is_set_back(self, voter: int, back_s: float) -> None:
+            self.offsets_s[voter % len(self.voters)] -= back_s
+
+        @invariant()
+        def one_may_act(self) -> None:
+            if hasattr(self, "candidates"):
+                acting = [t.holder for t in self.candidates.values() if t.holds(self.clock_s(t.holder))]
+                assert len(acting) <= 1, f"{acting} may act at once"
+
+    return World
+
+
+def test_never_two_may_act_at_once(new_twin: Callable[[], Twin]) -> None:
+    """Whatever dies, freezes, forgets, drifts or gets lost: one may act at any time, and epochs grow with every one who may."""
+    run_state_machine_as_test(
+        machine(new_twin), settings=settings(max_examples=200, stateful_step_count=40, deadline=None)
+    )
+
+
+def test_someone_who_looks_on_is_not_fooled_by_a_clock_set_ahead() -> None:
+    """A voter whose clock jumped says that its vote is free; who looked a moment before knows when that can be."""
+    vigil = Vigil()
+
+    def sight(left_s: float, holder: str = "a") -> Sight:
+        return Sight(3, {place: Vote(False, False, 4, holder, left_s) for place in ("eu", "us", "au")})
+
+    assert vigil.free_s(sight(2.9), 100.0) == pytest.approx(102.9)
+    assert vigil.free_s(sight(0.0), 100.5) == pytest.approx(102.9), "it jumped"
+    assert vigil.free_s(sight(0.0), 103.0) <= 103.0
+    assert vigil.free_s(sight(2.9), 104.0) == pytest.approx(106.9)
+    assert vigil.free_s(sight(0.0, holder=""), 104.5) <= 104.5, "it was let go"
+    assert vigil.free_s(Sight(3, {"eu": Vote(False, False, 4, "", 0.0)}), 105.0) == float("inf"), (
+        "one of three is no majority"
+    )
