@@ -20,6 +20,7 @@ from tenfold.drivers.enginehome import (
     find_unprivileged_home,
     load_settings,
     make_unprivileged_home,
+    near,
     save_settings,
     space_note,
 )
@@ -34,7 +35,6 @@ from tenfold.drivers.postgres_replica import (
     conninfo,
     follow,
     let_follow,
-    near,
     write_access,
     write_running,
 )
@@ -233,13 +233,17 @@ class _Embedded:
             if is_standby and not start.follow:
                 raise Refused(f"the database of {start.region} follows another: it must be promoted to take writes.")
             if not is_standby and start.follow:
-                raise Refused(f"the database of {start.region} takes writes: stop it first, then it can follow another.")
+                raise Refused(
+                    f"the database of {start.region} takes writes: stop it first, then it can follow another."
+                )
             if is_standby:
                 home, settings = self._known(start.region)
                 self._remember(start.region, home, replace(settings, follow=start.follow))
                 await self._point(asked, start.region)
             else:
-                await asked.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{'*' if start.is_synchronous else ''}'")
+                await asked.execute(
+                    f"ALTER SYSTEM SET synchronous_standby_names = '{'*' if start.is_synchronous else ''}'"
+                )
                 await asked.execute("SELECT pg_reload_conf()")
 
     async def promote(self, promote: Promote) -> None:
@@ -334,7 +338,9 @@ class _Embedded:
 
     def warning(self, region: str) -> str:
         watched = self._watched.get(region)
-        waits = "no write is acknowledged: each waits for a standby, and none follows." if watched and watched.waits else ""
+        waits = (
+            "no write is acknowledged: each waits for a standby, and none follows." if watched and watched.waits else ""
+        )
         return " ".join(note for note in (waits, space_note(self._known(region)[0].folder)) if note)
 
     def last_words(self, lines: list[str]) -> str:

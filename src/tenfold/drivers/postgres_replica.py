@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from psycopg.conninfo import make_conninfo
 from tenfold.drivers import postgres_data
 from tenfold.drivers.enginehome import Home, sync_folder, write_file
 from tenfold.drivers.store import clear_fence, is_fenced
-from tenfold.ports import Permanent, Retryable
+from tenfold.ports import Retryable
 
 ROLE = "tenfold_replica"
 
@@ -276,16 +276,3 @@ async def _making(home: Home) -> AsyncIterator[Path]:
         yield making
     finally:
         await asyncio.to_thread(shutil.rmtree, making, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def near(folder: Path) -> Iterator[str]:
-    """A short name of `folder` for a connection that is opened now: the kernel takes 107 bytes of a socket's path."""
-    try:
-        handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise Permanent(f"{folder} is gone: bring it back, or stop the store.") from error
-    try:
-        yield f"/proc/self/fd/{handle}"
-    finally:
-        os.close(handle)

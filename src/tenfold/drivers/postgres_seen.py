@@ -38,7 +38,9 @@ class Watched:
     waits: bool = False
 
 
-async def look(connection: Connection, region: str, watched: Watched, region_at: Callable[[str, int], str]) -> ReplicaSeen:
+async def look(
+    connection: Connection, region: str, watched: Watched, region_at: Callable[[str, int], str]
+) -> ReplicaSeen:
     """Ask over `connection`. `region_at` tells whose store listens at an address."""
     row = await (await connection.execute("SELECT pg_is_in_recovery()")).fetchone()
     if row is not None and row[0]:
