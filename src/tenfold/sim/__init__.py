@@ -1,7 +1,7 @@
 """A false world on virtual time behind the same ports as the real engines. Floor 3; everything in it follows from one seed.
 
 `World` is what is (instances, engines, gateways, traffic), `Drivers` are its ports for one life of a control plane, `Simulation` lets a
-brain run over it at full speed, and `run_virtual` lets any asyncio program (the real loop) live on a `VirtualClock`.
+brain run over it at full speed, `Trial` is one seed of trouble over several regions, and `run_virtual` lets any asyncio program (the real loop) live on a `VirtualClock`.
 """
 
 from tenfold.sim.behaviour import Behaviour, Breakage
@@ -21,12 +21,14 @@ from tenfold.sim.faults import (
 from tenfold.sim.ports import Drivers
 from tenfold.sim.rates import Rate, constant, day, from_trace, steps
 from tenfold.sim.simulation import Brain, Simulation
+from tenfold.sim.trial import Broken, Trial
 from tenfold.sim.world import World
 
 __all__ = [
     "Behaviour",
     "Brain",
     "Breakage",
+    "Broken",
     "ClockJump",
     "ControlCrash",
     "Drivers",
@@ -39,6 +41,7 @@ __all__ = [
     "ReceiptsLost",
     "RoutesRefused",
     "Simulation",
+    "Trial",
     "VirtualClock",
     "World",
     "WorldFault",

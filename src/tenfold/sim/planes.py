@@ -12,6 +12,8 @@ from tenfold.facts import Fact, ReceiptSeen
 from tenfold.sim.ports import Drivers
 from tenfold.sim.world import World
 
+FOUND_AFTER_S = 5.0
+"""After so long without a leader whoever stands by starts the voters that do not run."""
 RETURNS_S = 20.0
 """Where nobody stands by, somebody starts the control plane anew after this long."""
 
@@ -114,12 +116,15 @@ class Planes:
             if life is not None:
                 self.takeovers += 1
                 return life
+        if standing_by and now_s - self._ended_s > FOUND_AFTER_S and self._world.spread is not None:
+            self._world.spread.found_voters(self._world)
         if now_s < self._down_until_s or (self._ended_s > 0 and not standing_by and now_s - self._ended_s < RETURNS_S):
             return None
-        for region in self._world.model.regions:
-            if self._world.is_up(region) and (life := self._begin(region, "")) is not None:
-                return life
-        return None
+        region = next((region for region in self._world.model.regions if self._world.is_up(region)), None)
+        if region is None or self._world.spread is None:
+            return None
+        self._world.spread.found_voters(self._world)
+        return self._begin(region, "")
 
     def _begin(self, region: str, key: str) -> Life | None:
         drivers = Drivers.of(self._world, region, adopts=False)

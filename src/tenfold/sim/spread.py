@@ -5,7 +5,17 @@ from collections.abc import Collection, Mapping
 from random import Random
 from typing import TYPE_CHECKING
 
-from tenfold.facts import EngineState, Fact, RouteSeen
+from tenfold.facts import (
+    EngineSeen,
+    EngineState,
+    Fact,
+    GatewaySeen,
+    InstanceSeen,
+    LinkSeen,
+    PoolSeen,
+    ReplicaSeen,
+    RouteSeen,
+)
 from tenfold.model import Model
 from tenfold.sim.entry import Entry, Reach
 from tenfold.sim.links import Links
@@ -17,6 +27,7 @@ from tenfold.sim.wan import Wan
 if TYPE_CHECKING:
     from tenfold.sim.world import World
 
+FOUND_S = 0.5
 LEASE_S = 3.0
 """How long a lease holds without being renewed."""
 
@@ -162,6 +173,26 @@ class Spread:
         reached = sum(world.serves(engine) and self.wan.passes(region, engine.region) for engine in voters)
         return not voters or 2 * reached > len(voters)
 
+    def found_voters(self, world: "World") -> None:
+        """Who would lead and finds no majority starts the voters that have ended; that needs no lease."""
+        for engine in world.engines.values():
+            if engine.kind == "voter" and engine.state is EngineState.EXITED:
+                engine.enter(EngineState.STARTING, world.clock.now())
+                engine.ready_elapsed_s = world.clock.elapsed_s + FOUND_S
+
     def reaches(self, led_from: str, region: str) -> bool:
         """Whether the control plane in `led_from` sees and reaches what runs in `region`."""
         return not self.is_blind_across or not led_from or self.wan.passes(led_from, region)
+
+
+def place_of(fact: Fact) -> str:
+    """The region from which a fact is seen; empty for what is seen where the control plane is, or from outside of all regions."""
+    match fact:
+        case LinkSeen(origin=origin):
+            return origin
+        case EngineSeen(kind="entry"):
+            return ""
+        case EngineSeen() | GatewaySeen() | InstanceSeen() | PoolSeen() | ReplicaSeen() | RouteSeen():
+            return fact.region
+        case _:
+            return ""

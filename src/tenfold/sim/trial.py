@@ -13,12 +13,10 @@ from tenfold.effects import (
     Promote,
     PublishEntry,
     PublishRoutes,
-    RunTask,
     StartEngine,
     StartInstance,
     StopEngine,
     StopInstance,
-    StopTask,
 )
 from tenfold.facts import DeployRequest, EngineState, InstanceState, ReplicaRole, RollbackRequest, UpRequest
 from tenfold.model import Data, Health, Model, Region, Release, Rollout, Scaling, Service, Targets
@@ -114,7 +112,8 @@ class Trial:
         until_s = clock.elapsed_s + STEADY_S
         while clock.elapsed_s < until_s:
             self._step()
-        self._hold(self._spread.entry.clients.failed == failed, "requests fail although all is quiet")
+        served = simulation.memory.release.serving is not None
+        self._hold(not served or self._spread.entry.clients.failed == failed, "requests fail although all is quiet")
         self._hold(not simulation.requests, f"never answered: {list(simulation.requests)}")
 
     def _release(self, id_: str) -> Release:
@@ -177,7 +176,11 @@ class Trial:
             return "nobody leads"
         if memory.release.intent is not Intent.UP or memory.release.operation is not None:
             return f"the release: {memory.release.operation}"
+        if self._spread.wan.is_harmed:
+            return "the network is harmed"
         release = memory.release.serving
+        if release is None:
+            return ""  # The first release did not start: what is next is for people to say.
         for name, region in memory.regions.regions.items():
             if region.state is not RegionState.SERVING:
                 return f"{name} is {region.state}: {region.why}"
@@ -232,9 +235,9 @@ class Trial:
 
 
 def source_of(effect: Effect) -> str:
-    """The source whose facts an effect rests on; empty for those that rest on none."""
+    """The source whose facts an effect rests on; empty for those that rest on none: a task happens once by its name alone."""
     match effect:
-        case StartInstance() | StopInstance() | RunTask() | StopTask():
+        case StartInstance() | StopInstance():
             return "process"
         case PublishRoutes():
             return "gateway"

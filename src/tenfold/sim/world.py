@@ -13,7 +13,7 @@ from tenfold.sim.faults import WorldFault
 from tenfold.sim.parts import Engine, Gateway, Instance, Task
 from tenfold.sim.pool import Pool
 from tenfold.sim.rates import Rate, constant, poisson
-from tenfold.sim.spread import Spread
+from tenfold.sim.spread import Spread, place_of
 from tenfold.sim.strikes import end_engine, inflict, keep_dead, thaw
 
 NOTHING = constant(0.0)
@@ -88,7 +88,7 @@ class World:
         self.frozen_until_s: dict[str, float] = {}
         self._skews: dict[str, tuple[float, float]] = {}
         self._skewed_s = 0.0
-        self._last_seen: dict[str, dict[tuple[type[Fact], str], Fact]] = {}
+        self._last_seen: dict[str, dict[tuple[type, str], Fact]] = {}
         self._stepped_s = self.clock.elapsed_s
         self._wakes: list[tuple[str, Callable[[], None]]] = []
         self._blind: dict[str, float] = {}
@@ -165,8 +165,8 @@ class World:
         assert self.spread is not None
         cut = {region for region in self.model.regions if not self.spread.reaches(self.led_from, region)}
         before = self._last_seen.get(source, {}).items()
-        seen = {key: fact for key, fact in before if getattr(fact, "region", "") in cut}
-        seen |= {(type(fact), fact.key): fact for fact in facts if getattr(fact, "region", "") not in cut}
+        seen = {key: fact for key, fact in before if place_of(fact) in cut}
+        seen |= {(type(fact), fact.key): fact for fact in facts if place_of(fact) not in cut}
         self._last_seen[source] = seen
         return tuple(seen.values())
 
