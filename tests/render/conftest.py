@@ -167,6 +167,10 @@ class Answer:
         return str(self.seen["region"])
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 512
+
+
 @dataclass
 class App:
     """One region's app. `/slow` takes a second, `/sick` answers 503, `/die` hangs up; others tell what they saw."""
@@ -187,7 +191,9 @@ class App:
                     self.echo()
                     return
                 self.rfile.read(int(self.headers.get("content-length", 0)))
-                app.calls[self.path] = call = app.calls.get(self.path, 0) + 1
+                with app.counted:
+                    app.calls[self.path] = call = app.calls.get(self.path, 0) + 1
+                    app.counted.notify_all()
                 if self.path.startswith("/die"):
                     self.close_connection = True
                     return
@@ -216,7 +222,8 @@ class App:
                 pass
 
         self.slowly = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.counted = threading.Condition()
+        self.server = _Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
@@ -224,6 +231,11 @@ class App:
     @property
     def port(self) -> int:
         return int(self.server.server_address[1])
+
+    def wait(self, path: str, count: int) -> None:
+        """Until it was asked so often."""
+        with self.counted:
+            assert self.counted.wait_for(lambda: self.calls.get(path, 0) >= count, HANG_S), self.calls
 
     def close(self) -> None:
         self.slowly.set()
@@ -275,10 +287,12 @@ class Stack:
         return socket.create_connection(("127.0.0.1", port), timeout=HANG_S)
 
     @staticmethod
-    def open_socket(port: int) -> socket.socket:
+    def open_socket(port: int, place: str = "") -> socket.socket:
         """A WebSocket, as far as its handshake."""
         connection = Stack.connect(port)
-        connection.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        headers = "Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        said = f"x-tenfold-place: {place}\r\n" if place else ""
+        connection.sendall(f"GET /ws HTTP/1.1\r\n{headers}{said}\r\n".encode())
         answer = b""
         while b"\r\n\r\n" not in answer:
             answer += connection.recv(4096)

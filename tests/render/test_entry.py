@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -434,10 +435,11 @@ def test_the_way_to_others_is_measured(stack: Any) -> None:
 def test_sockets_go_through(stack: Any) -> None:
     """A WebSocket is opened through entry and gateway to the app, bytes pass both ways, and it is counted apart from requests."""
     stack.gateways((WEB,))
-    engine = stack.entry(table_of(stack, everywhere(Share("us", 1.0))))
-    with stack.open_socket(engine.port) as connection:
-        connection.sendall(b"over the sea")
-        assert connection.recv(99) == b"over the sea"
+    engine = stack.entry(table_of(stack, own(*PLACES), trust=("127.0.0.0/8",)))
+    with stack.open_socket(engine.port) as connection, stack.open_socket(engine.port, "-37,144") as far:
+        for found in (connection, far):
+            found.sendall(b"over the sea")
+            assert found.recv(99) == b"over the sea"
         clusters = json.loads(engine.admin("/clusters?format=json"))["cluster_statuses"]
         active = {
             cluster["name"]: sum(
@@ -448,7 +450,7 @@ def test_sockets_go_through(stack: Any) -> None:
             )
             for cluster in clusters
         }
-    assert (active["from~eu"], active["from~eu~ws"]) == (0, 1)
+    assert [active[pool] for pool in ("from~eu", "from~eu~ws", "from~au~ws")] == [0, 1, 1]
 
 
 def test_stores_are_reached_through_the_gateway(stack: Any) -> None:
@@ -514,3 +516,14 @@ def test_a_country_is_a_place(stack: Any) -> None:
     path.write_bytes(country_database("AQ", "AQ"))
     unknown = stack.entry(table_of(stack, own(*PLACES), geoip=str(path)), "entry-unknown").port
     assert stack.ask(unknown).region == "eu"
+
+
+def test_all_that_was_under_way_is_asked_again_at_once(stack: Any) -> None:
+    """A region is killed with 300 requests at hand: all are answered elsewhere, none is beyond what may be repeated."""
+    stack.gateways((WEB,))
+    port = stack.entry(table_of(stack, everywhere(Share("eu", 1.0), spares=("us", "au")))).port
+    with ThreadPoolExecutor(300) as pool:
+        asked = [pool.submit(stack.ask, port, "/slow") for _ in range(300)]
+        stack.apps["eu"].wait("/slow", 300)
+        stack.engine("eu").process.kill()
+        assert Counter(answer.result().status for answer in asked) == {200: 300}

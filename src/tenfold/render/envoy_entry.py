@@ -27,8 +27,6 @@ from tenfold.render import envoy_place as place
 from tenfold.render.envoy import (
     LOOPBACK_DOMAINS,
     NEVER_SENT,
-    REPLAYS_MIN,
-    REPLAYS_RATIO,
     SOCKETS_MAX,
     SOCKETS_SUFFIX,
     GatewayConfig,
@@ -61,6 +59,11 @@ REGION_COOKIE = "tenfold-region"
 REQUESTS_MAX = 40_000
 """Requests under way or waiting in one pool, of all the regions."""
 
+REPLAYS_MIN = 10_000
+"""So many second tries may be under way in a pool. A region that is lost makes them of all that was under way there, at once: a
+budget as that of a gateway (a quarter of the requests, 100 at least) failed 200 of 300. What bounds them is that each request has
+one; and that the control plane stops hedging when every region is pressed."""
+
 WEIGHT_PER_RATIO = 1000
 REDRAWS = 1000
 """A second try draws so many times until it finds another region than the first: one with a hundredth of the traffic is missed
@@ -78,7 +81,9 @@ PANIC_PERCENT = 1.0
 SILENCE_MORE_S = 5.0
 """A silence is the gateway's to end, who knows which instance was silent; the entry's limit is so much longer."""
 
-ENTRY_LOG_FIELDS = {("region" if key == "instance" else key): value for key, value in ACCESS_LOG_FIELDS.items()}
+ENTRY_LOG_FIELDS = {key: value for key, value in ACCESS_LOG_FIELDS.items() if key != "instance"} | {
+    "region": ACCESS_LOG_FIELDS["instance"]
+}
 """One line of the entry's access log: as a gateway's, with the `region` that answered in place of the instance. The origin is
 told by the `pool`."""
 
@@ -140,7 +145,7 @@ def _cluster(name: str, way: Way, requests_max: int, source: str | None) -> Json
         "max_connections": requests_max,
         "max_pending_requests": requests_max,
         "max_requests": requests_max,
-        "retry_budget": {"budget_percent": {"value": REPLAYS_RATIO * 100}, "min_retry_concurrency": REPLAYS_MIN},
+        "retry_budget": {"budget_percent": {"value": 100}, "min_retry_concurrency": REPLAYS_MIN},
     }
     whose = f"This request must be served in {way.residency}, and no region there" if way.residency else "No region"
     cluster: JsonObject = {
@@ -271,7 +276,7 @@ def _listener(table: EntryTable, port: int, access_log: str) -> JsonObject:
     def manager(is_trusted: bool) -> JsonObject:
         return edge_manager(log, [*place.filters(table, is_trusted), STICKY_HTTP_FILTER]) | {
             "local_reply_config": {"mappers": [reply(*r) for r in _REPLIES]},
-            "early_header_mutation_extensions": [_without_ours(is_trusted)],
+            **({} if is_trusted or not table.trust else {"early_header_mutation_extensions": [_WITHOUT_PLACE]}),
             # The last address of x-forwarded-for is what the sender itself saw.
             **({"xff_num_trusted_hops": 1} if is_trusted else {}),
         }
@@ -283,16 +288,14 @@ def _listener(table: EntryTable, port: int, access_log: str) -> JsonObject:
     return listener(port, chains)
 
 
-def _without_ours(is_trusted: bool) -> JsonObject:
-    """Takes away what only we may say, before anything is made of it."""
-    names = [ORIGIN_HEADER, place.COUNTRY_HEADER, UNSERVED_HEADER, *(() if is_trusted else (PLACE_HEADER,))]
-    return {
-        "name": "envoy.http.early_header_mutation.header_mutation",
-        "typed_config": {
-            "@type": f"{EXTENSIONS}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": [{"remove": name} for name in names],
-        },
-    }
+_WITHOUT_PLACE: JsonObject = {
+    "name": "envoy.http.early_header_mutation.header_mutation",
+    "typed_config": {
+        "@type": f"{EXTENSIONS}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        "mutations": [{"remove": PLACE_HEADER}],
+    },
+}
+"""Takes a place away before anything is made of it: from those who are not trusted, where others are."""
 
 
 def _ranges(trust: Sequence[str]) -> list[JsonObject]:
@@ -341,6 +344,7 @@ def _route_configuration(table: EntryTable, decision: str) -> JsonObject:
     )
     hosts = {"": own} | {rule.name: [d for d, of in of_rules.items() if of == rule.name] for rule in table.residency}
     hosts = {residency: domains for residency, domains in hosts.items() if domains}
+    removed = [ORIGIN_HEADER, place.COUNTRY_HEADER, UNSERVED_HEADER, *(() if table.trust else (PLACE_HEADER,))]
     at_home = {"header": {"key": ORIGIN_HEADER, "value": table.home}, "append_action": "ADD_IF_ABSENT"}
     return {
         "name": ROUTES_NAME,
@@ -351,7 +355,9 @@ def _route_configuration(table: EntryTable, decision: str) -> JsonObject:
             for suffix in ("", SOCKETS_SUFFIX)
         ],
         "virtual_hosts": [_host(table, decision, residency, domains) for residency, domains in hosts.items()],
-        "request_headers_to_remove": CLIENT_HEADERS["request_headers_to_remove"],
+        # Taken away when a request comes in, before a route is looked for: what only we may say, and what a client says of
+        # itself as if an edge had said it.
+        "internal_only_headers": [*removed, *CLIENT_HEADERS["request_headers_to_remove"]],
         "request_headers_to_add": [*CLIENT_HEADERS["request_headers_to_add"], at_home],
         "response_headers_to_remove": [UNSERVED_HEADER],
     }
@@ -363,7 +369,9 @@ def _host(table: EntryTable, decision: str, residency: str, domains: Sequence[st
 
     found = routes(table.services, decision, deed)
     if table.services:
-        found = place.route(table, {"route": _action(table, residency, "")}) + found
+        silence_s = max(service.timeout_s for service in table.services) + SILENCE_MORE_S
+        placing = _action(table, residency, "") | {"idle_timeout": seconds(silence_s)}
+        found = place.routes(table, placing, _socket_action(table, residency)) + found
     return {"name": residency or "app", "domains": list(domains), "routes": found}
 
 
@@ -371,6 +379,11 @@ def _action(table: EntryTable, residency: str, suffix: str) -> JsonObject:
     if _has_choice(table):
         return {"cluster_specifier_plugin": _specifier_name(residency, suffix), "timeout": "0s"}
     return {"cluster": pool_of(table.home, residency) + suffix, "timeout": "0s"}
+
+
+def _socket_action(table: EntryTable, residency: str) -> JsonObject:
+    upgrades = [{"upgrade_type": "websocket"}]
+    return _action(table, residency, SOCKETS_SUFFIX) | {"idle_timeout": "0s", "upgrade_configs": upgrades}
 
 
 def _has_choice(table: EntryTable) -> bool:
@@ -391,11 +404,7 @@ def _deed(
     action: JsonObject
     match kind:
         case Kind.SOCKET:
-            action = _action(table, residency, SOCKETS_SUFFIX) | {
-                "idle_timeout": "0s",
-                "upgrade_configs": [{"upgrade_type": "websocket"}],
-                "retry_policy": _retries(NEVER_SENT, 2, never_sent),
-            }
+            action = _socket_action(table, residency) | {"retry_policy": _retries(NEVER_SENT, 2, never_sent)}
         case Kind.IDEMPOTENT:
             retry = _retries("connect-failure,refused-stream,reset", 1, unserved)
             action = _action(table, residency, "") | silence | {"retry_policy": retry}

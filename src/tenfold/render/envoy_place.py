@@ -12,6 +12,7 @@ from tenfold.model import EntryTable
 from tenfold.render.countries import CENTRES, nearest
 from tenfold.render.envoy_behind import ORIGIN_HEADER
 from tenfold.render.envoy_listener import EXTENSIONS, JsonObject
+from tenfold.render.envoy_routes import OPENS_SOCKET
 
 PLACE_HEADER = "x-tenfold-place"
 COUNTRY_HEADER = "x-tenfold-country"
@@ -68,19 +69,29 @@ def filters(table: EntryTable, is_trusted: bool) -> list[JsonObject]:
     return [*([_geoip_filter(table.geoip)] if table.geoip else ()), script]
 
 
-def route(table: EntryTable, action: JsonObject) -> list[JsonObject]:
-    """The one that turns the script on; `action` is where the request goes should the script fail."""
+def routes(table: EntryTable, action: JsonObject, socket_action: JsonObject) -> list[JsonObject]:
+    """Those that turn the script on. Their actions say where the request goes should the script fail; and since Envoy decides
+    by them whether a WebSocket may be opened and how long it may be silent, there is one for sockets.
+    """
     if not (table.geoip or (table.trust and table.places)):
         return []
     # What has an origin has been placed: clients can't bring one.
-    known = {"name": ORIGIN_HEADER, "present_match": True, "invert_match": True}
+    unknown = {"name": ORIGIN_HEADER, "present_match": True, "invert_match": True}
     said = {"name": PLACE_HEADER, "present_match": True}
+    when = unknown if table.geoip else said
     on = {
         "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
         "config": {"@type": f"{EXTENSIONS}.filters.http.lua.v3.LuaPerRoute"},
     }
-    match = {"prefix": "/", "headers": [known if table.geoip else said]}
-    return [{"name": "place", "match": match, "typed_per_filter_config": {_FILTER: on}} | action]
+    return [
+        {
+            "name": "place",
+            "match": {"prefix": "/", "headers": headers},
+            "route": found,
+            "typed_per_filter_config": {_FILTER: on},
+        }
+        for headers, found in (([when, *OPENS_SOCKET], socket_action), ([when], action))
+    ]
 
 
 def _geoip_filter(path: str) -> JsonObject:

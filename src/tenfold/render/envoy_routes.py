@@ -23,6 +23,12 @@ Deed = Callable[[Kind, ServiceRoutes, float | None], JsonObject]
 """What is done with requests of a kind, to a service, hedged after so many milliseconds (None: never): a part of a route."""
 
 
+OPENS_SOCKET: tuple[JsonObject, ...] = (
+    {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}},
+    {"name": "connection", "string_match": {"contains": "upgrade", "ignore_case": True}},
+)
+"""How the headers of a request that opens a WebSocket match."""
+
 NOTHING_YET: JsonObject = {
     "name": "/",
     "match": {"prefix": "/"},
@@ -79,11 +85,7 @@ def _match(path: str, *headers: JsonObject) -> JsonObject:
 
 
 def _socket_match(path: str) -> JsonObject:
-    return _match(
-        path,
-        {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}},
-        {"name": "connection", "string_match": {"contains": "upgrade", "ignore_case": True}},
-    )
+    return _match(path, *OPENS_SOCKET)
 
 
 def _idempotent_match(path: str, is_page: bool) -> JsonObject:
