@@ -26,6 +26,15 @@ from tenfold.facts import EngineState, Snapshot
 from tenfold.model import Model
 
 STORES = ("postgres", "valkey")
+STAGES = {
+    "build": "is being built",
+    "hook": "runs its release hook",
+    "start": "starts",
+    "shift": "takes the traffic",
+    "watch": "is watched",
+    "retire": "has taken over",
+}
+"""The steps of a deploy or a rollback, as the reason why routes change meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     is_up = memory.release.intent is Intent.UP
     judged, some = judge(model, serving if is_up else None, snapshot, memory.regions)
     made += some
-    kept, starts, some = keep_stores(model, snapshot, judged, memory.stores)
+    kept, starts, some = keep_stores(model, snapshot, judged, memory.stores, is_up=is_up)
     made += some
     memory = replace(memory, regions=judged, stores=kept)
     engines = _engines(model, snapshot, memory, starts)
@@ -162,7 +171,7 @@ def _cause(memory: ReleaseMemory) -> str:
     operation = memory.operation
     if operation is None or operation.step is None:
         return ""
-    return operation.why if operation.undoing else f"{operation.release} at step {operation.step.name}"
+    return operation.why if operation.undoing else f"{operation.release} {STAGES[operation.step.name]}"
 
 
 def settled(memory: Memory) -> bool:

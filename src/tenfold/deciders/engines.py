@@ -6,7 +6,7 @@ from dataclasses import replace
 from tenfold.deciders.failures import SETTLED_S, failed, waits
 from tenfold.deciders.memory import EngineMemory, HealMemory
 from tenfold.effects import Decision, StartEngine, StopEngine
-from tenfold.facts import EngineSeen, EngineState, Snapshot
+from tenfold.facts import EngineSeen, EngineState, ReplicaRole, Snapshot
 
 ENGINE_AGE_S_MAX = 5.0
 """Older sights of an engine are stale: nothing is concluded from its absence."""
@@ -56,6 +56,13 @@ def _keep_engine(
     kind, region, now = wanted.kind, wanted.region, snapshot.taken_at
     key, subject = f"{kind}/{region}", f"engine/{kind}/{region}"
     if seen is not None and seen.state is EngineState.READY:
+        if _differs(wanted, snapshot, memory):
+            attempts = 1 + (memory.attempts if memory is not None else 0)
+            start = replace(wanted, attempt=attempts, expected_generation=seen.generation)
+            how = "lets each write wait for its standby" if wanted.is_synchronous else "no longer lets writes wait"
+            return EngineMemory(attempts, now, memory.failures if memory is not None else None), Decision(
+                "", "heal", subject, (start,), f"{key} {how}"
+            )
         failures = memory.failures if memory is not None else None
         if memory is not None and failures is not None and now - max(seen.since, failures.last_at) >= SETTLED_S:
             memory = replace(memory, failures=None)
@@ -73,9 +80,8 @@ def _keep_engine(
     generation = seen.generation if seen is not None else 0
     if memory is None:
         start = replace(wanted, attempt=1, expected_generation=generation)
-        return EngineMemory(1, now), Decision(
-            "", "heal", subject, (start,), f"{key} is started: the blueprint needs it"
-        )
+        why = f"{key} is started: " + (f"it follows {wanted.follow}" if wanted.follow else "the blueprint needs it")
+        return EngineMemory(1, now), Decision("", "heal", subject, (start,), why)
     if f"start-engine:{key}#{memory.attempts}" in snapshot.pending:
         return memory, None
     receipt = snapshot.receipts.get(f"start-engine:{key}#{memory.attempts}")
@@ -96,3 +102,12 @@ def _keep_engine(
     start = replace(wanted, attempt=memory.attempts + 1, expected_generation=generation)
     why = f"{key} is started again: {failures.last_note}"
     return replace(memory, attempts=memory.attempts + 1, asked_at=now), Decision("", "heal", subject, (start,), why)
+
+
+def _differs(wanted: StartEngine, snapshot: Snapshot, memory: EngineMemory | None) -> bool:
+    """Whether a primary that runs lets writes wait, or not, other than it should. One that was just told gets time to show it."""
+    part = snapshot.replicas.get(f"{wanted.kind}/{wanted.region}")
+    if part is None or part.role is not ReplicaRole.PRIMARY or wanted.follow:
+        return False
+    was_told = memory is not None and 0 <= snapshot.taken_at - memory.asked_at < ASKED_GRACE_S
+    return part.is_synchronous != wanted.is_synchronous and not was_told

@@ -50,7 +50,7 @@ def publish_entry(
         return memory, ()
     effect = PublishEntry(table, digest, expected_generation=number)
     is_moving = 0 <= snapshot.taken_at - regions.moved_at < MOVING_S
-    why = (regions.why if is_moving else "") or cause or _why(table)
+    why = (regions.why if is_moving else "") or _why(table) + (f" ({cause})" if cause else "")
     return memory, (Decision("", "route", "routes/entry", (effect,), why),)
 
 

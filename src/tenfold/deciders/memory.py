@@ -200,7 +200,8 @@ class RegionsMemory:
 @dataclass(frozen=True, slots=True)
 class StoreMemory:
     """Where a store's primary is meant to be. `number` counts promotions; `lost_since` is since when the primary has not
-    served; `old` are regions whose store was primary before and has not followed the new one yet."""
+    served, `apart_since` since when its standby has not followed it; `old` are regions whose store was primary before, is fenced,
+    and has not followed the new one yet. `lag_s` and `is_synchronous` tell what the standby may lack, as last seen."""
 
     primary: str
     number: int = 0
@@ -210,6 +211,8 @@ class StoreMemory:
     is_synchronous: bool = False
     old: tuple[str, ...] = ()
     told: str = ""
+    has_served: bool = False
+    apart_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
