@@ -59,11 +59,11 @@ def keep_stores(
         store = memory.get(kind)
         if store is None or store.primary not in model.regions:
             store = StoreMemory(model.store_regions[0])
-        look = _look(model, model.data, kind, snapshot, regions, store.primary)
+        look = _look(model, model.data, kind, snapshot, regions, store)
         if is_up and model.is_spread and snapshot.fresh(kind, FRESH_S):
             store, made = _keep(look, store)
             decisions += made
-            look = _look(model, model.data, kind, snapshot, regions, store.primary)
+            look = _look(model, model.data, kind, snapshot, regions, store)
         kept[kind] = store
         starts |= _starts(look, store)
     return kept, starts, tuple(decisions)
@@ -120,9 +120,11 @@ class _Look:
         return Decision("", "failover", f"engine/{self.kind}/{region}", effects, why, facts)
 
 
-def _look(model: Model, data: Data, kind: str, snapshot: Snapshot, regions: RegionsMemory, primary: str) -> _Look:
-    other = next((region for region in model.store_regions if region != primary), "")
-    return _Look(kind, data, snapshot, regions, primary, other)
+def _look(model: Model, data: Data, kind: str, snapshot: Snapshot, regions: RegionsMemory, store: StoreMemory) -> _Look:
+    other = next((region for region in model.store_regions if region != store.primary), "")
+    # What was begun is ended, also when the blueprint meanwhile wants no standby any more.
+    is_wanted = data.replicas > 0 or store.promoting_since is not None
+    return _Look(kind, data, snapshot, regions, store.primary, other if is_wanted else "")
 
 
 def _starts(look: _Look, store: StoreMemory) -> Starts:
@@ -151,7 +153,7 @@ def _keep(look: _Look, store: StoreMemory) -> Kept:
     """One look at the stores of one kind."""
     if store.promoting_since is not None:
         return _go_on(look, store)
-    ours, theirs = look.part(look.primary, FRESH_S), look.part(look.other, FRESH_S)
+    ours, theirs = look.part(look.primary, SILENT_S), look.part(look.other, FRESH_S)
     if ours is not None and ours.role is ReplicaRole.STANDBY:
         return _find_primary(look, store, theirs)
     if ours is not None and theirs is not None and theirs.role is ReplicaRole.PRIMARY:
@@ -166,7 +168,7 @@ def _keep(look: _Look, store: StoreMemory) -> Kept:
 def _find_primary(look: _Look, store: StoreMemory, theirs: ReplicaSeen | None) -> Kept:
     """What is taken for the primary follows another: then that one is the primary. Facts go before memory and blueprint."""
     if not look.other or (theirs is not None and theirs.role is ReplicaRole.STANDBY):
-        why = f"{look.kind}/{look.primary} follows another store, and none takes writes: bring back the one it followed, or restore a backup"
+        why = f"{look.kind}/{look.primary} follows another store, and none takes writes: bring back the one that it followed"
         return _tell(look, store, why)
     why = f"the data in {look.primary} follow those in {look.other}, so {look.kind} takes writes in {look.other}"
     found = StoreMemory(look.other, store.number, has_served=store.has_served, told=why)
@@ -211,17 +213,14 @@ def _well(look: _Look, store: StoreMemory) -> Kept:
     if theirs is not None and theirs.role is ReplicaRole.STANDBY and theirs.follows == look.primary:
         old = ()
     after = replace(store, lost_since=None, has_served=True, apart_since=apart_since, old=old, told="")
-    after = replace(
-        after,
-        lag_s=_lag_s(look, store, ours, apart_since),
-        # Only what was seen counts, and no longer than it is meant to be so.
-        is_synchronous=ours.is_synchronous and _waits(look, replace(after, is_synchronous=True)),
-    )
+    after = replace(after, lag_s=_lag_s(look, store, ours, apart_since))
+    after = replace(after, is_synchronous=_is_synchronous(look, after, ours))
     made = []
-    if store.is_synchronous and not after.is_synchronous and not ours.is_synchronous:
-        after = replace(after, is_synchronous=False)
-    elif store.is_synchronous and not after.is_synchronous:
-        why = f"{look.kind} in {look.primary} no longer lets writes wait: {look.other} has not followed for {APART_S:.0f} s, and the blueprint does not say rpo: 0s"
+    if store.is_synchronous and not after.is_synchronous and ours.is_synchronous:
+        why = (
+            f"{look.kind} in {look.primary} goes on alone: {look.other} has not followed for {APART_S:.0f} s, "
+            "and the blueprint does not say `rpo: 0s`"
+        )
         made.append(look.says(look.primary, why))
     if apart_since is not None and theirs is not None and look.now - apart_since >= ANEW_S:
         engine = look.engine(look.other)
@@ -232,6 +231,15 @@ def _well(look: _Look, store: StoreMemory) -> Kept:
         made.append(look.says(look.other, why, StopEngine(look.kind, look.other, engine.generation)))
         after = replace(after, apart_since=look.now)
     return after, tuple(made)
+
+
+def _is_synchronous(look: _Look, store: StoreMemory, ours: ReplicaSeen) -> bool:
+    """Whether the standby has all that is acknowledged: what was seen counts, for as long as it is meant to be so."""
+    if not ours.is_synchronous or not _waits(look, replace(store, is_synchronous=True)):
+        return False
+    # It was told to go on alone: that it does not yet is no promise.
+    is_told = any(key.startswith(f"start-engine:{look.kind}/{look.primary}#") for key in look.snapshot.pending)
+    return store.is_synchronous or not is_told
 
 
 def _lag_s(look: _Look, store: StoreMemory, ours: ReplicaSeen, apart_since: float | None) -> float | None:
@@ -365,7 +373,7 @@ def _finish(look: _Look, store: StoreMemory) -> Kept:
     """It takes writes: tell how long that took."""
     took_s = look.now - (store.lost_since if store.lost_since is not None else look.now)
     rto_s = look.data.rto_s
-    judged = "" if rto_s is None else f", within" if took_s <= rto_s else ", beyond"
+    judged = "" if rto_s is None else ", within" if took_s <= rto_s else ", beyond"
     why = f"{look.kind} takes writes in {look.primary}, {took_s:.1f} s after they ceased{judged}"
     if rto_s is not None:
         why += f" the {rto_s:g} s of data.rto"

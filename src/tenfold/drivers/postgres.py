@@ -38,7 +38,7 @@ from tenfold.drivers.postgres_replica import (
     write_access,
     write_running,
 )
-from tenfold.drivers.postgres_seen import Watched, look
+from tenfold.drivers.postgres_seen import Watched, explain, look
 from tenfold.drivers.project import Project
 from tenfold.drivers.store import Front, StoreDriver, is_promoted, note_promotion, refuse_fenced, set_fence
 from tenfold.drivers.vitals import NotAnswering
@@ -245,6 +245,10 @@ class _Embedded:
                     f"ALTER SYSTEM SET synchronous_standby_names = '{'*' if start.is_synchronous else ''}'"
                 )
                 await asked.execute("SELECT pg_reload_conf()")
+                seen = self._replicas.get(start.region)
+                if seen is not None and not start.is_synchronous:
+                    # From now on nothing is promised: what was seen before must not be believed until the next look.
+                    self._replicas[start.region] = replace(seen, is_synchronous=False)
 
     async def promote(self, promote: Promote) -> None:
         """Let the standby take writes."""
@@ -282,9 +286,12 @@ class _Embedded:
             if self._front is None:
                 await connection.execute("SELECT 1")
             else:
-                watched = self._watched.setdefault(region, Watched())
-                self._replicas[region] = await look(connection, region, watched, self._region_at)
-                if settings.follow and self._replicas[region].role is ReplicaRole.STANDBY:
+                before = self._replicas.get(region)
+                seen = await look(connection, region, self._watched.setdefault(region, Watched()), self._region_at)
+                # What an order has changed meanwhile is newer than this.
+                if self._replicas.get(region) is before:
+                    self._replicas[region] = seen
+                if settings.follow and seen.role is ReplicaRole.STANDBY:
                     await self._point(connection, region)
         except (psycopg.Error, OSError) as error:
             await self.forget(region)
@@ -461,43 +468,3 @@ class _Asker:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
-
-
-_NO_URL = "{where} is not a URL that PostgreSQL understands: write postgresql://user:password@host:5432/database"
-_SENTENCES = (
-    ("password authentication failed", "{address} refuses the user name or the password: correct {where}"),
-    ("no password supplied", "{address} asks for a password: put one into {where}"),
-    ("no pg_hba.conf entry", "{address} does not let this machine in: add it to its pg_hba.conf"),
-    (
-        "remaining connection slots",
-        "{address} has no connection left: raise its max_connections, or let the app keep fewer open",
-    ),
-    ("too many clients", "{address} has no connection left: raise its max_connections, or let the app keep fewer open"),
-    (
-        "too many connections",
-        "{address} has no connection left: raise its max_connections, or let the app keep fewer open",
-    ),
-    ("starting up", "it is starting up"),
-    ("not yet accepting connections", "it is going through what was written before it was killed"),
-    ("in recovery mode", "it is going through what was written before it was killed"),
-    ("shutting down", "it is shutting down"),
-    ("refused", "nothing answers at {address}: start the database there, or correct {where}"),
-    ("resolve host", "the host of {address} is not known: correct {where}"),
-    ("translate host name", "the host of {address} is not known: correct {where}"),
-    ("timeout", "{address} does not answer: look at the network and its firewall, or correct {where}"),
-    ("unreachable", "{address} can't be reached: look at the network, or correct {where}"),
-    ("invalid integer value", _NO_URL),
-    ("invalid port number", _NO_URL),
-)
-
-
-def explain(error: Exception, address: str, where: str) -> str:
-    """PostgreSQL's error as a sentence that says what to do; `where` is where the URL or the password is written."""
-    said = str(error)
-    # Where the client could not read the URL, its words quote parts of it, a password among them.
-    unread = isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None
-    for sign, sentence in _SENTENCES if not unread else (("", _NO_URL),):
-        if sign in said:
-            return sentence.format(address=address, where=where) + "."
-    cause = said.rpartition("FATAL:")[2].strip().split("\n")[0]
-    return f"{address} does not serve: {cause}"

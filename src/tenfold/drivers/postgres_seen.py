@@ -1,9 +1,11 @@
-"""What part a PostgreSQL plays, who follows it and how far behind. Stage: world -> facts, below drivers.postgres."""
+"""What part a PostgreSQL plays, who follows it and how far behind; what its errors mean. Stage: world -> facts, below drivers.postgres."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import psycopg
 
 from tenfold.drivers.postgres_replica import Connection
 from tenfold.facts import ReplicaRole, ReplicaSeen
@@ -92,3 +94,43 @@ async def _look_at_standby(
         follows=region_at(host, port) if hears else "",
         lag_s=None if watched.whole_at_s is None else now_s - watched.whole_at_s,
     )
+
+
+_NO_URL = "{where} is not a URL that PostgreSQL understands: write postgresql://user:password@host:5432/database"
+_SENTENCES = (
+    ("password authentication failed", "{address} refuses the user name or the password: correct {where}"),
+    ("no password supplied", "{address} asks for a password: put one into {where}"),
+    ("no pg_hba.conf entry", "{address} does not let this machine in: add it to its pg_hba.conf"),
+    (
+        "remaining connection slots",
+        "{address} has no connection left: raise its max_connections, or let the app keep fewer open",
+    ),
+    ("too many clients", "{address} has no connection left: raise its max_connections, or let the app keep fewer open"),
+    (
+        "too many connections",
+        "{address} has no connection left: raise its max_connections, or let the app keep fewer open",
+    ),
+    ("starting up", "it is starting up"),
+    ("not yet accepting connections", "it is going through what was written before it was killed"),
+    ("in recovery mode", "it is going through what was written before it was killed"),
+    ("shutting down", "it is shutting down"),
+    ("refused", "nothing answers at {address}: start the database there, or correct {where}"),
+    ("resolve host", "the host of {address} is not known: correct {where}"),
+    ("translate host name", "the host of {address} is not known: correct {where}"),
+    ("timeout", "{address} does not answer: look at the network and its firewall, or correct {where}"),
+    ("unreachable", "{address} can't be reached: look at the network, or correct {where}"),
+    ("invalid integer value", _NO_URL),
+    ("invalid port number", _NO_URL),
+)
+
+
+def explain(error: Exception, address: str, where: str) -> str:
+    """PostgreSQL's error as a sentence that says what to do; `where` is where the URL or the password is written."""
+    said = str(error)
+    # Where the client could not read the URL, its words quote parts of it, a password among them.
+    unread = isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None
+    for sign, sentence in _SENTENCES if not unread else (("", _NO_URL),):
+        if sign in said:
+            return sentence.format(address=address, where=where) + "."
+    cause = said.rpartition("FATAL:")[2].strip().split("\n")[0]
+    return f"{address} does not serve: {cause}"
