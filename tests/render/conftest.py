@@ -135,6 +135,18 @@ class Engine:
             time.sleep(0.02)
         return [json.loads(line) for line in lines]
 
+    def wait_until_failed(self, *regions: str) -> None:
+        """Until its checks have given these up, in all pools."""
+        deadline_s = time.monotonic() + HANG_S
+        while True:
+            clusters = json.loads(self.admin("/clusters?format=json"))["cluster_statuses"]
+            hosts = [host for cluster in clusters for host in cluster.get("host_statuses", ()) if "hostname" in host]
+            of_these = [host for host in hosts if host["hostname"] in regions]
+            if of_these and all(host["health_status"].get("failed_active_health_check") for host in of_these):
+                return
+            assert time.monotonic() < deadline_s, of_these
+            time.sleep(0.02)
+
     def wait(self) -> None:
         """Until it serves, its first checks of others done."""
         deadline_s = time.monotonic() + HANG_S

@@ -527,3 +527,27 @@ def test_all_that_was_under_way_is_asked_again_at_once(stack: Any) -> None:
         stack.apps["eu"].wait("/slow", 300)
         stack.engine("eu").process.kill()
         assert Counter(answer.result().status for answer in asked) == {200: 300}
+
+
+def test_a_lost_share_goes_to_the_spare(stack: Any) -> None:
+    """Of two regions with shares one is lost: its share goes to the nearest spare, not onto the other's, checked or not yet."""
+    stack.gateways((WEB,))
+    engine = stack.entry(table_of(stack, everywhere(Share("eu", 0.75), Share("us", 0.25), spares=("au",))))
+    stack.engine("eu").process.kill()
+    stack.engine("eu").process.wait()
+    at_once = Counter(stack.ask(engine.port).region for _ in range(40))
+    engine.wait_until_failed("eu")
+    later = Counter(stack.ask(engine.port).region for _ in range(400))
+    assert at_once.keys() == later.keys() == {"us", "au"}
+    assert 7 <= at_once["us"] <= 13
+    assert 60 <= later["us"] <= 140
+
+
+def test_requests_flow_when_all_look_dead(stack: Any) -> None:
+    """Every region's checks come too late to count; a request is answered all the same, if late."""
+    stack.gateways((WEB,), delays={"eu": 1.0})
+    engine = stack.entry(table_of(stack, everywhere(Share("eu", 1.0), spares=("us", "au"))))
+    for region in PLACES:
+        stack.engine(region).admin("/runtime_modify?tenfold.delay_ms.eu=1300", "POST")
+    engine.wait_until_failed(*PLACES)
+    assert stack.ask(engine.port).status == 200
