@@ -24,6 +24,8 @@ SILENT_S = 5.0
 """A primary whose process runs and does not answer for this long is lost."""
 SILENT_OUT_S = 2.0
 """The same where its region is known not to answer at all."""
+UNHEALTHY_S = 2.0
+"""How long a store has not answered, at the least, when it is first seen unhealthy."""
 FENCE_S = 3.0
 """How long a promotion waits for the old primary to be fenced. One that can't be reached is then left to its own."""
 APART_S = 10.0
@@ -189,7 +191,9 @@ def _lost_since(look: _Look, store: StoreMemory) -> float | None:
     if engine is None:
         return before if before is not None else now
     if engine.state is not EngineState.READY:
-        return before if before is not None else min(engine.since, now)
+        # What is called unhealthy has not answered for a while.
+        silent_s = UNHEALTHY_S if engine.state is EngineState.UNHEALTHY else 0.0
+        return before if before is not None else min(engine.since, now) - silent_s
     is_out = look.is_out(look.primary)
     if look.part(look.primary, SILENT_OUT_S if is_out else SILENT_S) is None:
         seen = look.snapshot.replicas.get(f"{look.kind}/{look.primary}")

@@ -20,9 +20,10 @@ from tenfold.drivers.freeport import FreePorts
 from tenfold.drivers.postgres import PostgresDriver
 from tenfold.drivers.procs import Processes, TreeKey
 from tenfold.drivers.project import Project
+from tenfold.drivers.store import StoreDriver
 from tenfold.drivers.valkey import ValkeyDriver
-from tenfold.effects import Order, Receipt, StartEngine, StopEngine
-from tenfold.facts import EngineSeen, EngineState
+from tenfold.effects import Order, Promote, Receipt, StartEngine, StopEngine
+from tenfold.facts import EngineSeen, EngineState, ReplicaRole, ReplicaSeen
 
 REGION = "local"
 WITHIN_S = 30.0
@@ -146,6 +147,117 @@ async def place() -> AsyncIterator[Place]:
     made = Place(folder)
     yield made
     await made.clean()
+
+
+class Pair:
+    """Two regions, `a` and `b`, with a store of one kind each, as a control plane would handle them."""
+
+    def __init__(self, place: Place, kind: str) -> None:
+        self.place, self.kind = place, kind
+        self.processes = Processes(place.project)
+        self._orders = 0
+        self.renew()
+
+    def renew(self) -> None:
+        """A new control plane, which knows only what is on disk and what runs."""
+        place, front = self.place, self._front
+        if self.kind == "postgres":
+            driver: StoreDriver = PostgresDriver(place.project, place.ports, place.fence, place.shared, front=front)
+        else:
+            driver = ValkeyDriver(place.project, place.ports, place.fence, front=front)
+        self.driver = driver
+        place.drivers.append(driver)
+
+    @staticmethod
+    def _front(region: str, kind: str) -> str:
+        return f"{region}.test:1"
+
+    async def facts(self, region: str) -> tuple[EngineSeen | None, ReplicaSeen | None]:
+        """What is seen of a region's store now."""
+        seen = [fact for fact in await self.driver.observe() if fact.region == region]
+        engine = next((fact for fact in seen if isinstance(fact, EngineSeen)), None)
+        return engine, next((fact for fact in seen if isinstance(fact, ReplicaSeen)), None)
+
+    async def order(self, kind: type, region: str, **how: object) -> Order:
+        """An order made from what is seen now."""
+        engine, _ = await self.facts(region)
+        self._orders += 1
+        number = {StartEngine: {"attempt": self._orders}, StopEngine: {}, Promote: {"number": self._orders}}[kind]
+        generation = engine.generation if engine else 0
+        effect = kind(self.kind, region, **{**number, "expected_generation": generation, **how})
+        return Order(effect, 1, "d1", time.time())
+
+    async def start(self, region: str, **how: object) -> Receipt:
+        """Start it, or let it run another way."""
+        return await self.driver.apply(await self.order(StartEngine, region, **how))
+
+    async def fence(self, region: str) -> Receipt:
+        """Stop it at once."""
+        return await self.driver.apply(await self.order(StopEngine, region, at_once=True))
+
+    async def promote(self, region: str, **how: object) -> Receipt:
+        """Promote it."""
+        return await self.driver.apply(await self.order(Promote, region, **how))
+
+    async def until(self, region: str, true: Callable[[EngineSeen, ReplicaSeen], object]) -> ReplicaSeen:
+        """Wait until both facts are there and `true` of them."""
+        deadline = time.monotonic() + WITHIN_S
+        facts: object = None
+        while time.monotonic() < deadline:
+            engine, replica = facts = await self.facts(region)
+            if engine is not None and replica is not None and true(engine, replica):
+                return replica
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"it did not happen: {facts}")
+
+    async def until_follows(self, region: str, primary: str) -> ReplicaSeen:
+        """Wait until both ends say so, and that nothing is outstanding."""
+        await self.until(region, lambda _, seen: seen.follows == primary and seen.lag_s == 0.0)
+        return await self.until(primary, lambda _, seen: seen.standbys == (region,) and seen.lag_s is not None)
+
+    async def both(self, *, is_synchronous: bool = False) -> None:
+        """`a` is the primary, `b` follows it."""
+        await self.start("a")
+        await self.until("a", lambda _, seen: seen.role is ReplicaRole.PRIMARY)
+        await self.start("b", follow="a")
+        await self.until_follows("b", "a")
+        if is_synchronous:
+            await self.start("a", is_synchronous=True)
+            await self.until("a", lambda _, seen: seen.is_synchronous)
+
+    def signal(self, region: str, number: int) -> int:
+        """Signal every process of a store; how many there were."""
+        return self.processes.send(TreeKey("engine", f"{self.kind}/{region}"), number)
+
+    async def gone(self, region: str) -> None:
+        """Wait until it is seen to have ended by itself."""
+        deadline = time.monotonic() + WITHIN_S
+        while (engine := (await self.facts(region))[0]) is None or engine.state is not EngineState.EXITED:
+            assert time.monotonic() < deadline, engine
+            await asyncio.sleep(0.01)
+
+    async def url(self, region: str) -> str:
+        """How to reach this very store, past the gateway."""
+        engine, _ = await self.facts(region)
+        assert engine is not None
+        (url,) = set(self.driver.urls(region).values())  # type: ignore[attr-defined]
+        return str(url).replace(f"{region}.test:1", engine.address)
+
+    def home(self, region: str) -> Path:
+        """Where its data and settings are."""
+        return (self.place.project.data / f"{self.kind}-{region}").resolve()
+
+
+@pytest.fixture
+async def postgres_pair(place: Place) -> Pair:
+    """Two regions with PostgreSQL."""
+    return Pair(place, "postgres")
+
+
+@pytest.fixture
+async def valkey_pair(place: Place) -> Pair:
+    """Two regions with Valkey."""
+    return Pair(place, "valkey")
 
 
 @pytest.fixture
