@@ -46,6 +46,7 @@ class Tenure:
     of: int
     holder: str
     epoch: int = 0
+    tried: int = 0
     until_s: float = 0.0
     is_over: bool = False
     """Set for good once a majority of voters has a newer epoch."""
@@ -57,6 +58,12 @@ class Tenure:
     def holds(self, at_s: float) -> bool:
         """True while nobody else can hold the lease."""
         return self.epoch > 0 and not self.is_over and at_s < self.until_s
+
+    def next_epoch(self, newest: int) -> int:
+        """The epoch to ask for: above `newest`, and never the same twice. A message of a try that failed, to let its votes go, may
+        still be under way, and must not meet the votes of the next."""
+        self.tried = max(self.tried, newest) + 1
+        return self.tried
 
     def elected(self, epoch: int, asked_s: float, votes: Sequence[Vote]) -> bool:
         """Take the answers to having asked for `epoch` at `asked_s`; True when that made us the holder."""
@@ -195,7 +202,7 @@ class QuorumLease:
         sight, tenure = self._look(), self._tenure
         if not sight.is_free:
             return None
-        epoch = max(sight.epoch, self._newest()) + 1
+        epoch = tenure.next_epoch(max(sight.epoch, self._newest()))
         self._asked_s = asked_s = now_s()
         votes, _ = self._ask(lambda voter: voter.ask(tenure.holder, epoch))
         if not tenure.elected(epoch, asked_s, list(votes.values())):

@@ -1,5 +1,6 @@
 """Candidates and voters that crash, freeze, forget and drift, over a network that loses and delays: never two who may act at once."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,19 +76,34 @@ def machine(new_twin: Callable[[], Twin]) -> type[RuleBasedStateMachine]:
             self.rounds = [*(r for r in self.rounds if r.name != name), asked]
             self.network += [Message(i, name, epoch, asked) for i in range(len(self.voters))]
 
-        @rule(seconds=st.sampled_from((0.01, 0.1, 0.5, 1.0, 2.4, 3.2, 60.0)))
-        def time_passes(self, seconds: float) -> None:
-            self.at_s += seconds
+        @rule(name=st.sampled_from(NAMES), is_renewal=st.booleans())
+        def asks(self, name: str, is_renewal: bool) -> None:
+            """For the lease, or, holding it, for its renewal."""
+            epoch = self.candidates[name].epoch
+            if not is_renewal:
+                newest = max(0, *self.elected, *(voter.epoch or 0 for voter in self.voters))
+                epoch = self.candidates[name].next_epoch(newest)
+            if epoch:
+                self.send(name, epoch, is_renewal)
 
-        @rule(name=st.sampled_from(NAMES))
-        def asks_for_the_lease(self, name: str) -> None:
-            newest = max((v.epoch or 0 for v in self.voters), default=0)
-            self.send(name, max(newest, *self.elected, 0) + 1, is_renewal=False)
-
-        @rule(name=st.sampled_from(NAMES))
-        def renews(self, name: str) -> None:
-            if self.candidates[name].epoch:
-                self.send(name, self.candidates[name].epoch, is_renewal=True)
+        @rule(
+            name=st.sampled_from(NAMES),
+            is_renewal=st.booleans(),
+            pause_s=st.sampled_from((0.0, 0.0, 0.5, 1.0, 2.4, 3.2, 60.0)),
+            reached=st.lists(st.sampled_from((True, True, True, False)), min_size=5, max_size=5),
+            late_s=st.sampled_from((0.0, 0.0, 0.3, 2.0)),
+        )
+        def asks_and_counts(
+            self, name: str, is_renewal: bool, pause_s: float, reached: list[bool], late_s: float
+        ) -> None:
+            """After a pause, with nothing between, but that some voters are not reached and the answers are late."""
+            self.at_s += pause_s
+            before = self.rounds
+            self.asks(name, is_renewal)
+            if self.rounds is not before:
+                self.only(reached)
+                self.at_s += late_s
+                self.count(self.rounds.pop())
 
         @rule(count=st.integers(1, 12), of=st.randoms(use_true_random=False))
         def messages_arrive(self, count: int, of: Any) -> None:
@@ -109,6 +125,15 @@ def machine(new_twin: Callable[[], Twin]) -> type[RuleBasedStateMachine]:
                 self.network.append(message)
             else:
                 message.round.votes.append(message.vote)
+
+        def only(self, reached: list[bool]) -> None:
+            """What was just sent arrives and is answered where voters are `reached`, and gets lost elsewhere."""
+            sent = [message for message in self.network if message.round is self.rounds[-1]]
+            self.network = [message for message in self.network if message.round is not self.rounds[-1]]
+            for message, arrives in zip(sent, reached, strict=False):
+                if arrives:
+                    self.arrives(message)
+                    self.arrives(self.network.pop())
 
         @rule(of=st.randoms(use_true_random=False))
         def a_message_is_lost(self, of: Any) -> None:
@@ -142,17 +167,16 @@ def machine(new_twin: Callable[[], Twin]) -> type[RuleBasedStateMachine]:
                 tenure.resign()
                 self.rounds = [r for r in self.rounds if r.name != name]
 
-        @rule(voter=st.integers(0, 4))
-        def a_voter_restarts(self, voter: int) -> None:
-            self.voters[voter % len(self.voters)].restart()
-
-        @rule(voter=st.integers(0, 4))
-        def a_voter_loses_its_data(self, voter: int) -> None:
-            self.voters[voter % len(self.voters)].lose_data()
-
-        @rule(voter=st.integers(0, 4), back_s=st.sampled_from((1.0, 3600.0)))
-        def a_voters_clock_is_set_back(self, voter: int, back_s: float) -> None:
-            self.offsets_s[voter % len(self.voters)] -= back_s
+        @rule(voter=st.integers(0, 4), harm=st.sampled_from(("restart", "lose data", "second back", "hour back")))
+        def harm_is_done(self, voter: int, harm: str) -> None:
+            voter %= len(self.voters)
+            match harm:
+                case "restart":
+                    self.voters[voter].restart()
+                case "lose data":
+                    self.voters[voter].lose_data()
+                case _:
+                    self.offsets_s[voter] -= 1.0 if harm == "second back" else 3600.0
 
         @invariant()
         def one_may_act(self) -> None:
@@ -166,8 +190,40 @@ def machine(new_twin: Callable[[], Twin]) -> type[RuleBasedStateMachine]:
 def test_never_two_may_act_at_once(new_twin: Callable[[], Twin]) -> None:
     """Whatever dies, freezes, forgets, drifts or gets lost: one may act at any time, and epochs grow with every one who may."""
     run_state_machine_as_test(
-        machine(new_twin), settings=settings(max_examples=200, stateful_step_count=40, deadline=None)
+        machine(new_twin), settings=settings(max_examples=100, stateful_step_count=30, deadline=None)
     )
+
+
+@pytest.mark.parametrize("first_seed", range(0, 400, 100))
+def test_long_random_lives(new_twin: Callable[[], Twin], first_seed: int) -> None:
+    """The same world lived through by dice alone: long lives with many terms, a hundred seeds at a time."""
+    kind = machine(new_twin)
+    for seed in range(first_seed, first_seed + 100):
+        dice, world = random.Random(seed), kind()
+        rates = [dice.choice((0.92, 1.0, 1.09)) for _ in range(8)]
+        world.begin(dice.choice((3, 3, 5)), rates)
+        for _ in range(200):
+            match dice.random():
+                case luck if luck < 0.7:
+                    reached = [dice.random() < 0.8 for _ in range(5)]
+                    pause_s, late_s = dice.choice((0.0, 0.0, 0.5, 1.0, 2.4, 3.2)), dice.choice((0.0, 0.0, 0.3, 2.0))
+                    world.asks_and_counts(dice.choice(NAMES), dice.random() < 0.5, pause_s, reached, late_s)
+                case luck if luck < 0.78:
+                    world.asks(dice.choice(NAMES), dice.random() < 0.5)
+                case luck if luck < 0.86:
+                    world.messages_arrive(dice.randrange(12), dice)
+                case luck if luck < 0.9:
+                    world.a_candidate_counts(dice)
+                case luck if luck < 0.93:
+                    world.resigns(dice.choice(NAMES))
+                case _:
+                    world.harm_is_done(
+                        dice.randrange(5), dice.choice(("restart", "restart", "lose data", "second back"))
+                    )
+            try:
+                world.one_may_act()
+            except AssertionError as broken:
+                raise AssertionError(f"seed {seed}: {broken}") from broken
 
 
 def test_someone_who_looks_on_is_not_fooled_by_a_clock_set_ahead() -> None:
