@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 
 from tenfold.drivers.wheels import wheel_file
-from tenfold.model import Endpoint, EntryTable, GatewayEnd, RouteTable, ServiceRoutes
+from tenfold.model import Endpoint, EntryTable, GatewayEnd, RouteTable, ServiceRoutes, Share, Way
 from tenfold.render.envoy import ENTRY_NODE, GatewayConfig, bootstrap, gateway
 from tenfold.render.envoy_entry import entry
 
 PLACES = {"eu": (50.4, 3.8), "us": (41.3, -95.9), "au": (-37.8, 144.9)}
+WEB = ServiceRoutes("web", ("/",), (), hedge_after_ms=None)
 HANG_S = 20.0
 
 Json = dict[str, Any]
@@ -365,6 +366,20 @@ class Stack:
         engine = self.run(name, lambda log: entry(table, port=0, access_log=log, decision="d2"))
         engine.wait()
         return engine
+
+    def table(self, ways: tuple[Way, ...], *services: ServiceRoutes, **rest: Any) -> EntryTable:
+        """Of these gateways, at home in `eu`."""
+        return EntryTable("eu", tuple(self.ends.values()), ways, services or (WEB,), PLACES, **rest)
+
+    @staticmethod
+    def everywhere(*shares: Share, spares: tuple[str, ...] = (), residency: str = "") -> tuple[Way, ...]:
+        """Clients of all origins are served alike."""
+        return tuple(Way(origin, residency, shares, spares) for origin in PLACES)
+
+    @staticmethod
+    def own(*origins: str) -> tuple[Way, ...]:
+        """Each origin is served by its own region; the others are spares."""
+        return tuple(Way(o, "", (Share(o, 1.0),), tuple(r for r in PLACES if r != o)) for o in origins)
 
     def engine(self, node: str) -> Engine:
         return next(engine for engine in self.engines if engine.node == node)
