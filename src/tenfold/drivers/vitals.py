@@ -94,4 +94,6 @@ async def ask_forever(
             tell(Event.SILENT, str(error))
         finally:
             asked.cancel()
+            # Given up, it may still fail: that is nobody's news.
+            asked.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         await asyncio.sleep(pause_s())

@@ -191,6 +191,10 @@ class Pair:
         """Start it, or let it run another way."""
         return await self.driver.apply(await self.order(StartEngine, region, **how))
 
+    async def stop(self, region: str) -> Receipt:
+        """Stop it cleanly."""
+        return await self.driver.apply(await self.order(StopEngine, region))
+
     async def fence(self, region: str) -> Receipt:
         """Stop it at once."""
         return await self.driver.apply(await self.order(StopEngine, region, at_once=True))
@@ -212,8 +216,8 @@ class Pair:
 
     async def until_follows(self, region: str, primary: str) -> ReplicaSeen:
         """Wait until both ends say so, and that nothing is outstanding."""
-        await self.until(region, lambda _, seen: seen.follows == primary and seen.lag_s == 0.0)
-        return await self.until(primary, lambda _, seen: seen.standbys == (region,) and seen.lag_s is not None)
+        await self.until(region, lambda _, seen: seen.follows == primary)
+        return await self.until(primary, lambda _, seen: seen.standbys == (region,) and seen.lag_s == 0.0)
 
     async def both(self, *, is_synchronous: bool = False) -> None:
         """`a` is the primary, `b` follows it."""

@@ -1,6 +1,7 @@
 """Two PostgreSQL in two regions: one takes writes, the other follows, takes over, and lets the first come back."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -59,41 +60,31 @@ class Writers:
 async def test_standby_follows_and_says_so(postgres_pair: Pair, connect: Connect) -> None:
     """The second region gets a copy and then every write; both say who follows whom, and that nothing is outstanding when all is quiet."""
     pair = postgres_pair
+    with pytest.raises(Retryable, match="not been started"):
+        pair.driver.urls("c")
+    with pytest.raises(Retryable, match="not been started"):
+        await pair.start("b", follow="a")
     await pair.start("a")
     await pair.until("a", lambda _, seen: seen.role is ReplicaRole.PRIMARY)
     with connect(await pair.url("a")) as app:
         app.execute("CREATE TABLE notes (n int)")
-        app.execute("INSERT INTO notes VALUES (1)")
     receipt = await pair.start("b", follow="a")
     assert "it got a copy of the data of a" in receipt.note
     primary = await pair.until_follows("b", "a")
-    assert (primary.timeline, primary.lag_s, primary.is_synchronous) == (1, 0.0, False)
+    assert (primary.timeline, primary.is_synchronous) == (1, False)
     with connect(await pair.url("a")) as app:
         app.execute("INSERT INTO notes VALUES (2)")
+    await pair.until_follows("b", "a")
+    standby = await pair.until("b", lambda _, seen: seen.lag_s == 0.0)
+    assert (standby.role, standby.follows, standby.timeline) == (ReplicaRole.STANDBY, "a", 1)
     with connect(await pair.url("b")) as reader:
-        while reader.execute("SELECT count(*) FROM notes").fetchone() != (2,):
-            await asyncio.sleep(0.01)
+        assert reader.execute("SELECT * FROM notes").fetchall() == [(2,)]
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             reader.execute("INSERT INTO notes VALUES (3)")
-
-
-async def test_programs_of_every_region_have_the_same_login(postgres_pair: Pair) -> None:
-    """Each region's URL is its own gateway's, with one role and one password, in regions without a store too."""
-    pair = postgres_pair
-    with pytest.raises(Retryable, match="not been started"):
-        pair.driver.urls("c")
-    await pair.both()
     urls = {region: pair.driver.urls(region)["DATABASE_URL"] for region in ("a", "b", "c")}
     assert all(f"@{region}.test:1/" in url for region, url in urls.items())
     assert len({url.replace(f"@{region}.", "@") for region, url in urls.items()}) == 1
-
-
-async def test_replication_password_is_in_no_list_of_processes(postgres_pair: Pair, connect: Connect) -> None:
-    """The role that follows has a password of its own, is refused with another one, and neither arguments nor settings show it."""
-    pair = postgres_pair
-    await pair.both()
-    (line,) = (pair.home("b") / "replica.pass").read_text().splitlines()
-    secret = line.rpartition(":")[2]
+    secret = (pair.home("b") / "replica.pass").read_text().strip().rpartition(":")[2]
     engine, _ = await pair.facts("b")
     tree = [psutil.Process(engine.pid), *psutil.Process(engine.pid).children()]
     assert secret not in " ".join(" ".join(process.cmdline()) for process in tree)
@@ -101,30 +92,37 @@ async def test_replication_password_is_in_no_list_of_processes(postgres_pair: Pa
     assert secret not in (pair.home("b") / "pgdata" / "postgresql.auto.conf").read_text()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         connect(f"postgresql://{ROLE}:guess@{engine.address}/postgres")
-    with pytest.raises(psycopg.OperationalError, match="pg_hba.conf rejects"):
+    with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf rejects"):
         connect(f"postgresql://{ROLE}:{secret}@{engine.address}/crewboard")
 
 
 async def test_synchronous_loses_no_acknowledged_row(postgres_pair: Pair, connect: Connect) -> None:
-    """The primary is killed with -9 while four clients write; every row it acknowledged is on the promoted standby."""
+    """The primary is killed with -9 while four clients write, then the other: every row that was acknowledged is there at the end."""
     pair = postgres_pair
     await pair.both(is_synchronous=True)
-    writers = Writers(connect, await pair.url("a"))
-    await pair.place.eventually(lambda: min(writers.acknowledged) >= 50)
-    pair.signal("a", signal.SIGKILL)
-    writers.join()
-    await pair.gone("a")
-    await pair.fence("a")
-    await pair.promote("b")
-    seen = await pair.until("b", lambda _, seen: seen.role is ReplicaRole.PRIMARY)
-    assert (seen.timeline, seen.is_synchronous) == (2, False)
-    assert writers.lost(connect, await pair.url("b")) == 0
-    with connect(await pair.url("b")) as app:
-        app.execute("INSERT INTO rows VALUES (9, 9)")
+    here, there = "a", "b"
+    for number in (1, 2):
+        writers = Writers(connect, await pair.url(here))
+        await pair.place.eventually(lambda w=writers: min(w.acknowledged) >= 50)
+        pair.signal(here, signal.SIGKILL)
+        writers.join()
+        await pair.gone(here)
+        await pair.fence(here)
+        await pair.promote(there, number=number)
+        assert writers.lost(connect, await pair.url(there)) == 0
+        seen = await pair.until(there, lambda _, seen: seen.role is ReplicaRole.PRIMARY)
+        assert (seen.timeline, seen.is_synchronous) == (number + 1, False)
+        with connect(await pair.url(there)) as app:
+            app.execute("TRUNCATE rows")
+        await pair.start(here, follow=there)
+        await pair.until_follows(here, there)
+        here, there = there, here
+        await pair.start(here, is_synchronous=True)
+        await pair.until(here, lambda _, seen: seen.is_synchronous)
 
 
 async def test_asynchronous_loses_what_the_standby_had_not_got(postgres_pair: Pair, connect: Connect) -> None:
-    """A standby that hangs while rows are acknowledged lacks them; its lag says since when, and the old primary's own rows are wound back."""
+    """A standby that hangs while rows are acknowledged lacks them; its lag says since when, and the old primary's own are wound back."""
     pair = postgres_pair
     await pair.both()
     url = await pair.url("a")
@@ -158,12 +156,11 @@ async def test_asynchronous_loses_what_the_standby_had_not_got(postgres_pair: Pa
 
 
 async def test_frozen_primary_is_fenced_for_good(postgres_pair: Pair, connect: Connect) -> None:
-    """A primary that hangs is ended without a moment of life; neither a thaw nor a start, now or by a later control plane, lets it write."""
+    """One that hangs is ended without a moment of life; neither a thaw nor a start, by a later control plane either, lets it write."""
     pair = postgres_pair
     await pair.both(is_synchronous=True)
     before, _ = await pair.facts("a")
-    url = await pair.url("a")
-    with connect(url) as app:
+    with connect(await pair.url("a")) as app:
         app.execute("CREATE TABLE rows (writer int, number int)")
         pair.signal("a", signal.SIGSTOP)
         await pair.fence("a")
@@ -172,38 +169,14 @@ async def test_frozen_primary_is_fenced_for_good(postgres_pair: Pair, connect: C
         with pytest.raises(psycopg.Error):
             app.execute("INSERT INTO rows VALUES (1, 1)")
     assert not psutil.pid_exists(before.pid)
-    with pytest.raises(Permanent, match="fenced"):
-        await pair.start("a")
-    await pair.driver.close()
-    pair.renew()
-    with pytest.raises(Permanent, match="fenced"):
-        await pair.start("a")
+    for _ in range(2):
+        with pytest.raises(Permanent, match="fenced"):
+            await pair.start("a")
+        await pair.driver.close()
+        pair.renew()
     await pair.start("a", follow="b")
     await pair.until_follows("a", "b")
     assert not (pair.home("a") / "fenced").exists()
-
-
-async def test_back_and_forth(postgres_pair: Pair, connect: Connect) -> None:
-    """Three losses in a row, each time of the region that is primary: every row is there at the end, on the third new timeline."""
-    pair = postgres_pair
-    await pair.both()
-    with connect(await pair.url("a")) as app:
-        app.execute("CREATE TABLE rows (n int)")
-    here, there = "a", "b"
-    for number in range(3):
-        with connect(await pair.url(here)) as app:
-            app.execute("INSERT INTO rows VALUES (%s)", (number,))
-        await pair.until_follows(there, here)
-        pair.signal(here, signal.SIGKILL)
-        await pair.gone(here)
-        await pair.fence(here)
-        await pair.promote(there)
-        await pair.start(here, follow=there)
-        here, there = there, here
-        seen = await pair.until_follows(there, here)
-        assert seen.timeline == number + 2
-    with connect(await pair.url(there)) as reader:
-        assert reader.execute("SELECT n FROM rows ORDER BY n").fetchall() == [(0,), (1,), (2,)]
 
 
 async def test_writes_wait_for_a_synchronous_standby(postgres_pair: Pair, connect: Connect) -> None:
@@ -213,7 +186,7 @@ async def test_writes_wait_for_a_synchronous_standby(postgres_pair: Pair, connec
     url = await pair.url("a")
     with connect(url) as app:
         app.execute("CREATE TABLE rows (n int)")
-    await pair.driver.apply(await pair.order(StopEngine, "b"))
+    await pair.stop("b")
 
     def write() -> None:
         with connect(url) as app:
@@ -227,12 +200,10 @@ async def test_writes_wait_for_a_synchronous_standby(postgres_pair: Pair, connec
     await asyncio.to_thread(waiting.join, 20)
     assert not waiting.is_alive()
     await pair.until("a", lambda engine, seen: not seen.is_synchronous and "acknowledged" not in engine.note)
-    await pair.start("b", follow="a")
-    await pair.until_follows("b", "a")
 
 
-async def test_orders_that_come_twice_or_late(postgres_pair: Pair) -> None:
-    """Each order may be repeated, by the same control plane or the next; a promotion that was overtaken is refused."""
+async def test_orders_that_come_twice_late_or_too_early(postgres_pair: Pair) -> None:
+    """Each order may be repeated, by the same control plane or the next; what was overtaken, or comes from an old lease, is refused."""
     pair = postgres_pair
     await pair.both()
     fence = await pair.order(StopEngine, "a", at_once=True)
@@ -241,8 +212,7 @@ async def test_orders_that_come_twice_or_late(postgres_pair: Pair) -> None:
         assert (await pair.driver.apply(order)).outcome is Outcome.DONE
     await pair.driver.close()
     pair.renew()
-    again = await pair.order(Promote, "b", number=1)
-    assert (await pair.driver.apply(again)).outcome is Outcome.DONE
+    assert (await pair.promote("b", number=1)).outcome is Outcome.DONE
     await pair.start("a", follow="b")
     await pair.until_follows("a", "b")
     with pytest.raises(Refused, match="takes writes"):
@@ -255,37 +225,26 @@ async def test_orders_that_come_twice_or_late(postgres_pair: Pair) -> None:
     await pair.until_follows("b", "a")
     with pytest.raises(Refused, match="comes late"):
         await pair.promote("b", number=1)
-
-
-async def test_no_promotion_of_what_does_not_run(postgres_pair: Pair) -> None:
-    """A standby that is down can't be promoted, and a store can't follow one that takes no writes."""
-    pair = postgres_pair
-    with pytest.raises(Retryable, match="not been started"):
-        await pair.start("b", follow="a")
-    await pair.both()
     await pair.fence("a")
-    await pair.driver.apply(await pair.order(StopEngine, "b"))
+    await pair.stop("b")
     with pytest.raises(Retryable, match="does not run"):
-        await pair.promote("b")
+        await pair.promote("b", number=3)
     with pytest.raises(Retryable, match="does not answer"):
         await pair.start("a", follow="b")
+    pair.place.fence.check(5)
+    for kind in (Promote, StopEngine, StartEngine):
+        with pytest.raises(Refused, match="epoch"):
+            await pair.driver.apply(await pair.order(kind, "b"))
 
 
-async def test_second_primary_is_never_made_beside_data(postgres_pair: Pair) -> None:
-    """Told to start as a primary where another region has the data, a store says where they are rather than begin with nothing."""
+async def test_control_plane_killed_while_the_standby_is_made(postgres_pair: Pair) -> None:
+    """Cut short at many moments, the copy is begun again and nothing half-made stays; no second primary is ever made beside data."""
     pair = postgres_pair
     await pair.start("a")
     await pair.until("a", lambda _, seen: seen.role is ReplicaRole.PRIMARY)
     with pytest.raises(Permanent, match="the database of this project is in a"):
         await pair.start("b")
     assert not (pair.home("b") / "pgdata").exists()
-
-
-async def test_control_plane_killed_while_the_standby_is_made(postgres_pair: Pair, connect: Connect) -> None:
-    """Cancelled at many moments of the copy, it is begun again; nothing half-made stays and no copying goes on unseen."""
-    pair = postgres_pair
-    await pair.start("a")
-    await pair.until("a", lambda _, seen: seen.role is ReplicaRole.PRIMARY)
     for wait_s in (0.0, 0.05, 0.1, 0.2):
         starting = asyncio.create_task(pair.start("b", follow="a"))
         await asyncio.sleep(wait_s)
@@ -323,25 +282,18 @@ async def test_rewind_that_was_cut_short_is_not_trusted(postgres_pair: Pair, con
         assert reader.execute("SELECT n FROM rows").fetchall() == [(1,)]
 
 
-async def test_data_about_to_be_replaced_are_put_back(postgres_pair: Pair) -> None:
-    """Killed between the two renames that switch a copy in, the old data are found again, and never an empty database made instead."""
+async def test_standby_finds_its_way_back(postgres_pair: Pair) -> None:
+    """Its data half-way through a switch, its primary at another port, or the log it needs gone: each time it follows again."""
     pair = postgres_pair
     await pair.both()
-    await pair.driver.apply(await pair.order(StopEngine, "b"))
+    await pair.stop("b")
     home = pair.home("b")
     (home / "pgdata").rename(home / "pgdata-before")
     receipt = await pair.start("b", follow="a")
-    assert "copy" not in receipt.note
+    assert "copy" not in receipt.note and not (home / "pgdata-before").exists()
     await pair.until_follows("b", "a")
-    assert not (home / "pgdata-before").exists()
-
-
-async def test_standby_finds_a_primary_that_moved(postgres_pair: Pair) -> None:
-    """The primary's port is taken while it is down, so it comes back at another: the standby follows it there without a start."""
-    pair = postgres_pair
-    await pair.both()
     engine, _ = await pair.facts("a")
-    await pair.driver.apply(await pair.order(StopEngine, "a"))
+    await pair.stop("a")
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", int(engine.address.split(":")[1])))
@@ -349,54 +301,36 @@ async def test_standby_finds_a_primary_that_moved(postgres_pair: Pair) -> None:
         await pair.start("a")
         await pair.until_follows("b", "a")
     assert (await pair.facts("a"))[0].address != engine.address
-
-
-async def test_standby_whose_log_is_gone_gets_a_copy(postgres_pair: Pair, connect: Connect) -> None:
-    """A standby that was away for longer than its primary keeps the log starts with a copy instead of waiting for ever."""
-    pair = postgres_pair
-    await pair.both()
-    await pair.driver.apply(await pair.order(StopEngine, "b"))
-    with psycopg.connect(_admin_url(pair), autocommit=True) as admin:
-        admin.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+    await pair.stop("b")
+    with connect_as_superuser(pair) as admin:
         admin.execute("SELECT pg_drop_replication_slot('standby_b')")
         for _ in range(20):
-            admin.execute("SELECT pg_logical_emit_message(false, 'fill', repeat('x', 100000), true)")
+            admin.execute("SELECT pg_logical_emit_message(false, 'fill', 'x', true)")
             admin.execute("SELECT pg_switch_wal()")
         admin.execute("CHECKPOINT")
-    engine, _ = await pair.facts("a")
     receipt = await pair.start("b", follow="a")
     assert "no longer has the log" in receipt.note
     await pair.until_follows("b", "a")
 
 
-def _admin_url(pair: Pair) -> str:
-    """How the superuser reaches `a`."""
-    home = pair.home("a")
-    settings = __import__("json").loads((home / "settings.json").read_text())
-    return f"postgresql://postgres:{settings['superuser_password']}@127.0.0.1:{settings['port']}/postgres"
+def connect_as_superuser(pair: Pair) -> "psycopg.Connection[tuple[object, ...]]":
+    """A connection to `a`."""
+    settings = json.loads((pair.home("a") / "settings.json").read_text())
+    url = f"postgresql://postgres:{settings['superuser_password']}@127.0.0.1:{settings['port']}/postgres"
+    return psycopg.connect(url, autocommit=True)
 
 
 async def test_full_disk_of_a_standby(postgres_pair: Pair, resize: Callable[[int], None]) -> None:
-    """On a full disk no standby is made, and the reason says so; with room it is. The primary never minds."""
+    """On a full disk no standby is made, and the reason says so; with room it is."""
     pair = postgres_pair
     resize(150)
     await pair.start("a")
     await pair.until("a", lambda _, seen: seen.role is ReplicaRole.PRIMARY)
     filler = pair.place.shared / "filler"
     free = os.statvfs(pair.place.shared)
-    filler.write_bytes(b"x" * max(0, free.f_bavail * free.f_frsize - 12_000_000))
+    filler.write_bytes(b"x" * (free.f_bavail * free.f_frsize - 36_000_000))
     with pytest.raises(Retryable, match="disk is full"):
         await pair.start("b", follow="a")
     filler.unlink()
     await pair.start("b", follow="a")
     await pair.until_follows("b", "a")
-
-
-async def test_a_start_from_an_old_lease_is_refused(postgres_pair: Pair) -> None:
-    """Orders of a control plane that lost its lease, a promotion among them, are refused."""
-    pair = postgres_pair
-    await pair.both()
-    pair.place.fence.check(5)
-    for kind in (Promote, StopEngine, StartEngine):
-        with pytest.raises(Refused, match="epoch"):
-            await pair.driver.apply(await pair.order(kind, "b"))
