@@ -97,6 +97,10 @@ def _greet(plane: ControlPlane, is_behind: bool) -> None:
         echo(f"  from {', '.join(plane.model.regions)}: `tenfold status` tells how each is")
     for engine in engines:
         if engine.kind in ("postgres", "valkey"):
+            if not engine.address:
+                # A standby that gets its copy: nothing waits for it.
+                echo(f"  {engine.key}: {engine.note or engine.state}")
+                continue
             echo(f"  {engine.version}{f' in {engine.region}' if is_spread else ''} at {engine.address}")
             if engine.note:
                 echo(f"    {engine.note}")
