@@ -1,6 +1,7 @@
 """What `doctor`, `plan` and `up` say of a project with several regions before anything is started."""
 
 import json
+import os
 import socket
 from typing import Any
 
@@ -29,9 +30,12 @@ def test_what_several_regions_need(place: Place) -> None:
     found = findings(place)
     assert found["regions"]["found"] == "2: a, b"
     assert found["port"]["mark"] == "ok"
+    distance = found["distance"]
+    assert (distance["mark"] == "ok") is (not distance["mend"])
+    assert os.geteuid() == 0 or "not root" in distance["found"]
     assert "geoip" not in found
     place.blueprint()
-    assert not {"regions", "port", "geoip"} & findings(place).keys()
+    assert not {"regions", "port", "geoip", "distance"} & findings(place).keys()
 
 
 def test_a_port_that_is_taken(place: Place) -> None:

@@ -28,6 +28,7 @@ from tenfold.ports import DriverError
 ENGINES_PIP = "pip install 'tenfold[engines]'"
 DISK_BYTES_MIN = 1024**3
 DESCRIPTORS_MIN = 4096
+TUN = Path("/dev/net/tun")
 MMDB_MARKER = b"\xab\xcd\xefMaxMind.com"
 """Stands before the metadata of each MaxMind database, within its last 128 KiB (MaxMind DB File Format 2.0)."""
 MARKER_BYTES = 128 * 1024
@@ -228,6 +229,7 @@ def _regions(model: Model) -> Iterator[Finding]:
             yield Finding("geoip", Mark.MISSING, *problem.removeprefix("edge.geoip: ").split(": ", 1))
         else:
             yield Finding("geoip", Mark.OK, model.edge.geoip)
+    yield _distance()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -240,6 +242,30 @@ def _regions(model: Model) -> Iterator[Finding]:
             yield Finding(
                 "port", Mark.OK, f"{model.edge.port} is free for the entry; all else finds free ones by itself"
             )
+
+
+def _distance() -> Finding:
+    """Whether the distance between regions can be emulated by a network for each, as root, or by delay in the gateways alone."""
+    lacks = (
+        ("not root", "run as root", os.geteuid() != 0),
+        (f"no {TUN}", "load the module tun", not TUN.exists()),
+        ("no `ip`", "apt-get install iproute2", shutil.which("ip") is None),
+        ("no `nsenter`", "apt-get install util-linux", shutil.which("nsenter") is None),
+    )
+    found = [(what, mend) for what, mend, is_lacking in lacks if is_lacking]
+    if not found:
+        return Finding(
+            "distance",
+            Mark.OK,
+            "each region can have a network of its own, with real round trips, losses and partitions",
+        )
+    what, mend = (", ".join(words) for words in zip(*found, strict=True))
+    return Finding(
+        "distance",
+        Mark.NOTE,
+        f"{what}: gateways can add the delay between regions, losses and partitions can't be emulated",
+        mend,
+    )
 
 
 LOOKS: tuple[Callable[[Here], Iterator[Finding]], ...] = (_machine, _engines, _limits, _project)
