@@ -163,6 +163,10 @@ def reply(
     return mapper
 
 
+METADATA = "tenfold"
+PUBLISHED_KEY = "by"
+"""Where an endpoint's metadata name the decision that published it; `drivers.envoy` adds that."""
+
 ACCESS_LOG_FIELDS = {
     "at": "%START_TIME(%s.%6f)%",
     "id": "%REQ(X-REQUEST-ID)%",
@@ -180,6 +184,7 @@ ACCESS_LOG_FIELDS = {
     "asked": "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%",
     "answered": "%COMMON_DURATION(DS_RX_BEG:US_RX_END:us)%",
     "out": "%BYTES_SENT%",
+    "by": f"%UPSTREAM_METADATA({METADATA}:{PUBLISHED_KEY})%",
 }
 """One line of the access log. `at` is seconds since the epoch; `total`, `first`, `asked`, `answered` are microseconds
 since the request's first byte."""

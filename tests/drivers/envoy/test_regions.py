@@ -215,7 +215,9 @@ async def test_admin_pages_that_hang(regions: Regions) -> None:
 
 async def test_a_request_is_told_whole(regions: Regions) -> None:
     """A trace joins what entry and gateway logged, over put-aside logs; late regions, lost ones and none at all are told in words."""
-    await regions.publish_entry(decision="e7")
+    home = Way("us", "", (Share("us", 1.0),))
+    await regions.publish_entry([home, Way("eu", "", (Share("au", 1.0),))], decision="e6")
+    await regions.publish_entry([home, Way("eu", "", (Share("eu", 1.0),), ("us",))], decision="e7")
     answer = await ask(regions.port, "GET", "/wait", near("eu"))
     trace = await trace_of(regions, answer, lambda trace: trace.origin and trace.instance)
     assert (trace.origin, trace.region, trace.service) == ("eu", "eu", "web")

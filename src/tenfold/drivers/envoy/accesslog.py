@@ -47,6 +47,7 @@ class Line(msgspec.Struct):
     out: int | None = None
     region: str | None = None
     origin: str | None = None
+    by: str | None = None
 
     @property
     def service(self) -> str:
@@ -147,7 +148,7 @@ def _blocks_from_end(path: Path) -> Iterator[bytes]:
 
 def trace(line: Line, region: str) -> RequestTrace:
     """What `explain` tells of a request."""
-    decision, _, route = (line.route or "").rpartition(" ")
+    mark, _, route = (line.route or "").rpartition(" ")
     return RequestTrace(
         id=line.id or "",
         at=float(line.at),
@@ -165,8 +166,15 @@ def trace(line: Line, region: str) -> RequestTrace:
         bytes_sent=line.out or 0,
         flags="" if line.flags == "-" else line.flags or "",
         limited_by=limited_by(line),
-        decision=decision,
+        decision=max((published(mark), published(line.by or "")), key=lambda found: found[0])[1],
     )
+
+
+def published(mark: str) -> tuple[int, str]:
+    """Of the mark that routes and endpoints bear (`12.d7`), how many tables the gateway had been given by then and the
+    decision that published the last of them."""
+    number, _, decision = mark.partition(".")
+    return (int(number), decision) if number.isdigit() else (0, mark)
 
 
 _FAILURES = (

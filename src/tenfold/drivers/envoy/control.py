@@ -2,16 +2,18 @@
 effects -> world.
 
 One stream per Envoy, which names its region as its node's id. A type of resource is sent when a gateway that asked for
-it runs another version, and each answer of the gateway (taken, or refused with a reason) is waited for. A gateway of
-which nothing is held is left as it is: it runs what an earlier control plane gave it.
+it runs another version, and each answer of the gateway (taken, or refused with a reason) is waited for. Of pools' endpoints
+and of routes only those are sent that it has not taken yet, of the other types always all, as the protocol will have it. A
+gateway of which nothing is held is left as it is: it runs what an earlier control plane gave it.
 """
 
 import asyncio
 import contextlib
 import queue
+import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 
 from tenfold.drivers.envoy.protos import Builder, load
 from tenfold.ports import Retryable
-from tenfold.render.envoy import ENDPOINT_TYPE
+from tenfold.render.envoy import CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE
 from tenfold.render.envoy_listener import JsonObject
 
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -27,6 +29,13 @@ _STOP_S = 0.2
 _POLL_S = 0.5
 _WAIT_S = 0.01
 _GATEWAYS_MAX = 64
+
+
+NAMES = {CLUSTER_TYPE: "name", ENDPOINT_TYPE: "cluster_name", LISTENER_TYPE: "name", ROUTE_TYPE: "name"}
+"""By type, what a resource bears its name as."""
+
+WHOLE_TYPES = (CLUSTER_TYPE, LISTENER_TYPE)
+"""Types of which an answer says all that there is: what is not in it is taken away."""
 
 
 class Nacked(Exception):
@@ -37,21 +46,26 @@ class Silent(Exception):
     """The gateway did not answer in time: it may or may not run the new configuration."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Held:
-    """The resources of one type that a region is to run."""
+    """The resources of one type that a region is to run, by name; `fresh` are the names of those that it has not taken as they
+    are now."""
 
     version: str
-    resources: tuple[JsonObject, ...]
+    resources: dict[str, JsonObject]
+    fresh: set[str]
 
 
 @dataclass(slots=True)
 class _Subscription:
-    """What a stream asked for of one type, and the nonce of what it was sent last."""
+    """What a stream asked for of one type, and of what it was sent last the nonce, the version and the names.
+    `taken` is the version that it runs."""
 
     names: frozenset[str]
     nonce: str = ""
     version: str = ""
+    sent: frozenset[str] = frozenset()
+    taken: str = ""
 
 
 @dataclass(slots=True)
@@ -73,6 +87,8 @@ class ControlServer:
         self._streams: dict[str, _Stream] = {}
         self._waiting: dict[tuple[str, str], tuple[str, asyncio.Future[None]]] = {}
         self._builders: dict[str, Builder] = {}
+        self._session = secrets.token_hex(4)
+        self._versions = 0
         self._discovery: Any = None
         self._server: Any = None
         self._loop: asyncio.AbstractEventLoop
@@ -129,15 +145,48 @@ class ControlServer:
         self._held = {key: held for key, held in self._held.items() if key[0] != region}
         self._builders.pop(region, None)
 
-    def hold(self, region: str, type_url: str, version: str, resources: tuple[JsonObject, ...]) -> None:
-        """What the region is to run from now on; sent when the gateway asks, or by `offer`."""
-        self._held[region, type_url] = _Held(version, resources)
+    def hold(self, region: str, type_url: str, resources: Iterable[JsonObject], version: str = "") -> None:
+        """What the region is to run from now on; sent when the gateway asks, or by `offer`. Without a `version` one that was never
+        used is found when a resource has changed."""
+        name = NAMES[type_url]
+        named = {resource[name]: resource for resource in resources}
+        held = self._held.get((region, type_url))
+        if held is None:
+            held = self._held[region, type_url] = _Held(version or self._new_version(), {}, set())
+        changed = {key for key, resource in named.items() if _differs(held.resources.get(key), resource)}
+        gone = held.resources.keys() - named.keys()
+        if not version and (changed or (gone and type_url in WHOLE_TYPES)):
+            version = self._new_version()
+        held.resources, held.version = named, version or held.version
+        held.fresh = (held.fresh | changed) & named.keys()
+        if gone and region in self._builders:
+            self._builders[region].forget(type_url, gone)
+
+    def is_taken(self, region: str, type_url: str) -> bool:
+        """True when the gateway runs what is held of this type, so that there is nothing to offer."""
+        stream, held = self._streams.get(region), self._held.get((region, type_url))
+        known = None if stream is None else stream.subscriptions.get(type_url)
+        return held is not None and known is not None and known.taken == held.version and not held.fresh
+
+    def refresh(self, region: str, type_url: str, names: Iterable[str]) -> None:
+        """Have these sent again with the next offer."""
+        held = self._held[region, type_url]
+        held.fresh |= held.resources.keys() & set(names)
+
+    def fresh(self, region: str, type_url: str) -> frozenset[str]:
+        """The names of what is held and not taken yet."""
+        return frozenset(self._held[region, type_url].fresh)
 
     def send(self, region: str, type_url: str) -> None:
         """Send what is held to a gateway that asked for this type, and wait for nothing."""
         stream = self._streams.get(region)
         if stream is not None and type_url in stream.subscriptions:
-            self._send(stream, type_url)
+            self._send(stream, type_url, self._held[region, type_url].fresh)
+
+    def _new_version(self) -> str:
+        """One that no gateway runs."""
+        self._versions += 1
+        return f"{self._session}.{self._versions}"
 
     async def offer(self, region: str, type_url: str, timeout_s: float) -> None:
         """Send what is held and wait until the gateway has taken it; raises `Nacked` or `Silent`."""
@@ -193,30 +242,43 @@ class ControlServer:
         known = stream.subscriptions.get(type_url)
         held = self._held.get((stream.region, type_url))
         if known is None:
-            stream.subscriptions[type_url] = _Subscription(names)
+            stream.subscriptions[type_url] = _Subscription(names, taken=request.version_info)
             if held is not None and held.version != request.version_info:
-                self._send(stream, type_url)
+                self._send(stream, type_url, held.resources)
             else:
                 self._settle(stream, type_url, request.version_info)
             return
-        wants_more, known.names = not names <= known.names, names
+        more, known.names = names - known.names, names
         if request.response_nonce == known.nonce:
             refused = request.error_detail.message if request.HasField("error_detail") else ""
-            self._settle(stream, type_url, known.version, refused)
-        if wants_more and held is not None:
-            self._send(stream, type_url)
+            # One that asks for more names may come before or after the answer, and says nothing of what it thinks of it.
+            if refused or request.version_info == known.version:
+                self._answered(stream, type_url, known, refused)
+        if more and held is not None:
+            # What was sent a moment ago and not answered yet is said again: only the answer to the newest counts.
+            self._send(stream, type_url, held.fresh | more)
 
-    def _send(self, stream: _Stream, type_url: str) -> None:
+    def _answered(self, stream: _Stream, type_url: str, known: _Subscription, refused: str) -> None:
+        held = self._held.get((stream.region, type_url))
+        if not refused:
+            known.taken = known.version
+            if held is not None and held.version == known.version:
+                held.fresh -= known.sent
+        self._settle(stream, type_url, known.version, refused)
+
+    def _send(self, stream: _Stream, type_url: str, names: Iterable[str]) -> None:
+        """Send the resources of these names, and all where the protocol has no other way of taking one away."""
         held, subscription = self._held[stream.region, type_url], stream.subscriptions[type_url]
-        known = held.resources
+        sent = set(held.resources if type_url in WHOLE_TYPES else held.resources.keys() & set(names))
+        known = [held.resources[name] for name in held.resources if name in sent]
         if type_url == ENDPOINT_TYPE:
             # A control plane that died may have left a pool that waits for its endpoints; the gateway takes no other
             # pool until it was told of some, or of none.
-            names = subscription.names - {assignment["cluster_name"] for assignment in known}
-            known += tuple({"cluster_name": name} for name in sorted(names))
+            known += [{"cluster_name": name} for name in sorted(subscription.names - held.resources.keys())]
         resources = self._builders.setdefault(stream.region, Builder()).build(type_url, known)
         stream.sent += 1
         subscription.nonce, subscription.version = str(stream.sent), held.version
+        subscription.sent = frozenset(sent)
         stream.outgoing.put(
             self._discovery.DiscoveryResponse(
                 version_info=held.version, resources=resources, type_url=type_url, nonce=subscription.nonce
@@ -232,3 +294,8 @@ class ControlServer:
             taken.set_exception(Nacked(refused))
         else:
             taken.set_result(None)
+
+
+def _differs(before: JsonObject | None, after: JsonObject) -> bool:
+    # Most are the very same object: routes of a thousand lines need not be read to know that.
+    return before is not after and before != after

@@ -4,6 +4,7 @@ Stage: effects -> world -> facts.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tenfold.drivers.envoy.led import LedDriver, Teller
@@ -16,7 +17,7 @@ from tenfold.drivers.network import Loopback, Network
 from tenfold.drivers.project import Project
 from tenfold.effects import Effect, Order, PublishRoutes, Receipt
 from tenfold.facts import RequestTrace
-from tenfold.model import LOOPBACK, RouteTable
+from tenfold.model import LOOPBACK, EndpointState, RouteTable, ServiceRoutes
 from tenfold.render.envoy import GatewayConfig
 from tenfold.render.envoy import gateway as render_gateway
 
@@ -48,6 +49,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
         self._ports = ports
         self._port = port
         self._kept = KeptPorts(project, ports, network) if spread else None
+        self._rendered_ports: dict[str, dict[str, int]] = {}
 
     def accepts(self, effect: Effect) -> bool:
         """True for starts and stops of gateways, and for routes."""
@@ -133,7 +135,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
             )
         table = table or RouteTable(region, behind_entry=True)
         # Apps may look for a store that has no primary at this moment.
-        known = kept.known(region)
+        known = self._rendered_ports[region] = kept.known(region)
         stores = {store.kind for store in table.stores} | {kind for kind in _STORES if kind in known}
         ways = ((end.region, self._network.delay_ms(end.region, region)) for end in table.gateways)
         return render_gateway(
@@ -147,8 +149,27 @@ class EnvoyDriver(LedDriver[RouteTable]):
             delays={origin: delay_ms for origin, delay_ms in ways if delay_ms > 0},
         )
 
+    def endpoints_of(self, before: RouteTable, after: RouteTable) -> RouteTable | None:
+        if len(before.services) != len(after.services) or replace(before, services=()) != replace(after, services=()):
+            return None
+        if self._kept is not None and self._kept.known(after.region) != self._rendered_ports.get(after.region):
+            return None  # A store has got a port meanwhile.
+        changed = [
+            (old, new)
+            for old, new in zip(before.services, after.services, strict=True)
+            if old is not new and old != new
+        ]
+        if any(_beside_endpoints(old) != _beside_endpoints(new) for old, new in changed):
+            return None
+        return replace(after, services=tuple(replace(new, paths=(), rules=()) for _, new in changed))
+
     def teller(self, region: str) -> Teller:
         return PoolsTeller(region, self.recipe.access_log(region))
+
+
+def _beside_endpoints(service: ServiceRoutes) -> tuple[ServiceRoutes, bool]:
+    """All that a service's routes depend on: of its endpoints only whether some are warm, to which a second try may go."""
+    return replace(service, endpoints=()), any(e.state is EndpointState.WARM for e in service.endpoints)
 
 
 def near(wanted: int, now: int, ports: FreePorts) -> tuple[int, str]:

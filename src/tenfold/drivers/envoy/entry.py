@@ -1,5 +1,7 @@
 """The driver of the global entry: the Envoy that stands before the gateways of all regions. Stage: effects -> world -> facts."""
 
+from dataclasses import replace
+
 from tenfold.drivers.envoy.driver import near
 from tenfold.drivers.envoy.led import LedDriver, Teller
 from tenfold.drivers.envoy.requests import ENTRY_LOG
@@ -74,6 +76,12 @@ class EntryDriver(LedDriver[EntryTable]):
             decision=decision,
             sources={origin: source for origin, source in found.items() if source is not None},
         )
+
+    def endpoints_of(self, before: EntryTable, after: EntryTable) -> EntryTable | None:
+        same = replace(before, ways=after.ways, gateways=after.gateways) == after
+        # Which ways there are decides which pools there are.
+        pools = [{(way.origin, way.residency) for way in table.ways} for table in (before, after)]
+        return replace(after, services=()) if same and pools[0] == pools[1] else None
 
     def teller(self, region: str) -> Teller:
         return RegionsTeller(self.recipe.access_log(region), lambda pool: origin_of(pool)[0])

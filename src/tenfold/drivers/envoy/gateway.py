@@ -3,15 +3,19 @@ Stage: effects -> world.
 
 Make before break: pools are added before routes point at them, and taken away after none does. If the gateway refuses
 any part, all that it took is taken back, so that the table before it serves on whole.
+
+Only what a table changes is rendered, built and sent: a gateway takes milliseconds to read endpoints, and a tenth of a second
+to read thousands of routes. So that routes stay the same while endpoints change, each says which decision published it, and
+so does each endpoint; the newer of the two is what a request went by. Which table the gateway runs is said last, as the
+version of its listeners: these it knows already, so that nothing else happens.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from tenfold.drivers.envoy import stats
 from tenfold.drivers.envoy.admin import ask_json
 from tenfold.drivers.envoy.control import ControlServer, Nacked, Silent
 from tenfold.model import EntryTable, RouteTable
@@ -23,7 +27,7 @@ from tenfold.render.envoy import (
     ROUTE_TYPE,
     GatewayConfig,
 )
-from tenfold.render.envoy_listener import LISTENER_NAME, JsonObject
+from tenfold.render.envoy_listener import LISTENER_NAME, METADATA, PUBLISHED_KEY, JsonObject
 
 TAKE_UP_S = 5.0
 """How long a gateway may take to answer to one type of resource. It takes milliseconds; a control plane that was
@@ -32,8 +36,18 @@ restarted waits a second for it."""
 _DUMP_S = 2.0
 
 Table = TypeVar("Table", RouteTable, EntryTable)
-Render = Callable[[Table | None, int, str], GatewayConfig]
-"""What a table (None: none yet) means to an Envoy that listens at a port, as a decision published it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words(Generic[Table]):
+    """What tables mean to one Envoy.
+
+    `render` is what a table (None: none yet) means when it listens at a port, as a decision published it. `endpoints_of` is
+    a smaller table that has all pools whose endpoints a second table changes against a first; None where it changes more.
+    """
+
+    render: Callable[[Table | None, int, str], GatewayConfig]
+    endpoints_of: Callable[[Table, Table], Table | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +60,7 @@ class Taken:
 
     @staticmethod
     def read(version: str) -> "Taken":
-        """From the version of its routes, as the gateway itself tells it."""
+        """From the version of its listeners, as the gateway itself tells it."""
         published, _, rest = version.partition(" ")
         table_digest, _, decision = rest.partition(" ")
         return Taken(int(published), table_digest, decision) if published.isdigit() else Taken()
@@ -55,31 +69,38 @@ class Taken:
     def version(self) -> str:
         return f"{self.published} {self.table_digest} {self.decision}"
 
+    @property
+    def mark(self) -> str:
+        """What routes and endpoints bear that came with it; see `accesslog.published`."""
+        return f"{self.published}.{self.decision}" if self.decision else ""
+
 
 class Gateway(Generic[Table]):
     """The configuration of the Envoy `id`, which listens at `port`; people know it as `name` (`The gateway of local`)."""
 
-    def __init__(self, id_: str, name: str, port: int, render: Render[Table], control: ControlServer) -> None:
+    def __init__(self, id_: str, name: str, port: int, words: Words[Table], control: ControlServer) -> None:
         self.id = id_
         self.name = name
         self.port = port
         self.taken = Taken()
         self.refused = ""
-        self._render: Render[Table] = render
+        self._words: Words[Table] = words
         self._control = control
-        self._config = render(None, port, "")
+        self._config = words.render(None, port, "")
+        self._table: Table | None = None
+        self._unmarked: dict[str, JsonObject] = {}
 
     def start_over(self, port: int) -> None:
         """A new process comes, to listen at `port`: it is to run at once what the one before ran (nothing,
         the first time)."""
-        empty = self._render(None, port, "")
+        empty = self._words.render(None, port, "")
         moved = _moved(self._config.listeners, empty.listeners)
         self._config = replace(self._config, listeners=moved) if self.taken.published else empty
         self.port = port
-        self._hold(CLUSTER_TYPE, self._config.clusters)
-        self._hold(ENDPOINT_TYPE, self._config.endpoints)
-        self._hold(LISTENER_TYPE, self._config.listeners)
-        self._hold(ROUTE_TYPE, self._config.routes, self.taken.version)
+        self._control.hold(self.id, CLUSTER_TYPE, self._config.clusters)
+        self._control.hold(self.id, ENDPOINT_TYPE, self._config.endpoints)
+        self._control.hold(self.id, LISTENER_TYPE, self._config.listeners, self.taken.version)
+        self._control.hold(self.id, ROUTE_TYPE, self._config.routes)
 
     async def learn(self, admin: Path) -> None:
         """Take over a gateway that an earlier control plane started: what it runs is asked of itself.
@@ -87,6 +108,8 @@ class Gateway(Generic[Table]):
         Raises `NotAnswering`. One that was started but never given anything is given an empty table.
         """
         dump = await ask_json(admin, "/config_dump?include_eds", _DUMP_S)
+        # Not of the dump, which tells of the listeners' version only when one of them has changed.
+        version = stats.version(await ask_json(admin, stats.VERSION_PATH, _DUMP_S))
         parts = {part["@type"].rpartition(".")[2]: part for part in dump["configs"]}
         routes = parts.get("RoutesConfigDump", {}).get("dynamic_route_configs", [])
         listeners = [
@@ -99,7 +122,7 @@ class Gateway(Generic[Table]):
             return
         edge = next(found for found in listeners if found["name"] == LISTENER_NAME)
         self.port = int(edge["address"]["socket_address"]["port_value"])
-        self.taken = Taken.read(routes[0].get("version_info", ""))
+        self.taken = Taken.read(version or routes[0].get("version_info", ""))
         clusters = parts.get("ClustersConfigDump", {}).get("dynamic_active_clusters", [])
         endpoints = parts.get("EndpointsConfigDump", {}).get("dynamic_endpoint_configs", [])
         self._config = GatewayConfig(
@@ -116,7 +139,7 @@ class Gateway(Generic[Table]):
         Raises `Permanent` with the gateway's reason when it refuses, `Retryable` when it is not there, `Unknown` when
         it fell silent half-way.
         """
-        before, after = self._config, self._render(table, self.port, taken.decision)
+        before, after, unmarked = self._config, *self._next(table, taken)
         both = replace(
             after,
             clusters=_union(after.clusters, before.clusters, "name"),
@@ -125,11 +148,12 @@ class Gateway(Generic[Table]):
         if not await self._control.wait_for(self.id, TAKE_UP_S):
             raise Retryable(f"{self.name} is not connected to its control plane yet; it serves on as it was.")
         # Until it is known to have arrived, it may run parts of either.
-        self._config = both
+        self._config, self._table, self._unmarked = both, None, {}
         try:
-            await self._offer(both, taken.version)
-            if both != after:
-                await self._offer(after, taken.version)
+            await self._offer(both)
+            await self._offer(after)
+            self._control.hold(self.id, LISTENER_TYPE, after.listeners, taken.version)
+            await self._take_up(LISTENER_TYPE)
         except Nacked as reason:
             self.refused = str(reason)
             await self._take_back(before)
@@ -137,31 +161,56 @@ class Gateway(Generic[Table]):
         except Silent as error:
             raise Unknown(f"It is not known whether the new routes are in force: {error}.") from error
         self._config, self.taken, self.refused = after, taken, ""
+        self._table, self._unmarked = table, unmarked
 
-    async def _offer(self, config: GatewayConfig, routes_version: str) -> None:
+    def _next(self, table: Table, taken: Taken) -> tuple[GatewayConfig, dict[str, JsonObject]]:
+        """What `table` means, and its endpoints as they are without the mark of who published them; what is as it was stays
+        the same object."""
+        before = self._config
+        changed = None if self._table is None else self._words.endpoints_of(self._table, table)
+        rendered = self._words.render(table if changed is None else changed, self.port, taken.mark)
+        unmarked = {assignment["cluster_name"]: assignment for assignment in rendered.endpoints}
+        known = {assignment["cluster_name"]: assignment for assignment in before.endpoints}
+        endpoints = {
+            name: known[name]
+            if name in known and self._unmarked.get(name) == assignment
+            else _marked(assignment, taken)
+            for name, assignment in unmarked.items()
+        }
+        if changed is None:
+            return replace(rendered, endpoints=tuple(endpoints.values())), unmarked
+        return replace(before, endpoints=tuple((known | endpoints).values())), self._unmarked | unmarked
+
+    async def _offer(self, config: GatewayConfig) -> None:
+        """Lead it to `config`, of which it does not learn yet whose it is."""
         # A gateway that connects meanwhile asks for everything at once: it must not be told of routes before it has their pools.
-        self._hold(CLUSTER_TYPE, config.clusters)
-        self._hold(ENDPOINT_TYPE, config.endpoints)
-        self._control.send(self.id, ENDPOINT_TYPE)
-        await self._control.offer(self.id, CLUSTER_TYPE, TAKE_UP_S)
-        # A pool that was changed starts again and waits for its endpoints, so these are always sent after it.
+        self._control.hold(self.id, CLUSTER_TYPE, config.clusters)
+        self._control.hold(self.id, ENDPOINT_TYPE, config.endpoints)
+        if not self._control.is_taken(self.id, CLUSTER_TYPE):
+            pools = self._control.fresh(self.id, CLUSTER_TYPE)
+            self._control.send(self.id, ENDPOINT_TYPE)
+            await self._take_up(CLUSTER_TYPE)
+            # A pool that was changed starts again and waits for its endpoints.
+            self._control.refresh(self.id, ENDPOINT_TYPE, pools)
         if config.endpoints:
-            await self._control.offer(self.id, ENDPOINT_TYPE, TAKE_UP_S)
-        self._hold(LISTENER_TYPE, config.listeners)
-        await self._control.offer(self.id, LISTENER_TYPE, TAKE_UP_S)
-        self._hold(ROUTE_TYPE, config.routes, routes_version)
-        await self._control.offer(self.id, ROUTE_TYPE, TAKE_UP_S)
+            await self._take_up(ENDPOINT_TYPE)
+        self._control.hold(self.id, LISTENER_TYPE, config.listeners, self.taken.version)
+        await self._take_up(LISTENER_TYPE)
+        self._control.hold(self.id, ROUTE_TYPE, config.routes)
+        await self._take_up(ROUTE_TYPE)
+
+    async def _take_up(self, type_url: str) -> None:
+        """Have it take what is held of this type, unless it has; raises `Nacked` or `Silent`."""
+        if not self._control.is_taken(self.id, type_url):
+            await self._control.offer(self.id, type_url, TAKE_UP_S)
 
     async def _take_back(self, config: GatewayConfig) -> None:
         """Back to what was; a gateway that refuses or misses even that is given it when it next connects."""
         self._config = config
         try:
-            await self._offer(config, self.taken.version)
+            await self._offer(config)
         except (Nacked, Silent) as error:
             self.refused = f"{self.refused}; and what it ran before: {error}"
-
-    def _hold(self, type_url: str, resources: tuple[JsonObject, ...], version: str = "") -> None:
-        self._control.hold(self.id, type_url, version or _version(resources), resources)
 
 
 def _moved(listeners: tuple[JsonObject, ...], places: tuple[JsonObject, ...]) -> tuple[JsonObject, ...]:
@@ -192,5 +241,13 @@ def _assignment(dumped: JsonObject) -> JsonObject:
     return {"cluster_name": dumped["cluster_name"], "endpoints": list(places)}
 
 
-def _version(resources: tuple[JsonObject, ...]) -> str:
-    return hashlib.sha256(json.dumps(resources, sort_keys=True).encode()).hexdigest()[:16]
+def _marked(assignment: JsonObject, taken: Taken) -> JsonObject:
+    """The same endpoints, each of which says who published it."""
+    if not taken.mark:
+        return assignment
+    by = {"metadata": {"filter_metadata": {METADATA: {PUBLISHED_KEY: taken.mark}}}}
+    places = (
+        {**place, "lb_endpoints": [{**endpoint, **by} for endpoint in place.get("lb_endpoints", ())]}
+        for place in assignment.get("endpoints", ())
+    )
+    return {**assignment, "endpoints": list(places)}

@@ -18,7 +18,7 @@ from tenfold.drivers.engine import EngineDriver
 from tenfold.drivers.envoy import accesslog
 from tenfold.drivers.envoy.admin import ask, ask_json
 from tenfold.drivers.envoy.control import ControlServer
-from tenfold.drivers.envoy.gateway import Gateway, Table, Taken
+from tenfold.drivers.envoy.gateway import Gateway, Table, Taken, Words
 from tenfold.drivers.envoy.recipe import EnvoyRecipe
 from tenfold.drivers.envoy.stats import CLUSTERS_PATH, GATHER_PATH, STATS_PATH, Reading, read
 from tenfold.drivers.fence import Fence
@@ -114,6 +114,10 @@ class LedDriver(ABC, Generic[Table]):
     @abstractmethod
     def render(self, region: str, table: Table | None, port: int, decision: str) -> GatewayConfig:
         """What `table` (None: nothing yet) means to the region's Envoy."""
+
+    @abstractmethod
+    def endpoints_of(self, before: Table, after: Table) -> Table | None:
+        """A smaller table that has all pools whose endpoints `after` changes against `before`; None where it changes more."""
 
     @abstractmethod
     def teller(self, region: str) -> Teller:
@@ -232,7 +236,7 @@ class LedDriver(ABC, Generic[Table]):
             return  # It was stopped while it was asked.
         watched.gateway = GatewaySeen(
             region=self.key(region),
-            table_digest=Taken.read(reading.routes_version).table_digest,
+            table_digest=(gateway.taken if reading.version is None else Taken.read(reading.version)).table_digest,
             seen_at=(now := time.time()),
             connected=self._control.connected(gateway.id),
             refused=gateway.refused,
@@ -250,7 +254,8 @@ class LedDriver(ABC, Generic[Table]):
         def render(table: Table | None, port: int, decision: str) -> GatewayConfig:
             return self.render(region, table, port, decision)
 
-        return Gateway(self.key(region), self.name(region), port, render, self._control)
+        words: Words[Table] = Words(render, self.endpoints_of)
+        return Gateway(self.key(region), self.name(region), port, words, self._control)
 
     async def met(self, region: str) -> None:
         """The region's Envoy answers: one that this control plane did not start is asked what it runs. Raises `NotAnswering`."""

@@ -5,12 +5,13 @@ Importing the messages takes a tenth to a third of a second, so that happens onc
 
 import asyncio
 import importlib
-import json
 import os
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from tenfold.ports import Permanent
+from tenfold.render.envoy import ENDPOINT_TYPE
 from tenfold.render.envoy_listener import JsonObject
 
 _REGISTERED = (
@@ -85,19 +86,58 @@ class Builder:
     """Builds each resource once: what has not changed since the last time is not built again."""
 
     def __init__(self) -> None:
-        self._built: dict[tuple[str, str], Any] = {}
+        self._built: dict[tuple[str, str], tuple[JsonObject, Any]] = {}
 
-    def build(self, type_url: str, resources: tuple[JsonObject, ...]) -> tuple[Any, ...]:
+    def build(self, type_url: str, resources: Iterable[JsonObject]) -> list[Any]:
         """One `Any` per resource. Call after `load`."""
+        return [self._build(type_url, resource) for resource in resources]
+
+    def forget(self, type_url: str, names: Iterable[str]) -> None:
+        """These are not built again."""
+        for name in names:
+            self._built.pop((type_url, name), None)
+
+    def _build(self, type_url: str, resource: JsonObject) -> Any:
         # Imported here and not above, because it belongs to what `load` moves out of the way of a quick start.
         from google.protobuf.any_pb2 import Any as AnyMessage
         from google.protobuf.json_format import ParseDict
 
-        texts = [json.dumps(resource, sort_keys=True) for resource in resources]
-        built = {
-            text: self._built.get((type_url, text)) or ParseDict({"@type": type_url, **resource}, AnyMessage())
-            for text, resource in zip(texts, resources, strict=True)
+        key = (type_url, resource.get("name") or resource["cluster_name"])
+        known, message = self._built.get(key, (None, None))
+        if known is None or (known is not resource and known != resource):
+            assignment = _assignment(resource) if type_url == ENDPOINT_TYPE else None
+            if assignment is not None:
+                message = AnyMessage(type_url=type_url, value=assignment.SerializeToString())
+            else:
+                message = ParseDict({"@type": type_url, **resource}, AnyMessage())
+            self._built[key] = (resource, message)
+        return message
+
+
+def _assignment(resource: JsonObject) -> Any | None:
+    """The endpoints of a pool. Of all types these change most often, by the thousand, and this takes a tenth of the time. None
+    where they have what only the slower way understands."""
+    from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+
+    places = [
+        {**place, "lb_endpoints": [_plain(endpoint) for endpoint in place.get("lb_endpoints", ())]}
+        for place in resource.get("endpoints", ())
+    ]
+    try:
+        return ClusterLoadAssignment(**{**resource, "endpoints": places})
+    except (TypeError, ValueError):
+        return None
+
+
+def _plain(endpoint: JsonObject) -> JsonObject:
+    """The JSON form of an endpoint without the short forms that only JSON has."""
+    plain = dict(endpoint)
+    if "load_balancing_weight" in endpoint:
+        plain["load_balancing_weight"] = {"value": endpoint["load_balancing_weight"]}
+    if "metadata" in endpoint:
+        spaces = endpoint["metadata"]["filter_metadata"].items()
+        structs = {
+            space: {"fields": {key: {"string_value": text} for key, text in texts.items()}} for space, texts in spaces
         }
-        self._built = {key: value for key, value in self._built.items() if key[0] != type_url}
-        self._built |= {(type_url, text): value for text, value in built.items()}
-        return tuple(built[text] for text in texts)
+        plain["metadata"] = {"filter_metadata": structs}
+    return plain

@@ -18,7 +18,14 @@ RATES_OVER_S = 0.9
 """Rates are of at least this long: a look that a wake-up brought forward would show noise."""
 
 _UNSENT = ("upstream_cx_none_healthy", "upstream_rq_pending_overflow")
+_VERSION = "listener_manager.lds.version_text"
 _ROUTES_VERSION = "http.edge.rds.routes.version_text"
+VERSION_PATH = f"/stats?format=json&type=TextReadouts&filter=^{_VERSION}$"
+
+
+def version(stats: Any) -> str | None:
+    """Which table an Envoy runs, from its answer to VERSION_PATH; None when it does not tell that."""
+    return next((stat["value"] for stat in stats["stats"] if stat.get("name") == _VERSION), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +69,11 @@ class PoolReading:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """All pools at `at_s` (of a clock that never jumps), and which routes the gateway runs."""
+    """All pools at `at_s` (of a clock that never jumps), and which table the gateway runs (None: it was started by a Tenfold that
+    did not have it tell that)."""
 
     at_s: float
-    routes_version: str
+    version: str | None
     pools: Mapping[str, PoolReading]
 
 
@@ -95,7 +103,9 @@ def read(stats: Any, clusters: Any, at_s: float) -> Reading:
             active_by_instance={instance: host.active for instance, host in hosts.items()},
             hosts=hosts,
         )
-    return Reading(at_s, str(values.get(_ROUTES_VERSION, "")), pools)
+    # A process that has just begun knows its listeners before their routes, and serves by neither.
+    serves = _VERSION not in values or values.get(_ROUTES_VERSION)
+    return Reading(at_s, values.get(_VERSION) if serves else "", pools)
 
 
 def _host(status: Any) -> HostReading:
