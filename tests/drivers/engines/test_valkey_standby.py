@@ -63,7 +63,6 @@ async def test_lost_primary_is_fenced_and_comes_back_with_the_new_ones_data(valk
         await app.set("lost", "1")
         pair.signal("a", signal.SIGSTOP)
         await pair.fence("a")
-        engine, _ = await pair.facts("b")
         pair.signal("b", signal.SIGKILL)
         await pair.gone("b")
         pair.signal("a", signal.SIGCONT)
