@@ -10,17 +10,31 @@ UNKNOWN_RTT_MS = 100.0
 """Between regions whose places are not told, until it is measured."""
 
 
-def cost_ms(memory: RegionsMemory, model: Model, origin: str, region: str) -> float:
-    """What the way from a client near `origin` to `region` and back takes, in milliseconds.
+class Nearness:
+    """How near regions are by one memory. What is asked for each pair of regions is worked out once for each region."""
 
-    Ways are measured from gateway to gateway, and the client is not behind the gateway of its own region: where that one's
-    network is slow, the client's way there is longer than the gateway's to itself, and its ways elsewhere are shorter.
-    """
-    detour_ms = _detour_ms(memory, model, origin)
-    if origin == region:
-        return memory.rtt_ms.get(f"{origin}>{region}", 1.0) + detour_ms
-    measured_ms = memory.rtt_ms.get(f"{origin}>{region}")
-    return _by_place(model, origin, region) if measured_ms is None else max(1.0, measured_ms - detour_ms)
+    def __init__(self, memory: RegionsMemory, model: Model) -> None:
+        self._memory, self._model = memory, model
+        self._detours_ms: dict[str, float] = {}
+
+    def cost_ms(self, origin: str, region: str) -> float:
+        """What the way from a client near `origin` to `region` and back takes, in milliseconds.
+
+        Ways are measured from gateway to gateway, and the client is not behind the gateway of its own region: where that one's
+        network is slow, the client's way there is longer than the gateway's to itself, and its ways elsewhere are shorter.
+        """
+        detour_ms = self._detours_ms.get(origin)
+        if detour_ms is None:
+            detour_ms = self._detours_ms[origin] = _detour_ms(self._memory, self._model, origin)
+        measured_ms = self._memory.rtt_ms.get(f"{origin}>{region}")
+        if origin == region:
+            return (1.0 if measured_ms is None else measured_ms) + detour_ms
+        return _by_place(self._model, origin, region) if measured_ms is None else max(1.0, measured_ms - detour_ms)
+
+
+def cost_ms(memory: RegionsMemory, model: Model, origin: str, region: str) -> float:
+    """As `Nearness.cost_ms`, for one pair."""
+    return Nearness(memory, model).cost_ms(origin, region)
 
 
 def _detour_ms(memory: RegionsMemory, model: Model, region: str) -> float:

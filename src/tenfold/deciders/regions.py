@@ -180,6 +180,7 @@ class _Look:
             for name, seen in snapshot.regions.items()
             if -1.0 <= snapshot.taken_at - seen.seen_at <= FACT_AGE_S_MAX
         }
+        self._ways_ms: dict[tuple[str, float], float] = {}
         self._has_entry = bool(self._listening) and f"entry/{model.entry_region}" in snapshot.engines
 
     def signals(self, region: str) -> Signals:
@@ -290,12 +291,15 @@ class _Look:
 
     def _way_ms(self, seen: RegionSeen, above_ratio: float) -> float:
         """The longest way of those by which more than `above_ratio` of an origin's requests come."""
-        ways = [
-            self._memory.rtt_ms.get(f"{key.partition('|')[0]}>{seen.region}", 0.0)
-            for key, shares in self._memory.ways.items()
-            if shares.get(seen.region, 0.0) > above_ratio
-        ]
-        return max(ways, default=0.0)
+        found = self._ways_ms.get((seen.region, above_ratio))
+        if found is None:
+            ways = [
+                self._memory.rtt_ms.get(f"{key.partition('|')[0]}>{seen.region}", 0.0)
+                for key, shares in self._memory.ways.items()
+                if shares.get(seen.region, 0.0) > above_ratio
+            ]
+            found = self._ways_ms[seen.region, above_ratio] = max(ways, default=0.0)
+        return found
 
     def _peers(self, region: str, tries_min_per_s: float, figure: Callable[[RegionSeen], float]) -> float:
         return median(self._figures(region, tries_min_per_s, figure) or [0.0])

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tenfold.deciders.memory import RegionMemory, RegionsMemory, RegionState
-from tenfold.deciders.nearness import RTT_STEP_MS, cost_ms
+from tenfold.deciders.nearness import RTT_STEP_MS, Nearness, cost_ms
 from tenfold.facts import InstanceState, LinkSeen, Snapshot
 from tenfold.model import Model, Release
 
@@ -193,7 +193,7 @@ def _targets(model: Model, memory: RegionsMemory) -> Mapping[str, tuple[Shares, 
     serving = [name for name in model.regions if _is(states.get(name), RegionState.SERVING)]
     returning = [name for name in model.regions if _is(states.get(name), RegionState.RETURNING)]
     within = serving + returning or list(model.regions)
-    targets = _blend(model, memory, within, serving, returning)
+    targets, near = _blend(model, memory, within, serving, returning), Nearness(memory, model)
     ways: dict[str, tuple[Shares, Sequence[str]]] = {
         f"{origin}|": (shares, within) for origin, shares in targets.items()
     }
@@ -206,7 +206,7 @@ def _targets(model: Model, memory: RegionsMemory) -> Mapping[str, tuple[Shares, 
         ]
         well = [name for name in allowed if name in within] or allowed
         for origin in model.regions:
-            order = sorted(well, key=lambda name: (cost_ms(memory, model, origin, name), name))
+            order = sorted(well, key=lambda name: (near.cost_ms(origin, name), name))
             ways[f"{origin}|{residency}"] = ({order[0]: 1.0} if order else {}, well)
     return ways
 
@@ -262,11 +262,11 @@ def _fill(model: Model, memory: RegionsMemory, within: Sequence[str]) -> Mapping
 def _nearest_first(model: Model, memory: RegionsMemory, within: Sequence[str]) -> list[tuple[float, str, str]]:
     """All (cost, origin, region), cheapest first. Where an origin's requests go now counts as a little nearer, so that two
     regions that are as near as each other do not take turns; its own region counts as nearer still, so that they come home."""
-    pairs = []
+    pairs, near = [], Nearness(memory, model)
     for origin in model.regions:
         now = memory.ways.get(f"{origin}|", {})
         for name in within:
-            cost = cost_ms(memory, model, origin, name)
+            cost = near.cost_ms(origin, name)
             # Only the one that takes most: a place where some spilled over to is no nearer for that.
             is_usual = bool(now) and now.get(name, 0.0) == max(now.values())
             favours = 2 if name == origin else 1 if is_usual else 0
