@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -230,33 +231,35 @@ async def _run(tools: Tools, making: Path, program: str, *arguments: str) -> str
 
     It works in `making`, by which the next start finds and ends it, should whoever began it die.
     """
-    said = making / "said"
-    process = _begin(tools, making, said, [str(tools.folder / program), *arguments])
-    deadline_s = time.monotonic() + _COPY_WITHIN_S
-    try:
-        while process.poll() is None:
-            if time.monotonic() > deadline_s:
-                raise Retryable(f"{program} was not done within {_COPY_WITHIN_S:.0f} s, so it was ended.")
-            await asyncio.sleep(_POLL_S)
-    finally:
-        # Its own helpers too: pg_basebackup receives the log in a second process.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    text = said.read_text(errors="replace")
+    # In memory: on a disk that is full it could not say so.
+    with os.fdopen(os.memfd_create("said"), "w+b") as said:
+        process = _begin(tools, making, said, [str(tools.folder / program), *arguments])
+        deadline_s = time.monotonic() + _COPY_WITHIN_S
+        try:
+            while process.poll() is None:
+                if time.monotonic() > deadline_s:
+                    raise Retryable(f"{program} was not done within {_COPY_WITHIN_S:.0f} s, so it was ended.")
+                await asyncio.sleep(_POLL_S)
+        finally:
+            # Its own helpers too: pg_basebackup receives the log in a second process.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        said.seek(0)
+        text = said.read().decode(errors="replace")
     if process.returncode != 0:
         raise Retryable(f"{program} failed: {postgres_data.cause_of(text)}")
     return text
 
 
-def _begin(tools: Tools, making: Path, said: Path, argv: list[str]) -> "subprocess.Popen[bytes]":
+def _begin(tools: Tools, making: Path, said: IO[bytes], argv: list[str]) -> "subprocess.Popen[bytes]":
     user = tools.home.user
-    with said.open("wb") as output, tools.inside():
+    with tools.inside():
         return subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            stdout=said,
+            stderr=said,
             env=postgres_data.ENV,
             cwd=making,
             user=None if user is None else user.uid,

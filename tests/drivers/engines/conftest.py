@@ -280,9 +280,10 @@ def resize(place: Place) -> Iterator[Callable[[int], None]]:
     if subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("this machine does not let root mount")
     yield lambda megabytes: _mount("mount", "-o", f"remount,size={megabytes}m", str(place.shared))
-    for tree in Processes(place.project).look().values():
-        for member in tree.members:
-            os.kill(member.pid, signal.SIGKILL)
+    processes = Processes(place.project)
+    while trees := processes.look():
+        for key in trees:
+            processes.send(key, signal.SIGKILL)
     _mount("umount", "-l", str(place.shared))
 
 
