@@ -138,7 +138,8 @@ class RouteMemory:
     """The digest of the table each region (and `entry`) should have, how many were published to it, and when.
 
     `pressed` are the pools that have more at hand than they are sized for: a second try would only add to it. `hedges` are the
-    times after which the entry tries another region, in milliseconds, by `service/prefix`.
+    times after which the entry tries another region, in milliseconds, by `service/prefix`. `stores` are, by region, the stores to
+    which its gateway has taken up a way.
     """
 
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -146,6 +147,7 @@ class RouteMemory:
     published_at: Mapping[str, float] = field(default_factory=dict)
     pressed: tuple[str, ...] = ()
     hedges: Mapping[str, float] = field(default_factory=dict)
+    stores: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class RegionState(StrEnum):
@@ -158,11 +160,11 @@ class RegionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RegionMemory:
-    """One region's health as it was judged. `since` is when it entered `state`, `why` the signal that put it there.
+    """One region's health as it was judged. `since` is when it entered `state`; `signal` put it there, and `why` tells it in words.
 
-    `is_hard` tells that it could not answer at all. `ailing_since`: by signal, since when it has shown without a break;
+    `is_hard` tells that it can't answer at all. `ailing_since`: by signal, since when it has shown without a break;
     `well_since` since when none has. `share_ratio` (0..1) is how much of what is meant for it a returning region takes.
-    `outs` counts the times it was taken out in short order; `told` is what was said of it last, so that it is said once.
+    `outs` counts the times it was taken out in short order.
     """
 
     state: RegionState = RegionState.SERVING
@@ -173,7 +175,7 @@ class RegionMemory:
     well_since: float | None = None
     share_ratio: float = 1.0
     outs: int = 0
-    told: str = ""
+    signal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

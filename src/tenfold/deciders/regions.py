@@ -47,6 +47,7 @@ CUT_RATIO = 0.9
 """A region to which, from everywhere, this share of probes is lost is cut off."""
 
 HARD = ("gateway", "instances", "checks", "cut")
+UNREACHED = ("gateway", "checks", "cut")
 BY_TRAFFIC = ("unanswered", "errors", "slow", "tail")
 
 
@@ -61,6 +62,14 @@ class Signals:
     def is_hard(self) -> bool:
         """True when it can't answer at all."""
         return any(name in HARD for name in self.shown)
+
+    @property
+    def severity(self) -> int:
+        """How little is to be hoped of it, when no region is well: sick instances may answer one thing or another, and who can't
+        be reached nothing."""
+        if any(name in UNREACHED for name in self.shown):
+            return 3
+        return 2 if self.is_hard else bool(self.shown)
 
 
 def judge(
@@ -84,7 +93,7 @@ def judge(
                 regions[region] = RegionMemory(since=now, well_since=now)
             continue
         regions[region] = _next(before, seen, now)
-    _keep_one(regions, signals, now)
+    _keep_one(regions, memory.regions, signals, now)
     for region, after in regions.items():
         why = _told(region, memory.regions.get(region), after)
         if why:
@@ -111,10 +120,13 @@ def _next(before: RegionMemory, seen: Signals, now: float) -> RegionMemory:
         steady = before.state is RegionState.SERVING and now - before.since >= STEADY_S
         outs = (0 if steady else before.outs) + again
         return replace(
-            after, state=RegionState.OUT, since=now if again else before.since, why=seen.shown[worst],
+            after, state=RegionState.OUT, since=now if again else before.since, signal=worst, why=seen.shown[worst],
             is_hard=seen.is_hard, share_ratio=0.0, outs=outs,
         )  # fmt: skip
     if before.state is RegionState.OUT:
+        if before.is_hard and not seen.is_hard and not seen.unknown:
+            # It can answer: those who must not be served elsewhere need not wait until it returns.
+            after = replace(after, is_hard=False)
         wait_s = min(WAIT_S_MAX, _wait_s(before) * 2 ** max(0, before.outs - 1))
         if well_since is None or seen.unknown or not 0 <= wait_s <= now - well_since:
             return after
@@ -122,42 +134,51 @@ def _next(before: RegionMemory, seen: Signals, now: float) -> RegionMemory:
     if before.state is RegionState.RETURNING and not ailing:
         step = min(len(STEPS) - 1, int(max(0.0, now - before.since) / STEP_S))
         if STEPS[step] >= 1.0:
-            return replace(after, state=RegionState.SERVING, since=now, why="", share_ratio=1.0)
+            return replace(after, state=RegionState.SERVING, since=now, signal="", why="", share_ratio=1.0)
         return after if STEPS[step] == before.share_ratio else replace(after, share_ratio=STEPS[step])
+    if before.state is RegionState.SERVING and before.why and not ailing:
+        return replace(after, signal="", why="")
     return after
 
 
 def _wait_s(before: RegionMemory) -> float:
-    return WELL_S if before.is_hard or before.why.startswith("packets") else BLIND_WELL_S
+    return BLIND_WELL_S if before.signal in BY_TRAFFIC else WELL_S
 
 
-def _keep_one(regions: dict[str, RegionMemory], signals: Mapping[str, Signals], now: float) -> None:
-    """When all would be out, those that show the least stay in."""
+def _keep_one(
+    regions: dict[str, RegionMemory], before: Mapping[str, RegionMemory], signals: Mapping[str, Signals], now: float
+) -> None:
+    """When all would be out, those that show the least stay in, and it is not held against them."""
     if not regions or any(r.state is not RegionState.OUT for r in regions.values()):
         return
-    severity = {name: 2 if signals[name].is_hard else bool(signals[name].shown) for name in regions}
+    severity = {name: signals[name].severity for name in regions}
     least = min(severity.values())
     for name, region in regions.items():
         if severity[name] == least:
             why = f"{region.why}; it is kept, since no region is better"
+            outs = before[name].outs if name in before else 0
             regions[name] = replace(
-                region, state=RegionState.SERVING, since=now, why=why, is_hard=False, share_ratio=1.0
+                region, state=RegionState.SERVING, since=now, why=why, is_hard=False, share_ratio=1.0, outs=outs
             )
 
 
 def _told(region: str, before: RegionMemory | None, after: RegionMemory) -> str:
     """What to say of a change; empty when there is none."""
-    if before is None or (before.state, before.is_hard, before.share_ratio) == (
-        after.state, after.is_hard, after.share_ratio,
+    if before is None or (before.state, before.is_hard, before.signal, before.share_ratio) == (
+        after.state, after.is_hard, after.signal, after.share_ratio,
     ):  # fmt: skip
         return ""
     match after.state:
         case RegionState.OUT if before.state is RegionState.OUT:
+            if after.signal == before.signal:
+                return f"{region} can answer again, and stays out for a while"
             return f"{region} {'is lost now' if after.is_hard else 'is there again, and stays out'}: {after.why}"
         case RegionState.OUT:
             return f"{region} is taken out: {after.why}"
         case RegionState.RETURNING:
             return f"{region} is well again and takes {after.share_ratio:.0%} of what is meant for it"
+        case RegionState.SERVING if before.state is RegionState.SERVING:
+            return ""
         case RegionState.SERVING:
             return f"{region} serves: {after.why}" if after.why else f"{region} serves again in full"
 
