@@ -21,13 +21,16 @@ from tenfold.sim.ports import SimLease
 PLACES = ("eu", "us", "au")
 
 
-@pytest.fixture(params=["sim", "real", "voters"])
+@pytest.fixture(params=["sim", "sim voters", "real", "voters"])
 async def candidate(request: pytest.FixtureRequest, tmp_path) -> AsyncIterator[Callable[[], Lease]]:
     """Makes candidates for one and the same lease."""
     world = World(Model("shop", {}, {"local": Region("local")}), 1)
     match request.param:
         case "sim":
             yield lambda: SimLease(world)
+        case "sim voters":
+            spread = World(Model("shop", {}, {place: Region(place) for place in PLACES}), 1)
+            yield lambda: SimLease(spread, "eu")
         case "real":
             yield lambda: FileLease(tmp_path / "lease")
         case "voters":

@@ -1,7 +1,8 @@
 """A false world on virtual time behind the same ports as the real engines. Floor 3; everything in it follows from one seed.
 
 `World` is what is (instances, engines, gateways, traffic), `Drivers` are its ports for one life of a control plane, `Simulation` lets a
-brain run over it at full speed, `Trial` is one seed of trouble over several regions, and `run_virtual` lets any asyncio program (the real loop) live on a `VirtualClock`.
+brain run over it at full speed, `Trial` is one seed of trouble over several regions, and `run_virtual` lets any asyncio program (the
+real loop) live on a `VirtualClock`.
 """
 
 from tenfold.sim.behaviour import Behaviour, Breakage

@@ -164,7 +164,8 @@ class Trial:
         data = self.simulation.model.data
         for kind, ledger in self._spread.stores.ledgers.items():
             self._hold(ledger.split == 0, f"two primaries of {kind} took writes")
-            must_keep = data is not None and data.is_synchronous and kind == "postgres"
+            # Without `rpo: 0s` a primary goes on alone when nobody follows it.
+            must_keep = data is not None and data.is_synchronous and data.rpo_s == 0.0 and kind == "postgres"
             self._hold(not must_keep or ledger.lost == 0, f"{ledger.lost:.1f} acknowledged writes of {kind} are lost")
 
     # --- what must hold in the end ------------------------------------------------------------------------------------
@@ -189,6 +190,8 @@ class Trial:
             scale = memory.scale.pools.get(pool.key)
             if scale is None or len(ready) != scale.wanted or len(pool.members) != scale.wanted:
                 return f"{pool.key} has {len(ready)} ready of {scale and scale.wanted}"
+            if ready[0].spec.paths and {id_ for id_, _ in pool.shares} != {i.id for i in ready}:
+                return f"the gateway of {pool.region} has not got its table"
         return self._lacking_engines() or self._lacking_ways() or self._lacking_stores()
 
     def _lacking_engines(self) -> str:
@@ -272,7 +275,9 @@ def _model(random: Random, names: str, services: dict[str, Service]) -> Model:
     data = None
     if random.random() < 0.8:
         replicas = random.choice((0, 1, 1, 1))
-        data = Data(replicas=replicas, is_synchronous=replicas > 0 and random.random() < 0.5)
+        is_synchronous = replicas > 0 and random.random() < 0.6
+        rpo_s = 0.0 if is_synchronous and random.random() < 0.7 else None
+        data = Data(replicas=replicas, is_synchronous=is_synchronous, rpo_s=rpo_s)
     return Model(
         "trial",
         services,
