@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ COMMANDS = {
 }
 RELEASE = Release("r1", SERVICES, "digest", 1.0)
 MODEL = Model("stage", SERVICES, {"local": Region("local")}, data=Data(), releases={"r1": RELEASE})
+SPREAD = replace(MODEL, regions={"a": Region("a"), "b": Region("b")}, data=Data(replicas=1))
 Found = dict[str, Fact]
 
 
@@ -133,9 +135,9 @@ class Stage:
 class SimStage(Stage):
     """The simulator."""
 
-    def __init__(self, sources: Sequence[str]) -> None:
+    def __init__(self, sources: Sequence[str], model: Model = MODEL) -> None:
         super().__init__()
-        self.world = World(MODEL, 1, behaviours=BEHAVIOURS, step_s=0.02)
+        self.world = World(model, 1, behaviours=BEHAVIOURS, step_s=0.02)
         self.clock = self.world.clock
         self._sources = sources
         self._running: asyncio.Task[None] | None = None
@@ -161,8 +163,9 @@ class SimStage(Stage):
 class RealStage(Stage):
     """The real drivers, one project in a folder of its own."""
 
-    def __init__(self, folder: Path, shared: Path, kinds: Sequence[str]) -> None:
+    def __init__(self, folder: Path, shared: Path, kinds: Sequence[str], model: Model = MODEL) -> None:
         super().__init__()
+        self._front = (lambda region, kind: f"{region}:1") if model.is_spread else None
         self.clock = WallClock()
         self.project = Project(folder, "stage")
         self.project.state.mkdir(mode=0o700)
@@ -204,9 +207,9 @@ class RealStage(Stage):
                 secrets = Secrets(self.project.secrets("development"), environ={})
                 return ProcessDriver(self.project, lambda id_: RELEASE if id_ == "r1" else None, secrets, fence, ports)
             case "postgres":
-                return PostgresDriver(self.project, ports, fence, self._shared)
+                return PostgresDriver(self.project, ports, fence, self._shared, front=self._front)
             case "valkey":
-                return ValkeyDriver(self.project, ports, fence)
+                return ValkeyDriver(self.project, ports, fence, front=self._front)
             case "gateway":
                 return EnvoyDriver(self.project, ports, fence, ports.take())
             case _:
@@ -217,11 +220,11 @@ Story = Callable[[Any], Awaitable[None]]
 Play = Callable[[Story], None]
 
 
-def play_sim(sources: Sequence[str]) -> Play:
+def play_sim(sources: Sequence[str], model: Model = MODEL) -> Play:
     """Plays a story in a fresh simulation."""
 
     def play(story: Story) -> None:
-        stage = SimStage(sources)
+        stage = SimStage(sources, model)
 
         async def main() -> None:
             await stage.open()
@@ -232,12 +235,12 @@ def play_sim(sources: Sequence[str]) -> Play:
     return play
 
 
-def play_real(folder: Path, kinds: Sequence[str]) -> Play:
+def play_real(folder: Path, kinds: Sequence[str], model: Model = MODEL) -> Play:
     """Plays a story on this machine; nothing of it runs afterwards."""
 
     def play(story: Story) -> None:
         (folder / "project").mkdir()
-        stage = RealStage(folder / "project", folder / "shared", kinds)
+        stage = RealStage(folder / "project", folder / "shared", kinds, model)
 
         async def main() -> None:
             await stage.open()
@@ -276,6 +279,16 @@ def play_engine(
     """Stories of engines: they are told which kind they are about."""
     world, _, kind = request.param.partition(" ")
     play = play_sim([kind]) if world == "sim" else play_real(open_folder, [kind])
+    return lambda story: play(lambda stage: story(stage, kind))
+
+
+@pytest.fixture(params=["sim postgres", "sim valkey", "real postgres", "real valkey"])
+def play_store(
+    request: pytest.FixtureRequest, open_folder: Path
+) -> Callable[[Callable[[Any, str], Awaitable[None]]], None]:
+    """Stories of stores in two regions, `a` and `b`: they are told which kind they are about."""
+    world, _, kind = request.param.partition(" ")
+    play = play_sim([kind], SPREAD) if world == "sim" else play_real(open_folder, [kind], SPREAD)
     return lambda story: play(lambda stage: story(stage, kind))
 
 

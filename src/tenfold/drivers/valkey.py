@@ -255,7 +255,7 @@ class _Embedded:
         watched = self._watched.setdefault(region, Watched())
         said = await asked.info("replication")
         if said["role"] == "slave":
-            seen = standby_seen(region, said, watched, self._region_at, promotions(home) + 1)
+            seen = standby_seen(region, said, watched, self._region_at, promotions(self._home(follows or region)) + 1)
             if seen.follows and is_fenced(home):
                 clear_fence(home)
             if follows:
