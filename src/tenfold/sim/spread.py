@@ -61,10 +61,15 @@ class Spread:
         for region, end in self.entry.ends.items():
             end.check(self._reach(world, region), now_s)
             self._answers[region] = world.answers(f"gateway/{region}")
+        following = [copy for copy in self.stores.copies.values() if copy.follows]
+        # What a standby does not get is not acknowledged by a primary that waits for it: not even in this step.
+        for copy in following:
+            if self._upstream(world, copy) is None:
+                copy.lag_s = None
         self._flow(world, seconds, now_s)
-        for copy in self.stores.copies.values():
-            if copy.follows:
-                self._replicate(world, copy)
+        for copy in following:
+            rtt_ms = self.wan.rtt_ms(copy.follows, copy.region)
+            self.stores.catch_up(copy, self._upstream(world, copy), rtt_ms)
         self.links.probe(seconds, now_s, self._answers)
 
     def _flow(self, world: "World", seconds: float, now_s: float) -> None:
@@ -121,16 +126,12 @@ class Spread:
     def _at(self, world: "World", port: int) -> Copy | None:
         return next((c for c in self.stores.copies.values() if world.port_of(c.key) == port), None)
 
-    def _replicate(self, world: "World", copy: Copy) -> None:
+    def _upstream(self, world: "World", copy: Copy) -> Copy | None:
+        """The primary whose writes get to a standby now; None when nothing gets there."""
         primary = self.stores.copies.get(f"{copy.kind}/{copy.follows}")
-        flows = (
-            primary is not None
-            and world.answers(copy.key)
-            and world.answers(primary.key)
-            and self.wan.passes(copy.region, primary.region)
-        )
-        rtt_ms = self.wan.rtt_ms(copy.follows, copy.region)
-        self.stores.catch_up(copy, primary if flows else None, rtt_ms)
+        if primary is None or not (world.answers(copy.key) and world.answers(primary.key)):
+            return None
+        return primary if self.wan.passes(copy.region, primary.region) else None
 
     def _reach(self, world: "World", region: str) -> Reach:
         if not self.wan.admits(region):
