@@ -7,11 +7,13 @@ import asyncio
 import importlib
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from tenfold.ports import Permanent
-from tenfold.render.envoy import ENDPOINT_TYPE
+from tenfold.render.envoy import ENDPOINT_TYPE, ROUTE_TYPE
 from tenfold.render.envoy_listener import JsonObject
 
 _REGISTERED = (
@@ -83,10 +85,11 @@ def _load_alone() -> Any:
 
 
 class Builder:
-    """Builds each resource once: what has not changed since the last time is not built again."""
+    """Builds each resource once: what has not changed since the last time is not built again, nor is a route among thousands."""
 
     def __init__(self) -> None:
         self._built: dict[tuple[str, str], tuple[JsonObject, Any]] = {}
+        self._routes: dict[bytes, bytes] = {}
 
     def build(self, type_url: str, resources: Iterable[JsonObject]) -> list[Any]:
         """One `Any` per resource. Call after `load`."""
@@ -108,10 +111,55 @@ class Builder:
             assignment = _assignment(resource) if type_url == ENDPOINT_TYPE else None
             if assignment is not None:
                 message = AnyMessage(type_url=type_url, value=assignment.SerializeToString())
+            elif type_url == ROUTE_TYPE:
+                message = AnyMessage(type_url=type_url, value=self._route_configuration(resource))
             else:
                 message = ParseDict({"@type": type_url, **resource}, AnyMessage())
             self._built[key] = (resource, message)
         return message
+
+    def _route_configuration(self, resource: JsonObject) -> bytes:
+        """All routes of a gateway, put together from parts that are kept (Protocol Buffers' encoding: a field is its number and
+        type, its length and its bytes, in any order; one that repeats is written again and again)."""
+        from envoy.config.route.v3.route_components_pb2 import VirtualHost
+        from envoy.config.route.v3.route_pb2 import RouteConfiguration
+        from google.protobuf.json_format import ParseDict
+
+        kept, self._routes = self._routes, {}
+        parts = [ParseDict({**resource, "virtual_hosts": []}, RouteConfiguration()).SerializeToString()]
+        for host in resource["virtual_hosts"]:
+            inside = [ParseDict({**host, "routes": []}, VirtualHost()).SerializeToString()]
+            inside += (_field(VirtualHost, "routes", self._route(route, kept)) for route in host["routes"])
+            parts.append(_field(RouteConfiguration, "virtual_hosts", b"".join(inside)))
+        return b"".join(parts)
+
+    def _route(self, route: JsonObject, kept: Mapping[bytes, bytes]) -> bytes:
+        """One route. Its name changes with every table; the rest of most does not."""
+        from envoy.config.route.v3.route_components_pb2 import Route
+        from google.protobuf.json_format import ParseDict
+
+        rest = {key: value for key, value in route.items() if key != "name"}
+        key = msgspec.json.encode(rest)
+        built = self._routes.get(key) or kept.get(key)
+        if built is None:
+            built = ParseDict(rest, Route()).SerializeToString()
+        self._routes[key] = built
+        return built + _field(Route, "name", route["name"].encode()) if "name" in route else built
+
+
+def _field(message: Any, name: str, value: bytes) -> bytes:
+    """A field of `message` whose value has a length, as it is written."""
+    return _varint(message.DESCRIPTOR.fields_by_name[name].number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first; the highest bit tells that more follow."""
+    written = bytearray()
+    while number > 0x7F:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    written.append(number)
+    return bytes(written)
 
 
 def _assignment(resource: JsonObject) -> Any | None:
