@@ -1,15 +1,23 @@
 """How the regions of a project reach one another on this machine. Stage: effects -> world, below the drivers.
 
 What a driver starts or asks in a region it starts and asks through here, so that the same driver works when all regions share
-this machine's loopback and when each has a network of its own with an emulated distance to the others.
+this machine's loopback and when each has a network of its own with an emulated distance to the others. Which of these it is, is
+remembered until `down`, so that every command and every control plane finds the same.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Protocol
 
+from tenfold.drivers.procs import Processes
+from tenfold.drivers.project import Project
+from tenfold.drivers.wan import wan as emulated
 from tenfold.drivers.wan.distance import rtt_ms
-from tenfold.model import LOOPBACK, Region
+from tenfold.drivers.wan.wan import Wan
+from tenfold.model import LOOPBACK, Model, Region
+from tenfold.ports import Permanent, Retryable
 
 
 class Network(Protocol):
@@ -108,3 +116,55 @@ class Delayed(Loopback):
     def delay_ms(self, origin: str, region: str) -> float:
         """The round trip between their places."""
         return rtt_ms(self._regions, origin, region)
+
+
+def network_of(project: Project, model: Model, wan: bool | None = None) -> Network:
+    """The network between the regions of `model`: an emulated one when `wan` is true, remembered; None: what is remembered.
+
+    With one region there is nothing between. Raises `Permanent` when the project runs with another network, or when this user may
+    not use the one it runs with.
+    """
+    if not model.is_spread:
+        return Loopback()
+    known = _remembered(project)
+    kind = known if wan is None else "loopback" if not wan else "wan" if os.geteuid() == 0 else "delayed"
+    if kind != known:
+        if Processes(project).look():
+            how = "without" if known == "loopback" else "with"
+            raise Permanent(f"this project runs {how} --wan: `tenfold down` first, to run it otherwise")
+        _remember(project, kind)
+    if kind == "loopback":
+        return Loopback()
+    if kind == "delayed":
+        return Delayed(model.regions)
+    if os.geteuid() != 0:
+        raise Permanent("root has given this project's regions networks of their own: run this as root")
+    return Wan(project, model.regions)
+
+
+def clear(project: Project) -> None:
+    """Remove what an emulated network left on this machine, and forget that there was one: for when nothing runs in it any more."""
+    emulated.remove(project)
+    _file(project).unlink(missing_ok=True)
+
+
+def _remembered(project: Project) -> str:
+    try:
+        return _file(project).read_text().strip()
+    except FileNotFoundError:
+        return "loopback"
+
+
+def _remember(project: Project, kind: str) -> None:
+    path = _file(project)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(f"{kind}\n")
+        fresh.replace(path)
+    except OSError as error:
+        raise Retryable(f"the kind of network can't be noted in {path}: {error.strerror}") from error
+
+
+def _file(project: Project) -> Path:
+    return project.run / "network"
