@@ -80,15 +80,19 @@ class EnvoyDriver(LedDriver[RouteTable]):
         return {region: self.recipe.probe_socket(region) for region in sorted(self._gateways)}
 
     def name(self, region: str) -> str:
+        """As a sentence about it begins."""
         return f"The gateway of {region}"
 
     def key(self, region: str) -> str:
+        """Its region."""
         return region
 
     def host(self, region: str) -> str:
+        """Loopback, or the region's address in the network between regions."""
         return LOOPBACK if self._kept is None else self._network.host(region)
 
     def place(self, region: str) -> tuple[int, str]:
+        """Where it was before or should be, or where there is room."""
         if self._kept is not None:
             return self._kept_place(self._kept, region)
         return near(self._port, self.port_of(region), self._ports)
@@ -109,6 +113,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
         return "; ".join(notes)
 
     def step_over(self, region: str, reason: str) -> int:
+        """Another port for the edge, or for whatever else listens at one that was taken."""
         lost = self.port_of(region)
         if self._kept is None:
             port = self._ports.take()
@@ -119,12 +124,14 @@ class EnvoyDriver(LedDriver[RouteTable]):
         return self._kept.of(region, KIND, self.host(region))
 
     def port_of(self, region: str) -> int:
+        """Where the gateway listens, or would."""
         gateway = self._gateways.get(region)
         if gateway is not None:
             return gateway.port
         return self._port if self._kept is None else self._kept.of(region, KIND, self.host(region))
 
     def render(self, region: str, table: RouteTable | None, port: int, decision: str) -> GatewayConfig:
+        """As `render.envoy` says."""
         kept = self._kept
         if kept is None:
             return render_gateway(
@@ -150,6 +157,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
         )
 
     def endpoints_of(self, before: RouteTable, after: RouteTable) -> RouteTable | None:
+        """The services whose endpoints alone changed."""
         if len(before.services) != len(after.services) or replace(before, services=()) != replace(after, services=()):
             return None
         if self._kept is not None and self._kept.known(after.region) != self._rendered_ports.get(after.region):
@@ -164,6 +172,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
         return replace(after, services=tuple(replace(new, paths=(), rules=()) for _, new in changed))
 
     def teller(self, region: str) -> Teller:
+        """Of pools and routes."""
         return PoolsTeller(region, self.recipe.access_log(region))
 
 

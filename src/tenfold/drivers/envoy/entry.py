@@ -46,27 +46,34 @@ class EntryDriver(LedDriver[EntryTable]):
         return await self.publish(order, region, effect.table, effect.table_digest, effect.expected_generation)
 
     def name(self, region: str) -> str:
+        """The same wherever it stands."""
         return "The global entry"
 
     def key(self, region: str) -> str:
+        """`entry`, wherever it stands."""
         return ENTRY_NODE
 
     def host(self, region: str) -> str:
+        """Loopback."""
         return LOOPBACK
 
     def place(self, region: str) -> tuple[int, str]:
+        """Where it was before or should be, or where there is room."""
         return near(self._port, self.port_of(region), self._ports)
 
     def step_over(self, region: str, reason: str) -> int:
+        """Another port."""
         lost, port = self.port_of(region), self._ports.take()
         self.recipe.note(region, f"port {lost} was taken by another program, so the edge listens at {port}")
         return port
 
     def port_of(self, region: str) -> int:
+        """Where the entry listens, or would."""
         gateway = self._gateways.get(region)
         return self._port if gateway is None else gateway.port
 
     def render(self, region: str, table: EntryTable | None, port: int, decision: str) -> GatewayConfig:
+        """As `render.envoy_entry` says."""
         table = table or EntryTable(region)
         found = {way.origin: self._sources(way.origin) for way in table.ways}
         return render_entry(
@@ -78,10 +85,12 @@ class EntryDriver(LedDriver[EntryTable]):
         )
 
     def endpoints_of(self, before: EntryTable, after: EntryTable) -> EntryTable | None:
+        """The ways, where nothing but ways changed."""
         same = replace(before, ways=after.ways, gateways=after.gateways) == after
         # Which ways there are decides which pools there are.
         pools = [{(way.origin, way.residency) for way in table.ways} for table in (before, after)]
         return replace(after, services=()) if same and pools[0] == pools[1] else None
 
     def teller(self, region: str) -> Teller:
+        """Of regions."""
         return RegionsTeller(self.recipe.access_log(region), lambda pool: origin_of(pool)[0])
