@@ -104,6 +104,8 @@ def test_kinds_in_a_union_are_told_apart_by_type() -> None:
         "region": "local",
         "attempt": 1,
         "expected_generation": 0,
+        "follow": "",
+        "is_synchronous": False,
     }
 
 

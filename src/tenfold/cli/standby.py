@@ -64,13 +64,18 @@ async def _serve(project: Project, model: Model, region: str) -> None:
     network = wiring.network(project, model)
     lease, epoch = await _Standby(project, model, network, Post.own(region)).wait()
     log.info("the control plane in %s leads now, under epoch %d", region, epoch)
-    plane = await open_control_plane(project, model, lease, epoch, log.info, region)
+    plane = await open_control_plane(project, model, lease, epoch, _log, region)
     try:
-        end = await run(plane, None, log.info)
+        end = await run(plane, None, _log)
     finally:
         await plane.close()
     if end is End.LOST:
         raise Fail(overtaken(project))
+
+
+def _log(text: str) -> None:
+    """Nobody looks on: what a leader tells goes to the log."""
+    log.info("%s", click.unstyle(text))
 
 
 @dataclass(slots=True)

@@ -137,8 +137,9 @@ class ProcessDriver:
     async def apply(self, order: Order) -> Receipt:
         """Carry one order out; see `ports.Actuator`."""
         assert isinstance(order.effect, ProcessEffect), "the loop asks `accepts` first"
-        self._fence.check(order.epoch)
         await self.open()
+        # Right before the deed: whoever waited meanwhile, or was frozen, may act no more.
+        self._fence.check(order.epoch)
         note = await self._do(order.effect)
         return Receipt(order.key, Outcome.DONE, time.time(), note)
 
