@@ -16,6 +16,7 @@ from tenfold.drivers.envoy.routetimes import LoggedTimes
 from tenfold.drivers.envoy.stats import PoolReading, Reading, percentile, pools_seen
 from tenfold.estimators import prefix_of
 from tenfold.facts import RouteSeen
+from tenfold.model import RouteTable, ServiceRoutes
 
 
 async def test_the_traffic_of_a_pool(edge: Any, instances: Any) -> None:
@@ -97,6 +98,31 @@ async def test_a_request_is_found(edge: Any, instances: Any) -> None:
     assert (trace.attempts, trace.instance, trace.decision) == (2, web[1].name, "d43")
     assert "first try did not answer: try 2, begun after " in trace.limited_by
     assert await edge.driver.request("never-seen") is None
+
+
+async def test_a_request_names_who_published_what_it_went_by(edge: Any, instances: Any) -> None:
+    """A table that changes another service's endpoints sends nothing of this one's; one that changes its own is named at once."""
+    web = await instances(2)
+
+    async def decision_of(*of_web: Any, decision: str, of_api: tuple[Any, ...], path: str = "/wait") -> str:
+        services = (ServiceRoutes("web", ("/",), of_web), ServiceRoutes("api", ("/api",), of_api))
+        await edge.publish_table(RouteTable("local", services), decision)
+        assert (await edge.gateway()).table_digest == f"digest{edge.published}"
+        answer = await edge.ask("GET", path)
+        found: list[Any] = []
+
+        async def is_found() -> bool:
+            found[:] = [await edge.driver.request(answer.headers["x-request-id"])]
+            return found[0] is not None
+
+        await edge.until("the request is logged", is_found)
+        return str(found[0].decision)
+
+    one, two = (instance.endpoint() for instance in web)
+    assert await decision_of(one, decision="d1", of_api=(one,)) == "d1"
+    assert await decision_of(one, decision="d2", of_api=(one, two)) == "d1"
+    assert await decision_of(two, decision="d3", of_api=(one, two)) == "d3"
+    assert await decision_of(two, decision="d4", of_api=(one,), path="/api/wait") == "d4"
 
 
 async def test_the_log_is_kept_small(edge: Any, instances: Any, monkeypatch: pytest.MonkeyPatch) -> None:
