@@ -5,7 +5,11 @@ from typing import Any
 
 from tenfold.deciders import decide
 from tenfold.deciders.arbitrate import arbitrate
-from tenfold.effects import Decision, StartInstance, StopInstance
+from tenfold.effects import Decision, PublishRoutes, RunTask, StartInstance, StopInstance
+from tenfold.facts import EngineSeen, EngineState, GatewaySeen, UpRequest
+from tenfold.model import Data, Model, Region
+from tests.deciders.conftest import START, release, service
+from tests.deciders.conftest import Story as Tale
 
 Story = Any
 
@@ -66,3 +70,38 @@ def test_what_is_under_way_is_not_sent_again(serving: Story) -> None:
     shot = replace(serving.snapshot(), pending={stop.key: serving.now})
     wish = Decision("d1", "heal", "instance/web-1", (stop,), "sick")
     assert arbitrate(serving.model, shot, (wish,), {})[:2] == ((), ())
+
+
+def test_nothing_starts_before_its_gateway_leads_to_the_stores() -> None:
+    """With several regions an app finds its database by the gateway of its region: until each has taken up the way, neither release
+    hook nor instances start, or they would be turned away. A table that is on its way later holds up nothing."""
+    regions = {name: Region(name, (0.0, 40.0 * at)) for at, name in enumerate("ab")}
+    r1 = release("r1", service(release_hook="migrate"))
+    tale = Tale(Model("shop", r1.services, regions, data=Data(), releases={"r1": r1}))
+    tale.extra = {"requests": {"up-1": UpRequest("up-1", START, r1)}}
+    for key, port in (("gateway/a", 1), ("gateway/b", 2), ("entry/a", 3), ("postgres/a", 4), ("valkey/a", 5)):
+        kind, _, region = key.partition("/")
+        tale.engines[key] = EngineSeen(
+            kind, region, EngineState.READY, START, START, pid=port, address=f"127.0.0.1:{port}"
+        )
+    tables: dict[str, str] = {}
+
+    def tick() -> list[object]:
+        tale.now += 1.0
+        tale.gateways = {n: GatewaySeen(n, tables.get(n, ""), tale.now, host="127.0.0.1", port=7) for n in "ab"}
+        decided = decide(tale.model, tale.snapshot(), tale.memory)
+        tale.memory = decided.memory
+        return [effect for decision in decided.decisions for effect in decision.effects]
+
+    def tasks() -> list[object]:
+        return [effect for effect in tick() if isinstance(effect, RunTask)]
+
+    published = {e.table.region: e for _ in range(3) for e in tick() if isinstance(e, PublishRoutes)}
+    assert {end.kind for end in published["a"].table.stores} == {"postgres", "valkey"}
+    tables["a"] = published["a"].table_digest
+    assert not [*tasks(), *tasks()]
+    tables["b"] = published["b"].table_digest
+    assert len([*tasks(), *tasks()]) == 1
+    tables["b"] = "an older one"
+    tick()
+    assert set(tale.memory.route.stores["b"]) == {"postgres", "valkey"}

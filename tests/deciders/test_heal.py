@@ -206,13 +206,14 @@ def test_the_same_effect_is_not_sent_again_at_once_when_its_driver_says_no(servi
 
 
 def test_an_instance_that_is_unhealthy_because_its_database_is_away_is_left_alone(serving: Story) -> None:
-    """A health check that needs the database fails with it: restarting the app would not bring the database back."""
+    """A health check that needs the database fails with it: restarting the app would not bring the database back. It is said once,
+    however many instances are."""
     serving.model = replace(serving.model, data=Data())
     for kind in ("postgres", "valkey"):
         serving.engines[f"{kind}/local"] = EngineSeen(kind, "local", EngineState.READY, serving.now, serving.now, pid=9)
     serving.tick()
     serving.engines["postgres/local"] = replace(serving.engines["postgres/local"], state=EngineState.UNHEALTHY)
-    serving.ready("web-1", state=InstanceState.UNHEALTHY, note="/api/health answered 503")
+    serving.ready("web-1", "web-2", state=InstanceState.UNHEALTHY, note="/api/health answered 503")
     decided = [serving.tick() for _ in range(20)]
     assert not [e for d in decided for e in effects(d, StopInstance)]
     said = [x.why for d in decided for x in d.decisions if x.by == "heal"]

@@ -137,6 +137,21 @@ def test_the_last_region_is_never_taken_out(globe: Globe) -> None:
     assert globe.share("a", "c") == 1.0
 
 
+def test_a_dead_region_is_out_even_where_all_are_sick(globe: Globe) -> None:
+    """The database went with its region, so every instance of the others is sick too: they may answer one thing or another, the
+    dead one nothing. When all is well again, it returns as after any loss."""
+    globe.gateways["b"] = EngineState.EXITED
+    globe.lacking.update("abc")
+    globe.ticks(20)
+    assert [globe.state(name) for name in "abc"] == ["serving", "out", "serving"]
+    assert globe.share("b", "b") == 0.0
+    globe.gateways.clear()
+    globe.lacking.clear()
+    globe.ticks(30)
+    assert globe.share("b", "b") == 1.0
+    assert globe.memory.regions["a"].outs == 0
+
+
 FIGURES = st.fixed_dictionaries(
     {
         "is_well": st.booleans(),

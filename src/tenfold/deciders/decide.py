@@ -57,11 +57,12 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     made += some
     memory = replace(memory, regions=judged, stores=kept)
     engines = _engines(model, snapshot, memory, starts)
-    waiting_for = ", ".join(
+    lacking = [
         key
         for key in _primaries(model, memory)
         if (e := snapshot.engines.get(key)) is None or e.state is not EngineState.READY
-    )
+    ]
+    waiting_for = ", ".join(lacking or _ways_to_stores(model, memory))
     wanted = {key: pool.wanted for key, pool in memory.scale.pools.items()}
     released, some = release(
         _answering(model, memory), snapshot, memory.release, memory.heal, memory.route, wanted, waiting_for
@@ -132,6 +133,17 @@ def _primaries(model: Model, memory: Memory) -> tuple[str, ...]:
         return ()
     where = {kind: memory.stores[kind].primary if kind in memory.stores else model.home for kind in STORES}
     return tuple(f"{kind}/{region}" for kind, region in where.items())
+
+
+def _ways_to_stores(model: Model, memory: Memory) -> list[str]:
+    """The gateways that have no way to a store yet: with several regions, apps reach it through them."""
+    if not model.is_spread or model.data is None:
+        return []
+    return [
+        f"gateway/{region}"
+        for region in _answering(model, memory).regions
+        if not memory.stores.keys() <= set(memory.route.stores.get(region, ()))
+    ]
 
 
 def _to_stop(engines: Collection[str], snapshot: Snapshot) -> tuple[str, ...]:

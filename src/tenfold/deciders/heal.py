@@ -152,8 +152,10 @@ def _look(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line], waiting_
         elif seen.state is InstanceState.STARTING:
             _look_at_start(draft, id_, member, seen, lines, now)
         elif seen.state is InstanceState.UNHEALTHY and waiting_for and not seen.frozen:
-            why = f"{id_} is unhealthy ({seen.note}) while {waiting_for} is not ready: it is left alone until that is mended"
-            draft.tell(f"store/{member.line}", why)
+            # Of a whole line that is sick for one reason, one says it.
+            if f"store/{member.line}" not in draft.told:
+                why = f"{id_} is unhealthy ({seen.note}) while {waiting_for} is not ready: it is left alone until that is mended"
+                draft.tell(f"store/{member.line}", why)
         elif seen.frozen or seen.state is InstanceState.UNHEALTHY:
             _look_at_sick(draft, id_, member, seen, sick_pools, lines, now)
         else:

@@ -156,9 +156,10 @@ def _keep_one(
     for name, region in regions.items():
         if severity[name] == least:
             why = f"{region.why}; it is kept, since no region is better"
-            outs = before[name].outs if name in before else 0
+            was = before.get(name, region)
+            since = was.since if was.state is RegionState.SERVING else now
             regions[name] = replace(
-                region, state=RegionState.SERVING, since=now, why=why, is_hard=False, share_ratio=1.0, outs=outs
+                region, state=RegionState.SERVING, since=since, why=why, is_hard=False, share_ratio=1.0, outs=was.outs
             )
 
 

@@ -66,6 +66,7 @@ def route(
         table = build_table(model, serving, region, seen, routes, served, memory.pressed, between)
         digest = digest_of(table)
         memory, number = publish(region, digest, f"gateway/{region}", snapshot, memory)
+        memory = _reached(memory, table, digest, snapshot)
         if number is not None:
             effect = PublishRoutes(table, digest, expected_generation=number)
             decisions.append(Decision("", "route", f"routes/{region}", (effect,), _why(table, cause)))
@@ -133,6 +134,15 @@ def _between_regions(model: Model, snapshot: Snapshot, primaries: Mapping[str, s
             host, _, port = store.address.rpartition(":")
             stores.append(StoreEnd(kind, host, int(port)))
     return {"behind_entry": model.has_edge, "gateways": tuple(gateways), "stores": tuple(stores)}
+
+
+def _reached(memory: RouteMemory, table: RouteTable, digest: str, snapshot: Snapshot) -> RouteMemory:
+    """With the stores that `table` leads to, when the gateway has taken it up. A way that was there once is only moved."""
+    gateway, known = snapshot.gateways.get(table.region), memory.stores.get(table.region, ())
+    reached = tuple(sorted({*known, *(end.kind for end in table.stores)}))
+    if gateway is None or gateway.table_digest != digest or reached == known:
+        return memory
+    return replace(memory, stores={**memory.stores, table.region: reached})
 
 
 def digest_of(table: RouteTable) -> str:
