@@ -117,7 +117,7 @@ def test_a_killed_standby_is_no_part_of_it_until_it_is_back(play_store) -> None:
 
 
 def test_a_primary_waits_for_its_standby_when_it_is_told_to(play_store) -> None:
-    """A PostgreSQL that runs is told to let writes wait, and no longer. A Valkey can't, and is never told to."""
+    """A PostgreSQL that runs is told to let writes wait, and no longer; a Valkey can't, and is never told to."""
 
     async def story(stage, kind: str) -> None:
         if kind == "valkey":

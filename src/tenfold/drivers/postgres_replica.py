@@ -134,7 +134,8 @@ async def let_follow(primary: Connection, region: str, password: str) -> None:
     """Make on the primary what a standby in `region` needs: a role, and a slot that keeps the log for it."""
     digest = primary.pgconn.encrypt_password(password.encode(), ROLE.encode(), b"scram-sha-256").decode()
     if not await _has(primary, "SELECT 1 FROM pg_roles WHERE rolname = %s", ROLE):
-        await primary.execute(f"CREATE ROLE {ROLE} LOGIN REPLICATION PASSWORD '{digest}'")
+        await primary.execute(f"CREATE ROLE {ROLE} LOGIN REPLICATION")
+    await primary.execute(f"ALTER ROLE {ROLE} PASSWORD '{digest}'")
     for function in _GRANTS:
         await primary.execute(f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {ROLE}")
     slot = slot_of(region)

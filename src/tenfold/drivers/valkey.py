@@ -43,6 +43,7 @@ MEMORY_BYTES_MAX = 512 * 1024 * 1024
 
 _PORT = 6379
 _PLACE_S = 0.3
+SOCKET = "valkey.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ class _Embedded:
             return ()
         lines = [
             # Below the data folder, in which it works.
-            "unixsocket ../valkey.sock",
+            f"unixsocket ../{SOCKET}",
             "unixsocketperm 700",
             f"primaryauth {settings.password}",
             "replica-read-only yes",
@@ -296,9 +297,14 @@ class _Embedded:
 
     def _asker(self, region: str) -> Asker:
         home, known = self._home(region), self._known(region)
-        if self._front is None:
-            return Asker(lambda: by_url(self.url(region)), self.address(region), str(home.settings))
-        return Asker(lambda: by_socket(home.folder, known.password), self.address(region), str(home.settings))
+
+        def connect() -> Redis:
+            # One that was started while there was one region has no socket and goes on.
+            if self._front is not None and (home.folder / SOCKET).exists():
+                return by_socket(home.folder / SOCKET, known.password)
+            return by_url(f"redis://:{known.password}@{self.address(region)}/0")
+
+        return Asker(connect, self.address(region), str(home.settings))
 
     async def forget(self, region: str) -> None:
         """Close the kept connection."""

@@ -52,11 +52,11 @@ class _Near(UnixDomainSocketConnection):
             await super()._connect()  # type: ignore[no-untyped-call]
 
 
-def by_socket(folder: Path, password: str) -> Redis:
-    """A connection to the Valkey whose socket is in `folder`."""
+def by_socket(path: Path, password: str) -> Redis:
+    """A connection to the Valkey whose socket is at `path`."""
     pool = ConnectionPool(
         connection_class=_Near,
-        path=str(folder / "valkey.sock"),
+        path=str(path),
         password=password,
         protocol=2,
         socket_timeout=_TIMEOUT_S,
@@ -125,6 +125,7 @@ class Asker:
         self._version = ""
 
     async def ping(self) -> str:
+        """Its version. Raises `NotAnswering`; may hang when the store does."""
         try:
             if self._client is None:
                 self._client = self._connect()
@@ -154,6 +155,7 @@ class Asker:
             raise NotAnswering(self._explain(error)) from error
 
     async def close(self) -> None:
+        """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
