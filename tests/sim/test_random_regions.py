@@ -9,7 +9,7 @@ import pytest
 from tenfold.sim import Broken, Trial
 
 SEEDS = 240
-KEPT = (1104, 2711)
+KEPT = (539,)
 """Seeds that failed once, beyond those that are played anyway."""
 
 

@@ -202,8 +202,8 @@ def _scaled(shares: Sequence[Share], to_ratio: float) -> list[tuple[str, float]]
     return [(share.region, share.ratio / all_ratio * to_ratio) for share in shares if all_ratio > 0]
 
 
-def _way_ms(wait: tuple[float, float]) -> float:
-    return wait[1]
+def _way_ms(answered: tuple[float, float]) -> float:
+    return answered[1]
 
 
 def _quantile(waits: Sequence[tuple[float, float]], at_ratio: float) -> float | None:
