@@ -62,7 +62,7 @@ def _model(here: Here) -> Model:
 
 async def _serve(project: Project, model: Model, region: str) -> None:
     network = wiring.network(project, model)
-    lease, epoch = await _Standby(project, model, network, Post.own(region)).wait()
+    lease, epoch = await _Standby(project, model, network, Post.own(region)).until_it_leads()
     log.info("the control plane in %s leads now, under epoch %d", region, epoch)
     plane = await open_control_plane(project, model, lease, epoch, _log, region)
     try:
@@ -87,7 +87,7 @@ class _Standby:
     network: Network
     post: Post
 
-    async def wait(self) -> tuple[Lease, int]:
+    async def until_it_leads(self) -> tuple[Lease, int]:
         """Wait until nobody leads, then take the lease, and end whoever is left of the one before."""
         sign, vigil, answered_s = SignOfLife(self.project, self.post.region), Vigil(), now_s()
         votes = votes_of(self.project, self.model, self.network, self.post)
