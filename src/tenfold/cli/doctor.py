@@ -149,7 +149,8 @@ def check_engines(model: Model) -> None:
     kinds = {
         "gateway": model.has_edge,
         "postgres": data is not None and data.url is None,
-        "valkey": data is not None and data.valkey_url is None,
+        # With several regions small Valkeys are the voters of the control planes' lease.
+        "valkey": model.is_spread or (data is not None and data.valkey_url is None),
     }
     for kind in (kind for kind, is_needed in kinds.items() if is_needed):
         name, distribution, ending = ENGINES[kind]
