@@ -110,3 +110,14 @@ def test_shares_sum_to_one_while_a_gateway_has_no_address() -> None:
         assert [(s.region, s.ratio) for s in by_key["a|"].shares] == expected
         assert sum(s.ratio for s in by_key["b|"].shares) == 1.0
         assert by_key["c|eu"].shares == (() if gone == "c" else (Share("c", 1.0),))
+
+
+def test_a_slow_network_of_their_own_region_is_not_on_the_way_of_those_who_left_it() -> None:
+    """b's network takes 200 ms longer: its clients are answered elsewhere after 80, though from its gateway it is 280."""
+    globe = settled()
+    globe.slow("b", 200.0)
+    globe.ticks(10)
+    assert globe.share("b", "b") == 0.0
+    routes = {r.key: r for r in (quick("/list", 20.0),)}
+    memory, _ = publish_entry(globe.model, RELEASE, seen(globe, routes=routes), globe.memory, RouteMemory(), "")
+    assert memory.hedges == {"web/list": 150.0}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tenfold.deciders.memory import RegionsMemory, RegionState, RouteMemory
-from tenfold.deciders.nearness import cost_ms
+from tenfold.deciders.nearness import Nearness
 from tenfold.deciders.publishing import publish
 from tenfold.effects import Decision, PublishEntry
 from tenfold.facts import Snapshot
@@ -40,7 +40,7 @@ def publish_entry(
     # Who has just begun to lead, and has not seen the gateways yet, would tell the entry that there are none.
     if "gateway" not in snapshot.observed:
         return memory, ()
-    hedges = _hedges(serving, snapshot, regions, memory.hedges)
+    hedges = _hedges(model, serving, snapshot, regions, memory.hedges)
     if hedges != memory.hedges:
         memory = replace(memory, hedges=hedges)
     table = build_entry(model, serving, snapshot, regions, memory)
@@ -64,7 +64,8 @@ def build_entry(
         if (seen := snapshot.gateways.get(region)) is not None and seen.port
     )
     known = {end.region for end in gateways}
-    ways = tuple(_way(model, regions, key, shares, known) for key, shares in sorted(regions.ways.items()))
+    near = Nearness(regions, model)
+    ways = tuple(_way(model, regions, near, key, shares, known) for key, shares in sorted(regions.ways.items()))
     return EntryTable(
         home=model.entry_region,
         gateways=gateways,
@@ -78,7 +79,9 @@ def build_entry(
     )
 
 
-def _way(model: Model, memory: RegionsMemory, key: str, shares: Mapping[str, float], known: set[str]) -> Way:
+def _way(
+    model: Model, memory: RegionsMemory, near: Nearness, key: str, shares: Mapping[str, float], known: set[str]
+) -> Way:
     """The shares as decided; spares are all others that may serve, the well ones first, nearest first."""
     origin, _, residency = key.partition("|")
     others = [
@@ -89,7 +92,7 @@ def _way(model: Model, memory: RegionsMemory, key: str, shares: Mapping[str, flo
 
     def order(name: str) -> tuple[bool, float, str]:
         state = memory.regions.get(name)
-        return (state is not None and state.state is RegionState.OUT, cost_ms(memory, model, origin, name), name)
+        return (state is not None and state.state is RegionState.OUT, near.cost_ms(origin, name), name)
 
     # Refused means refused: what may serve and could is among the shares.
     spares = tuple(sorted(others, key=order)) if shares else ()
@@ -129,11 +132,12 @@ def _services(model: Model, serving: Release | None, memory: RouteMemory) -> tup
 
 
 def _hedges(
-    serving: Release | None, snapshot: Snapshot, regions: RegionsMemory, before: Mapping[str, float]
+    model: Model, serving: Release | None, snapshot: Snapshot, regions: RegionsMemory, before: Mapping[str, float]
 ) -> Mapping[str, float]:
     """By `service/prefix`: after how long another region is tried. What was learned stays while nothing newer is known."""
     if serving is None:
         return before
+    near = Nearness(regions, model)
     slowest: dict[str, float] = {}
     counts: dict[str, int] = {}
     for seen in snapshot.routes.values():
@@ -143,7 +147,8 @@ def _hedges(
             counts[key] = counts.get(key, 0) + seen.requests
     way_ms = max(
         (
-            regions.rtt_ms.get(f"{key.partition('|')[0]}>{name}", 0.0)
+            # The way of the clients: from gateway to gateway it is longer where their own region's network is slow.
+            near.cost_ms(key.partition("|")[0], name)
             for key, shares in regions.ways.items()
             for name, ratio in shares.items()
             # Those that must stay within a residency have few regions to be tried at; the many set the time.
