@@ -233,12 +233,17 @@ class Pair:
         """Signal every process of a store; how many there were."""
         return self.processes.send(TreeKey("engine", f"{self.kind}/{region}"), number)
 
-    async def gone(self, region: str) -> None:
+    async def gone(self, region: str) -> EngineSeen:
         """Wait until it is seen to have ended by itself."""
+        return await self.becomes(region, EngineState.EXITED)
+
+    async def becomes(self, region: str, state: EngineState) -> EngineSeen:
+        """Wait until its process is seen in `state`."""
         deadline = time.monotonic() + WITHIN_S
-        while (engine := (await self.facts(region))[0]) is None or engine.state is not EngineState.EXITED:
+        while (engine := (await self.facts(region))[0]) is None or engine.state is not state:
             assert time.monotonic() < deadline, engine
             await asyncio.sleep(0.01)
+        return engine
 
     async def url(self, region: str) -> str:
         """How to reach this very store, past the gateway."""

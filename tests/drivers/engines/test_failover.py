@@ -148,3 +148,22 @@ async def test_a_valkey_is_lost(valkey_pair: Pair) -> None:
     await control.until_leads("b", follower="a")
     assert control.stores["valkey"].number == 1
     await control.close()
+
+
+async def test_a_project_grows_a_second_region(
+    postgres_pair: Pair, valkey_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stores that were started while there was one region go on, and the second region's follow them without a restart."""
+    for pair in (postgres_pair, valkey_pair):
+        with monkeypatch.context() as alone:
+            alone.setattr(pair, "_front", None)
+            pair.renew()
+            await pair.start("a")
+            engine = await pair.becomes("a", EngineState.READY)
+            assert (await pair.facts("a"))[1] is None
+            await pair.driver.close()
+        pair.renew()
+        await pair.until("a", lambda _, seen: seen.role is ReplicaRole.PRIMARY)
+        await pair.start("b", follow="a")
+        await pair.until_follows("b", "a")
+        assert (await pair.facts("a"))[0].pid == engine.pid
