@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = TTL_S / 6
 LOOK_AGAIN_S = 0.02
 """A vote that ends is asked for this much later, so that it has ended."""
-VOTERS_START_AFTER_S = 2 * TTL_S
+VOTERS_START_AFTER_S = TTL_S
 """Without a majority of voters for this long nobody leads who could start them."""
 
 

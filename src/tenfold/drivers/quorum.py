@@ -176,8 +176,7 @@ class QuorumLease:
         if tenure.epoch == 0 or tenure.is_over:
             return False
         raise Retryable(
-            f"a majority of the {tenure.of} voters has not renewed the lease for {at_s - tenure.until_s + TTL_S - MARGIN_S:.0f} s: "
-            "see which of them do not run with `tenfold status`"
+            f"no majority of the {tenure.of} voters has renewed the lease in time: see with `tenfold status` which of them do not run"
         )
 
     async def bury(self, holder: str, epoch: int) -> None:

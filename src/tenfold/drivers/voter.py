@@ -178,13 +178,13 @@ class VoterDriver(EngineDriver):
         """
         are_new = not any(self._voters.home(place).settings.exists() for place in places)
         await self.observe()
-        for place in places:
-            await self.ensure(place)
         await asyncio.gather(*(self._meet(place, are_new) for place in places))
 
     async def _meet(self, place: str, is_new: bool) -> None:
         voter, until_s = self._voters.voter(place), time.monotonic() + _FOUND_S
         while True:
+            # Again each time: one that was killed may not have been noticed yet.
+            await self.ensure(place)
             try:
                 await asyncio.to_thread(voter.found if is_new else voter.version)
             except NoVote as error:
