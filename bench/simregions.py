@@ -388,7 +388,7 @@ def _trials(seeds: range, tell: Callable[[str], None]) -> Trials:
                 broken.append(error)
                 tell(error)
             whole_s_max = max(whole_s_max, whole_s)
-            if played % 1000 == 0:
+            if played % 500 == 0:
                 tell(f"{played} of {len(seeds)} seeds played, {len(broken)} broke a rule")
     return Trials(len(seeds), broken, whole_s_max, time.monotonic() - began_s)
 

@@ -10,8 +10,8 @@ from tenfold.facts import Fact
 from tenfold.ports import DriverError, Unknown
 from tenfold.sim.clock import VirtualClock
 from tenfold.sim.deeds import carry_out
-from tenfold.sim.spread import LEASE_S
 from tenfold.sim.world import World
+from tenfold.wire.lease import TTL_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class SimHarm:
 class SimLease:
     """`Lease` of a world: one holder at a time, a new epoch for each.
 
-    With several regions it is granted by most of the voters that a candidate in `region` reaches, for `LEASE_S`; it ends by itself
+    With several regions it is granted by most of the voters that a candidate in `region` reaches, for `TTL_S`; it ends by itself
     when it is not renewed.
     """
 
@@ -163,7 +163,7 @@ class SimLease:
 
     def _prolong(self) -> None:
         if self._world.spread is not None:
-            self._until_s = self._world.spread.lease_until_s = self._world.clock.elapsed_s + LEASE_S
+            self._until_s = self._world.spread.lease_until_s = self._world.clock.elapsed_s + TTL_S
 
 
 @dataclass(frozen=True, slots=True)

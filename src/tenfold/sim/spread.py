@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from tenfold.sim.world import World
 
 FOUND_S = 0.5
-LEASE_S = 3.0
-"""How long a lease holds without being renewed."""
+"""From the start of a voter without a lease to its first answer."""
 
 
 class Spread:
