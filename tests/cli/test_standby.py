@@ -128,31 +128,22 @@ def test_a_leader_that_was_overtaken_says_who_leads(spread: Place) -> None:
     spread.run("down").went_well("everything is stopped")
 
 
-def test_one_that_stands_by_is_replaced(spread: Place) -> None:
-    """Killed, the one that stands by is started again; and Ctrl-C in the leader's terminal ends it with all else."""
+def test_voters_and_the_one_that_stands_by_are_replaced(spread: Place) -> None:
+    """All voters killed at once, and who stands by: the leader starts them again, under the same epoch; Ctrl-C ends all of it."""
     process = up(spread)
-    pid = stands_by(spread, "us")
-    spread.kill(pid)
-    spread.wait_for(lambda: stands_by(spread, "us") != pid, "a new one")
-    process.send_signal(signal.SIGINT)
-    spread.end_of(process).went_well("everything is stopped")
-    spread.nothing_runs()
-
-
-def test_all_voters_killed_at_once_cost_nothing(spread: Place) -> None:
-    """The leader starts them again, holds on to its epoch, and nobody takes over."""
-    process = up(spread)
+    standby = stands_by(spread, "us")
     voters = {key: pids[0] for key, pids in spread.running().items() if key.startswith("voter/")}
     assert sorted(voters) == ["voter/au", "voter/eu", "voter/us"]
-    for pid in voters.values():
+    for pid in (*voters.values(), standby):
         os.kill(pid, signal.SIGKILL)
     spread.wait_for(
         lambda: all(spread.running().get(key, (pid,))[0] != pid for key, pid in voters.items()), "new voters"
     )
-    stands_by(spread, "us")
+    spread.wait_for(lambda: stands_by(spread, "us") != standby, "a new one that stands by")
     assert leader(spread)["pid"] == process.pid
-    spread.run("down").went_well("everything is stopped")
-    spread.end_of(process).went_well()
+    process.send_signal(signal.SIGINT)
+    spread.end_of(process).went_well("everything is stopped")
+    spread.nothing_runs()
     assert set(epochs_of_ticks(spread)) == {1}
 
 
