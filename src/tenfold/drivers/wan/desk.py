@@ -36,6 +36,11 @@ class RouterDesk:
         except OSError as error:
             raise Retryable(f"the router between the regions does not answer: {error.strerror or error}") from error
 
+    @property
+    def is_closed(self) -> bool:
+        """True when the router has hung up, or we have: what was changed is mended."""
+        return self._reader.at_eof() or self._writer.is_closing()
+
     async def change(self, pairs: Iterable[tuple[str, str]], change: Change, seconds: float) -> int:
         """Lay `change` upon links (from node, to node), until it is mended or for `seconds`; its number."""
         wanted = {"do": "change", "pairs": list(pairs), "change": asdict(change), "seconds": seconds}

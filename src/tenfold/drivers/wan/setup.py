@@ -16,7 +16,7 @@ from tenfold.drivers.wan.plan import MACHINE, Node, Plan, prefix
 from tenfold.drivers.wan.router import DEVICE
 from tenfold.ports import Permanent, Retryable
 
-BLOCKS = ipaddress.ip_network("198.18.0.0/15")
+BLOCKS = ipaddress.IPv4Network("198.18.0.0/15")
 """Where the addresses come from: set aside for tests between networks (RFC 2544), so that hardly anything else uses them."""
 
 CONGESTION_CONTROL = "cubic"
@@ -63,7 +63,7 @@ def free_block(project: str, remembered: str | None = None) -> str:
     device = f"tf{project}"
     routes = json.loads(_ip("-4", "-json", "route", "show", "table", "all"))
     taken = [
-        ipaddress.ip_network(route["dst"], strict=False)
+        ipaddress.IPv4Network(route["dst"], strict=False)
         for route in routes
         if route["dst"] != "default" and route.get("dev") != device
     ]
