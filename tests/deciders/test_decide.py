@@ -5,7 +5,7 @@ from typing import Any
 
 from tenfold.deciders import decide
 from tenfold.deciders.arbitrate import arbitrate
-from tenfold.effects import Decision, PublishRoutes, RunTask, StartInstance, StopInstance
+from tenfold.effects import AnswerRequest, Decision, PublishEntry, PublishRoutes, RunTask, StartInstance, StopInstance
 from tenfold.facts import EngineSeen, EngineState, GatewaySeen, UpRequest
 from tenfold.model import Data, Model, Region
 from tests.deciders.conftest import START, release, service
@@ -105,3 +105,36 @@ def test_nothing_starts_before_its_gateway_leads_to_the_stores() -> None:
     tables["b"] = "an older one"
     tick()
     assert set(tale.memory.route.stores["b"]) == {"postgres", "valkey"}
+
+
+def test_a_release_serves_once_the_entry_leads_to_it() -> None:
+    """Nobody is told that the app serves while the global entry still answers that nothing is served."""
+    regions = {name: Region(name, (0.0, 40.0 * at)) for at, name in enumerate("ab")}
+    r1 = release("r1", service(low=1))
+    tale = Tale(Model("shop", r1.services, regions, releases={"r1": r1}))
+    tale.extra = {"requests": {"up-1": UpRequest("up-1", START, r1)}}
+    for key, port in (("gateway/a", 1), ("gateway/b", 2), ("entry/a", 3)):
+        kind, _, region = key.partition("/")
+        tale.engines[key] = EngineSeen(kind, region, EngineState.READY, START, START, pid=port)
+    tables: dict[str, str] = {}
+
+    def tick() -> bool:
+        tale.now += 1.0
+        tale.gateways = {n: GatewaySeen(n, d, tale.now, host="127.0.0.1", port=7) for n, d in tables.items()}
+        tale.extra["observed"] = dict.fromkeys(("process", "gateway", "entry", "links", "metrics"), tale.now)
+        tale.ready("web-1", region="a")
+        tale.ready("web-2", region="b")
+        decided = decide(tale.model, tale.snapshot(), tale.memory)
+        tale.memory = decided.memory
+        effects = [effect for decision in decided.decisions for effect in decision.effects]
+        for effect in effects:
+            if isinstance(effect, PublishRoutes) or (isinstance(effect, PublishEntry) and is_hearing):
+                name = "entry" if isinstance(effect, PublishEntry) else effect.table.region
+                tables[name] = effect.table_digest
+        return any(isinstance(effect, AnswerRequest) for effect in effects)
+
+    is_hearing = False
+    tables.update(a="", b="", entry="")
+    assert not any(tick() for _ in range(15))
+    is_hearing = True
+    assert any(tick() for _ in range(15))

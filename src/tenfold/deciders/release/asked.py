@@ -143,7 +143,7 @@ def answer_up(
     model: Model, snapshot: Snapshot, memory: ReleaseMemory, wanted: Mapping[str, int], routes: RouteMemory
 ) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
     """Answer who asked to be up and found something to go on with: once the instances of what serves are ready and each
-    gateway runs the table of this tick (`routes`)."""
+    gateway, and the global entry, runs the table of this tick (`routes`)."""
     if memory.serving is None and memory.operation is None:
         # What it waited for was undone, and nothing served before: the request, still open, is taken up for itself.
         return replace(memory, up_request=None), ()
@@ -151,11 +151,14 @@ def answer_up(
     if memory.up_request is None or target is None or not_ready(target, model, snapshot, wanted):
         return memory, ()
     if any(s.runs_always and s.http for s in target.services.values()):
-        for region in model.regions:
-            engine, gateway = snapshot.engines.get(f"gateway/{region}"), snapshot.gateways.get(region)
+        edges = [(f"gateway/{region}", region) for region in model.regions]
+        if model.is_spread:
+            edges.append((f"entry/{model.entry_region}", "entry"))
+        for key, name in edges:
+            engine, gateway = snapshot.engines.get(key), snapshot.gateways.get(name)
             if engine is None or engine.state is not EngineState.READY or gateway is None:
                 return memory, ()
-            if gateway.table_digest != routes.digests.get(region):
+            if gateway.table_digest != routes.digests.get(name):
                 return memory, ()
     return replace(memory, up_request=None), (answer(memory.up_request, True, f"{memory.serving} serves", "up"),)
 

@@ -132,6 +132,10 @@ def _shift(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight
             return Progress(StepState.FAILED, f"the gateway of {region} refused the routes: {gateway.refused}")
         if gateway is None or gateway.table_digest != wanted or at < began:
             return Progress(StepState.RUNNING, f"the gateway of {region} has not taken up the routes yet")
+    if sight.model.is_spread:
+        entry = sight.snapshot.gateways.get("entry")
+        if entry is None or entry.table_digest != sight.routes.digests.get("entry"):
+            return Progress(StepState.RUNNING, "the global entry has not taken up the ways yet")
     return Progress(StepState.DONE)
 
 
