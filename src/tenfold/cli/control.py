@@ -24,6 +24,7 @@ from tenfold.deciders import decide
 from tenfold.deciders.standby import voter_places
 from tenfold.drivers.clock import WallClock
 from tenfold.drivers.freeport import FreePorts
+from tenfold.drivers.network import Network, clear
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
 from tenfold.facts import DownRequest, PersonRequest
@@ -47,21 +48,42 @@ class ControlPlane:
     model: Model
     lease: Lease
     journal: Journal
+    network: Network
     drivers: wiring.Drivers
     console: Console
     loop: Loop
     console_url: str
 
     async def close(self) -> None:
-        """Let go of everything in reverse order; what runs goes on running."""
+        """Let go of everything in reverse order; what runs goes on running. When nothing does, the network between the regions
+        goes too."""
         await self.console.close()
         await self.drivers.close()
+        await self.network.close()
+        if self.loop.end is End.DOWN:
+            clear(self.project)
         self.journal.close()
         await self.lease.release()
 
 
+async def open_network(project: Project, model: Model, wan: bool | None = None) -> Network:
+    """The network between the regions, ready; see `wiring.network`. Raises `Fail`."""
+    network = wiring.network(project, model, wan)
+    try:
+        await network.open()
+    except DriverError as error:
+        raise Fail(str(error)) from None
+    return network
+
+
 async def open_control_plane(
-    project: Project, model: Model, lease: Lease, epoch: int, say: Callable[[str], None], led_from: str = ""
+    project: Project,
+    model: Model,
+    network: Network,
+    lease: Lease,
+    epoch: int,
+    say: Callable[[str], None],
+    led_from: str = "",
 ) -> ControlPlane:
     """Open journal and drivers and wire them to a loop that leads from region `led_from` (empty: the first). Raises `Fail`."""
     clock = WallClock()
@@ -73,14 +95,14 @@ async def open_control_plane(
     posted = PostedMetrics(clock)
     console, ports = Console(posted, clock), FreePorts(project)
     port = ports.take()
-    await console.start(port)
-    url = f"http://{HOST}:{port}"
+    await console.start(port, network.console_host)
 
     def release_of(id_: str) -> Release | None:
         return journal.releases().get(id_)
 
     led_from = (led_from or model.home) if model.is_spread else ""
-    drivers = wiring.build(project, model, release_of, ports, url, led_from)
+    posts_to = f"http://{network.console_host}:{port}"
+    drivers = wiring.build(project, model, release_of, ports, network, posts_to, led_from)
     loop = Loop(
         model=model,
         decide=decide,
@@ -92,7 +114,7 @@ async def open_control_plane(
         tell=console.tell,
         led_from=led_from,
     )
-    return ControlPlane(project, model, lease, journal, drivers, console, loop, url)
+    return ControlPlane(project, model, lease, journal, network, drivers, console, loop, f"http://{HOST}:{port}")
 
 
 async def run(
@@ -219,6 +241,7 @@ def kill_all(project: Project) -> None:
     processes = Processes(project)
     for key in processes.look():
         processes.send(key, signal.SIGKILL)
+    clear(project)
 
 
 def log_to_file(project: Project) -> None:

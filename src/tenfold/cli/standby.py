@@ -64,7 +64,9 @@ async def _serve(project: Project, model: Model, region: str) -> None:
     network = wiring.network(project, model)
     lease, epoch = await _Standby(project, model, network, Post.own(region)).until_it_leads()
     log.info("the control plane in %s leads now, under epoch %d", region, epoch)
-    plane = await open_control_plane(project, model, lease, epoch, _log, region)
+    # Whoever leads looks after the network.
+    await network.open()
+    plane = await open_control_plane(project, model, network, lease, epoch, _log, region)
     try:
         end = await run(plane, None, _log)
     finally:

@@ -10,13 +10,15 @@ import click
 
 from tenfold.blueprint import not_acted_on
 from tenfold.cli import wiring
-from tenfold.cli.control import ControlPlane, echo, log_to_file, open_control_plane, run
+from tenfold.cli.control import ControlPlane, echo, log_to_file, open_control_plane, open_network, run
 from tenfold.cli.doctor import check_engines
-from tenfold.cli.here import TAKES_OVER_WITHIN_S, Fail, Here, make_state, new_request_id
+from tenfold.cli.here import TAKES_OVER_WITHIN_S, Fail, Here, WrongCall, make_state, new_request_id
 from tenfold.cli.lease import overtaken, take_lease, taken
 from tenfold.cli.ship import Gone, ask_and_watch, make_release
+from tenfold.drivers.network import Network, clear
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
+from tenfold.drivers.wan.wan import ROUTER
 from tenfold.facts import DownRequest, UpRequest
 from tenfold.loop import Answer, Desk, End, JournalError, JournalMissing, JournalReader
 from tenfold.model import Model
@@ -28,8 +30,11 @@ ENDED_WITHIN_S = 30.0
 
 @click.command("up")
 @click.option("--detach", "-d", is_flag=True, help="Run behind this terminal; return when the app serves.")
+@click.option(
+    "--wan", is_flag=True, help="Emulate the distance between regions until `down`: as root by networks of their own."
+)
 @click.pass_obj
-def up_command(here: Here, detach: bool) -> None:
+def up_command(here: Here, detach: bool, wan: bool) -> None:
     """Run the app: build, release hook, instances behind the edge, PostgreSQL and Valkey when the blueprint has `data`.
 
     Shows what is done and why, until Ctrl-C stops everything cleanly. After the control plane died, `up` takes over what still
@@ -41,18 +46,21 @@ def up_command(here: Here, detach: bool) -> None:
         raise Fail(taken(project) + "; `tenfold deploy` ships changes")
     check_engines(model)
     log_to_file(project)
+    if wan and not model.is_spread:
+        raise WrongCall("--wan is the distance between regions, and the blueprint has one region")
     if detach:
-        _detach(here, project)
+        _detach(here, project, wan)
         return
-    answer = asyncio.run(_up(here, project, model))
+    answer = asyncio.run(_up(here, project, model, wan))
     if answer is not None and not answer.ok:
         raise Fail(answer.text)
 
 
-async def _up(here: Here, project: Project, model: Model) -> Answer | None:
+async def _up(here: Here, project: Project, model: Model, wan: bool) -> Answer | None:
     """Run until the project is down; gives the answer to the request to be up, None when it never came."""
-    lease, epoch = await take_lease(project, model, wiring.network(project, model))
-    plane = await open_control_plane(project, model, lease, epoch, echo)
+    # What a control plane that died has left running goes on in the network that it has.
+    network = await open_network(project, model, True if wan else None if Processes(project).look() else False)
+    plane = await _lead(project, model, network)
     answers: list[Answer] = []
     request_id = os.environ.pop(REQUEST_VARIABLE, "")
 
@@ -64,7 +72,7 @@ async def _up(here: Here, project: Project, model: Model) -> Answer | None:
     try:
         release = make_release(project, model, plane.journal.releases(), reuse=True)
         echo(f"{model.name} ({model.environment.name}), {release.id} from {project.root}")
-        for notice in plane.drivers.process.notices:
+        for notice in filter(None, (*plane.drivers.process.notices, network.notice)):
             echo(f"note: {notice}", dim=True)
         for sentence in not_acted_on(model):
             echo(f"note: {sentence}", dim=True)
@@ -77,6 +85,16 @@ async def _up(here: Here, project: Project, model: Model) -> Answer | None:
         raise Fail(overtaken(project))
     echo("everything is stopped; `tenfold up` starts it again")
     return answers[0] if answers else None
+
+
+async def _lead(project: Project, model: Model, network: Network) -> ControlPlane:
+    """A control plane that leads. Raises `Fail`."""
+    try:
+        lease, epoch = await take_lease(project, model, network)
+        return await open_control_plane(project, model, network, lease, epoch, echo)
+    except BaseException:
+        await network.close()
+        raise
 
 
 def _greet(plane: ControlPlane, is_behind: bool) -> None:
@@ -109,7 +127,7 @@ def _greet(plane: ControlPlane, is_behind: bool) -> None:
     echo(f"  {where}: tenfold status --watch, tenfold logs -F, tenfold load{end}\n")
 
 
-def _detach(here: Here, project: Project) -> None:
+def _detach(here: Here, project: Project, wan: bool) -> None:
     """Start the control plane behind this terminal and wait until it serves."""
     request = new_request_id("up")
     make_state(project)
@@ -120,7 +138,7 @@ def _detach(here: Here, project: Project) -> None:
         command += ["-e", here.environment]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "up"],
+            [*command, "up", *(["--wan"] if wan else [])],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -184,7 +202,8 @@ def down_command(here: Here) -> None:
         else:
             _wait_for_end(here)
             return
-    if not Processes(project).look():
+    if not Processes(project).look().keys() - {ROUTER}:
+        clear(project)
         click.echo("nothing of this project runs")
         return
     # Its control plane died: be one, for as long as it takes to stop what it left.
@@ -202,8 +221,7 @@ async def _down(here: Here, project: Project) -> Answer | None:
     except JournalMissing:
         model = None
     model = model or here.model()
-    lease, epoch = await take_lease(project, model, wiring.network(project, model))
-    plane = await open_control_plane(project, model, lease, epoch, echo)
+    plane = await _lead(project, model, await open_network(project, model))
     answers: list[Answer] = []
     try:
         await run(plane, DownRequest(new_request_id("down"), time.time()), echo, answers.append)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from tenfold.drivers.env import Surroundings
 from tenfold.drivers.envoy import EntryDriver, EnvoyDriver, LinkProbes
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import FreePorts
-from tenfold.drivers.network import Loopback, Network
+from tenfold.drivers.network import Network, network_of
 from tenfold.drivers.postgres import PostgresByUrl, PostgresDriver
 from tenfold.drivers.process import ProcessDriver
 from tenfold.drivers.project import Project
@@ -76,6 +77,7 @@ def build(
     model: Model,
     release_of: Callable[[str], Release | None],
     ports: FreePorts,
+    between: Network,
     console_url: str | None,
     led_from: str = "",
 ) -> Drivers:
@@ -84,7 +86,6 @@ def build(
     Raises `Fail` when a store's URL names something that is not set."""
     fence = Fence(project.run / "fence")
     secrets = Secrets(project.secrets(model.environment.name))
-    between = network(project, model)
     envoy = EnvoyDriver(project, ports, fence, model.edge.port, between, model.is_spread)
     # With several regions apps reach a store by the gateway of their region, which knows where its primary is.
     front = envoy.store_address if model.is_spread else None
@@ -114,9 +115,14 @@ def build(
     )
 
 
-def network(project: Project, model: Model) -> Network:
-    """How the project's regions reach one another."""
-    return Loopback()
+def network(project: Project, model: Model, wan: bool | None = None) -> Network:
+    """How the project's regions reach one another: with an emulated distance when `wan` says so, None: as they do already.
+
+    Raises `Fail` when that is not possible."""
+    try:
+        return network_of(project, model, wan)
+    except DriverError as error:
+        raise Fail(str(error)) from None
 
 
 def _stores(
@@ -153,22 +159,27 @@ def _stores(
     return (postgres, valkey)
 
 
-def surroundings(here: Here, service: str | None, release_id: str | None) -> Surroundings:
-    """Environment and folder of a release's service, for a command of a person. Raises `Fail` when there is no such thing."""
+def surroundings(
+    here: Here, service: str | None, release_id: str | None
+) -> tuple[Surroundings, AbstractContextManager[None]]:
+    """Environment and folder of a release's service, for a command of a person, and what enters the network of the region where
+    the control plane stands. Raises `Fail` when there is no such thing."""
     with here.reader() as reader:
-        release, model = _release(reader, release_id)
+        release, model, led_from = _release(reader, release_id)
     if service is None:
         service = "web" if "web" in release.services else next(iter(release.services))
+    project, region = here.project(), led_from or model.home
+    between = network(project, model)
     drivers = build(
-        here.project(), model, lambda id_: release if id_ == release.id else None, FreePorts(here.project()), None
+        project, model, lambda id_: release if id_ == release.id else None, FreePorts(project), between, None
     )
     try:
-        return drivers.process.surroundings(release, service, model.home)
+        return drivers.process.surroundings(release, service, region), between.inside(region)
     except DriverError as error:
         raise Fail(str(error)) from None
 
 
-def _release(reader: JournalReader, release_id: str | None) -> tuple[Release, Model]:
+def _release(reader: JournalReader, release_id: str | None) -> tuple[Release, Model, str]:
     tick, releases = reader.latest(), reader.releases()
     model = reader.model(tick.model) if tick else None
     if tick is None or model is None:
@@ -178,4 +189,4 @@ def _release(reader: JournalReader, release_id: str | None) -> tuple[Release, Mo
         raise Fail(f"no release serves yet; name one with --release ({', '.join(releases) or 'there is none'})")
     if wanted not in releases:
         raise Fail(f"there is no release {wanted}; there are: {', '.join(releases) or 'none'}")
-    return releases[wanted], model
+    return releases[wanted], model, tick.snapshot.led_from

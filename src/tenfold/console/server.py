@@ -30,15 +30,16 @@ class Console:
         """Take in the newest tick."""
         self._tick = tick
 
-    async def start(self, port: int) -> None:
-        """Listen on loopback. Raises OSError when `port` is busy."""
+    async def start(self, port: int, host: str = HOST) -> None:
+        """Listen on loopback, and at `host` where that is another address. Raises OSError when `port` is busy."""
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_get("/api/health", self._health)
         app.router.add_get(METRICS_PATH, self._metrics)
         app.router.add_post(METRICS_PATH, self._post)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, port).start()
+        for address in {HOST, host}:
+            await web.TCPSite(self._runner, address, port).start()
 
     async def close(self) -> None:
         """Stop listening."""
