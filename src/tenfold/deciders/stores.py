@@ -307,8 +307,8 @@ def _cause(engine: EngineSeen | None) -> str:
 
 
 def _rpo_s(look: _Look) -> float | None:
-    """How many seconds of writes may be lost; None: the blueprint does not say."""
-    rpo_s = look.data.rpo_s
+    """How many seconds of writes may be lost; None: the blueprint does not say. Who wants synchronous writes wants to lose none."""
+    rpo_s = 0.0 if look.data.rpo_s is None and look.data.is_synchronous else look.data.rpo_s
     return rpo_s if rpo_s is None or look.kind == "postgres" else max(rpo_s, VALKEY_RPO_S)
 
 
