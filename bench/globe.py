@@ -1,5 +1,6 @@
 """A project of three regions, and the load of people near each of them."""
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,9 @@ from tenfold.proof.load import LoadPlan, Mix, RateCurve, Request, Target
 SMALL_APP = Path(__file__).parent / "small_app.py"
 PLACES: Mapping[str, tuple[float, float]] = {"west": (0.0, 0.0), "east": (0.0, 47.4), "north": (42.3, 23.7)}
 """Three places as far from one another as light and cables make 80 ms of."""
+
+WAN = ("--wan",) if os.geteuid() == 0 else ()
+"""Only root can give each region a network of its own; without, there is no distance, and what needs one can't be measured."""
 
 
 def blueprint(changes: Blueprint | None = None) -> Blueprint:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from bench import brain, chain, crashes, deploys, edge, instances, journal, scaling, surge
+from bench import brain, chain, crashes, deploys, edge, home, instances, journal, regions, scaling, steer, surge
 from bench.shop import Tell
 from bench.table import Figure
 
@@ -32,6 +32,14 @@ LOOP: Mapping[str, Row] = {
 }
 
 REGIONS: Mapping[str, Row] = {
+    "region-kill": Row("a region's gateway and instances killed with -9", regions.region_kill),
+    "region-freeze": Row("all of a region frozen (SIGSTOP) for 10 s", regions.region_freeze),
+    "region-partition": Row("a region cut off from all others", regions.region_partition),
+    "region-loss": Row("a region that loses 5% of its packets", regions.region_loss),
+    "region-slow": Row("a region 300 ms slower", regions.region_slow),
+    "latency-change": Row("all ways of a region 100 ms longer", steer.latency_change),
+    "shares": Row("capacity shares 4000/3000/3000 under full load", steer.capacity_shares),
+    "home-lost": Row("the region of control plane and database primary lost", home.home_lost),
     "entry-cpu": Row("CPU per request of entry and gateway over two bare Envoys' in a row", chain.entry_cpu),
 }
 

@@ -32,6 +32,7 @@ from tenfold.proof.load import Target
 ROOT = Path(__file__).resolve().parent.parent
 CREWBOARD = ROOT / "examples" / "crewboard"
 COMMAND_WITHIN_S = 120.0
+ENDING_S = 3.0
 Tell = Callable[[str], None]
 Blueprint = dict[str, Any]
 
@@ -141,6 +142,11 @@ class Shop:
             self._address = (await self.status())["address"]
         return Target.parse(self._address)
 
+    @property
+    def home(self) -> str:
+        """The region where `tenfold up` runs: the first."""
+        return str(next(iter(self.blueprint.get("regions", {"local": None}))))
+
     def control_plane(self) -> int:
         """The pid of the control plane. Raises `Unmeasured` when there is none."""
         pid = FileLease(self.project.run / "lease").holder()
@@ -167,10 +173,10 @@ class Shop:
             first, last = reader.at(since), reader.span()
             return [] if first is None or last is None else [t for t in reader.ticks(first, last[1]) if t.at >= since]
 
-    def requests(self) -> list[dict[str, Any]]:
-        """The lines of the edge's access log, oldest first; the last second may be missing."""
+    def requests(self, whose: str = "access") -> list[dict[str, Any]]:
+        """The lines of the gateways' access logs (`entry`: of the global entry's), oldest first; the last second may be missing."""
         lines: list[dict[str, Any]] = []
-        for path in sorted(self.project.logs.glob("access-*.jsonl*"), key=lambda p: p.stat().st_mtime):
+        for path in sorted(self.project.logs.glob(f"{whose}-*.jsonl*"), key=lambda p: p.stat().st_mtime):
             for line in path.read_bytes().splitlines():
                 try:
                     lines.append(json.loads(line))
@@ -211,9 +217,19 @@ class Shop:
     async def down(self) -> None:
         """`tenfold down`. Raises `Unmeasured` when something is left running after it."""
         await self.do("down")
-        left = self.processes()
-        if left:
-            raise Unmeasured(f"`tenfold down` left {', '.join(sorted({f'{p.kind} {p.id}' for p in left}))} running")
+        left: list[Tagged] = []
+
+        def is_over() -> bool:
+            left[:] = self.processes()
+            return not left
+
+        try:
+            # A control plane that was started as an engine has let go of everything by now, and is about to end.
+            await self.until(is_over, "all has ended", ENDING_S)
+        except Unmeasured:
+            raise Unmeasured(
+                f"`tenfold down` left {', '.join(sorted({f'{p.kind} {p.id}' for p in left}))} running"
+            ) from None
 
     def raze(self) -> None:
         """Kill what is left and remove every file, without asking anybody."""
@@ -235,13 +251,14 @@ class Shop:
 
 
 @asynccontextmanager
-async def crewboard(tell: Tell, changes: Blueprint | None = None) -> AsyncIterator[Shop]:
-    """Crewboard, up and serving, with `changes` to its blueprint; everything of it is gone afterwards."""
+async def crewboard(tell: Tell, changes: Blueprint | None = None, *up: str) -> AsyncIterator[Shop]:
+    """Crewboard, up and serving, with `changes` to its blueprint; everything of it is gone afterwards. `up` are further words for
+    `tenfold up`."""
     async with _opened(tell, "crewboard") as shop:
         shutil.copytree(CREWBOARD, shop.root, ignore=shutil.ignore_patterns(".tenfold", "tests", "__pycache__"))
         shop.change(changes or {})
         await shop.do("secrets", "set", "SESSION_KEY", "--random")
-        await shop.up()
+        await shop.up(*up)
         yield shop
 
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 from uuid import uuid4
 
@@ -74,6 +74,11 @@ class Load:
         self._stop.set()
         await asyncio.wait({self._task})
 
+    @property
+    def sent(self) -> int:
+        """How many requests were sent so far; told each second."""
+        return self._progress.sent if self._progress is not None else 0
+
     async def end(self) -> LoadResult:
         """Stop sending, and say what came of it."""
         assert self._task is not None
@@ -131,9 +136,11 @@ def resent(*results: LoadResult) -> Figure:
 
 @dataclass(slots=True)
 class Writes:
-    """What a writer did: titles that were acknowledged, how often it had to ask again, and the longest time to an acknowledgement."""
+    """What a writer did: titles that were acknowledged and when (seconds since the epoch), how often it had to ask again, and the
+    longest time to an acknowledgement."""
 
     acknowledged: set[str] = field(default_factory=set)
+    acknowledged_at: list[float] = field(default_factory=list)
     repeated: int = 0
     longest_s: float = 0.0
     kept: list[str] = field(default_factory=list)
@@ -161,20 +168,26 @@ def writes_kept(*writers: Writes) -> tuple[Figure, ...]:
 
 
 @asynccontextmanager
-async def writing(target: Target, cookie: str, rate_rps: float = 5.0) -> AsyncIterator[Writes]:
-    """Adds tasks to a project of its own all the while, as a careful client does: a write that fails is asked for again with the same
-    key until it is acknowledged. At the end everything is read back."""
+async def writing(
+    target: Target,
+    cookie: str,
+    rate_rps: float = 5.0,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    within_s: float = 10.0,
+) -> AsyncIterator[Writes]:
+    """Adds tasks to a project of its own all the while, as a careful client does: a write that fails, or is not answered `within_s`, is
+    asked for again with the same key until it is acknowledged. At the end everything is read back."""
     writes, stop = Writes(), asyncio.Event()
     url = f"http://{target.authority}/api/projects"
     # A connection for each, as many browsers have: no idle one can be the reason for a failure.
     async with aiohttp.ClientSession(
-        headers={"cookie": cookie}, connector=aiohttp.TCPConnector(force_close=True)
+        headers={"cookie": cookie, **headers}, connector=aiohttp.TCPConnector(force_close=True)
     ) as session:
         async with session.post(url, json={"name": f"bench {uuid4().hex[:8]}"}) as answer:
             if answer.status != 201:
                 raise Unmeasured(f"a project can't be added: {answer.status} {await answer.text()}")
             tasks_url = f"{url}/{(await answer.json())['project_id']}/tasks"
-        sending = asyncio.create_task(_write(session, tasks_url, writes, stop, rate_rps))
+        sending = asyncio.create_task(_write(session, tasks_url, writes, stop, rate_rps, within_s))
         try:
             yield writes
             stop.set()
@@ -186,21 +199,21 @@ async def writing(target: Target, cookie: str, rate_rps: float = 5.0) -> AsyncIt
 
 
 async def _write(
-    session: aiohttp.ClientSession, url: str, writes: Writes, stop: asyncio.Event, rate_rps: float
+    session: aiohttp.ClientSession, url: str, writes: Writes, stop: asyncio.Event, rate_rps: float, within_s: float
 ) -> None:
     number = 0
     while not stop.is_set():
         number += 1
-        await _write_once(session, url, f"task {number}", writes)
+        await _write_once(session, url, f"task {number}", writes, within_s)
         await asyncio.sleep(1 / rate_rps)
 
 
-async def _write_once(session: aiohttp.ClientSession, url: str, title: str, writes: Writes) -> None:
+async def _write_once(session: aiohttp.ClientSession, url: str, title: str, writes: Writes, within_s: float) -> None:
     key, since_s = {"idempotency-key": uuid4().hex}, time.monotonic()
     while True:
         try:
             async with session.post(
-                url, json={"title": title}, headers=key, timeout=aiohttp.ClientTimeout(total=10)
+                url, json={"title": title}, headers=key, timeout=aiohttp.ClientTimeout(total=within_s)
             ) as answer:
                 if answer.status == 201:
                     break
@@ -211,6 +224,7 @@ async def _write_once(session: aiohttp.ClientSession, url: str, title: str, writ
         writes.repeated += 1
         await asyncio.sleep(0.1)
     writes.acknowledged.add(title)
+    writes.acknowledged_at.append(time.time())
     writes.longest_s = max(writes.longest_s, time.monotonic() - since_s)
 
 
