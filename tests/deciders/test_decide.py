@@ -73,8 +73,7 @@ def test_what_is_under_way_is_not_sent_again(serving: Story) -> None:
 
 
 def test_nothing_starts_before_its_gateway_leads_to_the_stores() -> None:
-    """With several regions an app finds its database by the gateway of its region: until each has taken up the way, neither release
-    hook nor instances start, or they would be turned away. A table that is on its way later holds up nothing."""
+    """Apps find their database by the gateway of their region: until each has taken up the way, neither hook nor instances start."""
     regions = {name: Region(name, (0.0, 40.0 * at)) for at, name in enumerate("ab")}
     r1 = release("r1", service(release_hook="migrate"))
     tale = Tale(Model("shop", r1.services, regions, data=Data(), releases={"r1": r1}))

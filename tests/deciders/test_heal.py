@@ -206,8 +206,7 @@ def test_the_same_effect_is_not_sent_again_at_once_when_its_driver_says_no(servi
 
 
 def test_an_instance_that_is_unhealthy_because_its_database_is_away_is_left_alone(serving: Story) -> None:
-    """A health check that needs the database fails with it: restarting the app would not bring the database back. It is said once,
-    however many instances are."""
+    """A health check that needs the database fails with it, and restarting the app would not bring it back: it is said once."""
     serving.model = replace(serving.model, data=Data())
     for kind in ("postgres", "valkey"):
         serving.engines[f"{kind}/local"] = EngineSeen(kind, "local", EngineState.READY, serving.now, serving.now, pid=9)

@@ -138,8 +138,7 @@ def test_the_last_region_is_never_taken_out(globe: Globe) -> None:
 
 
 def test_a_dead_region_is_out_even_where_all_are_sick(globe: Globe) -> None:
-    """The database went with its region, so every instance of the others is sick too: they may answer one thing or another, the
-    dead one nothing. When all is well again, it returns as after any loss."""
+    """The database went with its region, so all others are sick too: they may answer something, the dead one nothing."""
     globe.gateways["b"] = EngineState.EXITED
     globe.lacking.update("abc")
     globe.ticks(20)
