@@ -7,8 +7,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 
+from bench.blows import beside
 from bench.globe import PLACES, WAN, near
 from bench.shop import Blueprint, Shop, Tell, crewboard
+from bench.simregions import TakenOver, taken_over
 from bench.strikes import striking
 from bench.table import Figure, Unmeasured, at_most, holds, told
 from bench.traffic import Writes, failures, resent, sign_in, steady, writes_kept, writing
@@ -62,7 +64,7 @@ async def home_lost(tell: Tell) -> list[Figure]:
         tell(what)
         async with crewboard(tell, blueprint(is_synchronous), *WAN) as shop:
             lost = await _lose(shop, tell)
-        figures += _figures(what, is_synchronous, lost)
+        figures += _figures(what, is_synchronous, lost, await taken_over(is_synchronous))
     return figures
 
 
@@ -129,7 +131,7 @@ def _pause_s(acknowledged_at: Sequence[float], struck_at: float) -> float:
     return max((b - a for a, b in pairwise(late)), default=float("inf"))
 
 
-def _figures(what: str, is_synchronous: bool, lost: Lost) -> list[Figure]:
+def _figures(what: str, is_synchronous: bool, lost: Lost, sim: TakenOver) -> list[Figure]:
     acknowledged = sum(len(w.acknowledged) for w in lost.writes)
     gone = sum(w.lost for w in lost.writes)
     kept, twice, repeated = writes_kept(*lost.writes)
@@ -153,6 +155,10 @@ def _figures(what: str, is_synchronous: bool, lost: Lost) -> list[Figure]:
             "yes",
         ),
         failures(f"{what}: idempotent requests failed", lost.result),
-        told("promoted", promoted),
+        told(
+            "  in sim",
+            f"leads {beside(sim.leads_s, [lost.leads_s])}, writes {beside(sim.writes_s, [lost.pause_s])}, {sim.lost:.0f} lost",
+        ),
+        told("  promoted after", promoted),
         resent(lost.result),
     ]

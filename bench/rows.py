@@ -3,7 +3,22 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from bench import brain, chain, crashes, deploys, edge, home, instances, journal, regions, scaling, steer, surge
+from bench import (
+    brain,
+    chain,
+    crashes,
+    deploys,
+    edge,
+    home,
+    instances,
+    journal,
+    regions,
+    routes,
+    scaling,
+    steer,
+    surge,
+    trouble,
+)
 from bench.shop import Tell
 from bench.table import Figure
 
@@ -40,7 +55,9 @@ REGIONS: Mapping[str, Row] = {
     "latency-change": Row("all ways of a region 100 ms longer", steer.latency_change),
     "shares": Row("capacity shares 4000/3000/3000 under full load", steer.capacity_shares),
     "home-lost": Row("the region of control plane and database primary lost", home.home_lost),
+    "routes-2000": Row("2,000 routes changed", routes.routes_2000),
     "entry-cpu": Row("CPU per request of entry and gateway over two bare Envoys' in a row", chain.entry_cpu),
+    "random-faults": Row("random faults over several regions, simulated", trouble.random_faults),
 }
 
 SETS: Mapping[str, Mapping[str, Row]] = {"loop": LOOP, "regions": REGIONS}

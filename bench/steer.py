@@ -2,10 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
+from bench.blows import beside
 from bench.globe import PLACES, WAN, everywhere, globe, people
 from bench.moves import answers, shares
 from bench.shop import Shop, Tell
+from bench.simregions import full_load, further
 from bench.strikes import striking
 from bench.table import Figure, Unmeasured, at_most, told
 from bench.traffic import failures, resent
@@ -48,8 +51,10 @@ async def latency_change(tell: Tell) -> list[Figure]:
                 mended.append(await _right_s(shop, at, is_home=True))
                 await asyncio.sleep(CALM_S)
             result = await load.end()
+    sim_s = await further(EXTRA_MS)
     return [
         _times("the ways are right after the change", longer),
+        told("  in sim", beside(sim_s, longer), sim_s),
         _times("the ways are right after it is mended", mended),
         failures("idempotent requests failed", result),
         told(
@@ -116,8 +121,13 @@ async def capacity_shares(tell: Tell) -> list[Figure]:
                     f"{100 * off:.2f}% ({shown})",
                 )
             )
+    sim = await full_load()
+    in_sim = ", ".join(f"{name} {sim.shares.get(name, 0.0):.2%}" for name in CAPACITIES)
     return [
         *figures,
+        told(
+            "in sim", f"off by {100 * sim.off_ratio:.2f}% ({in_sim}), apart {_apart(figures, 100 * sim.off_ratio):.2f}%"
+        ),
         failures("idempotent requests failed", *results),
         told(
             "how",
@@ -125,3 +135,8 @@ async def capacity_shares(tell: Tell) -> list[Figure]:
         ),
         resent(*results),
     ]
+
+
+def _apart(figures: Sequence[Figure], sim_percent: float) -> float:
+    """How far the farthest of the real ones is from the simulated."""
+    return max(abs(figure.value - sim_percent) for figure in figures if figure.value is not None)
