@@ -55,6 +55,21 @@ def test_a_slower_network_moves_clients_within_ten_seconds() -> None:
     assert globe.share("b", "b") == 1.0
 
 
+def test_quick_looks_do_not_hurry_traffic() -> None:
+    """Each step that arrives wakes the loop; traffic still takes about three seconds to move, and not a step with each look."""
+    globe = Globe()
+    globe.ticks(30)
+    globe.slow("b", 100.0)
+    before, changes = globe.share("b", "b"), globe.changes
+    for _ in range(33):
+        globe.tick(0.03)
+    assert before == 1.0
+    assert globe.share("b", "b") > 0.3
+    assert globe.changes - changes <= 3
+    globe.ticks(6)
+    assert globe.share("b", "b") == 0.0
+
+
 def test_noise_moves_nothing() -> None:
     """Round trips that differ by a few milliseconds, and demand that flickers, change no way and fill no journal."""
     globe, random = Globe(capacity_users=SHARES), Random(7)

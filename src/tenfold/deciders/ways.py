@@ -28,6 +28,8 @@ DEMAND_SMOOTHING = 0.3
 """The weight of the last second in the smoothed demand."""
 MOVE_PER_S = 0.34
 """So much of an origin's traffic may move in a second towards a region that is well."""
+STEP_EVERY_S = 0.5
+"""It moves in steps no closer than this: each step wakes the loop when it has arrived, and that is no reason for the next."""
 DEADBAND_RATIO = 0.01
 """Smaller changes are not made: they would only be noise in the journal."""
 DEMAND_MOVE_EVERY_S = 2.0
@@ -60,10 +62,12 @@ def choose_ways(model: Model, serving: Release | None, snapshot: Snapshot, memor
         looked_at=now,
     )
     ways: dict[str, Mapping[str, float]] = {}
-    may_move = not 0 <= now - memory.moved_at < DEMAND_MOVE_EVERY_S
+    quiet_s = now - memory.moved_at
+    # The clock was set back: nothing is known of when they moved.
+    quiet_s = quiet_s if quiet_s >= 0 else DEMAND_MOVE_EVERY_S
     for key, (target, allowed) in _targets(model, memory).items():
         before = memory.ways.get(key)
-        ways[key] = target if before is None else _moved(before, target, allowed, elapsed_s, may_move)
+        ways[key] = target if before is None else _moved(before, target, allowed, quiet_s)
     if ways == memory.ways:
         return memory
     return replace(memory, ways=ways, moved_at=now, why=_why(model, memory, ways))
@@ -285,10 +289,8 @@ def _rounded(shares: Mapping[str, float]) -> Shares:
     return {name: thousandths[name] / 1000 for name in sorted(thousandths)}
 
 
-def _moved(
-    before: Mapping[str, float], target: Shares, allowed: Sequence[str], elapsed_s: float, may_move: bool
-) -> Mapping[str, float]:
-    """From `before` a step towards `target`; what went to a region that is not `allowed` any more moves whole."""
+def _moved(before: Mapping[str, float], target: Shares, allowed: Sequence[str], quiet_s: float) -> Mapping[str, float]:
+    """From `before`, which was reached `quiet_s` ago, a step towards `target`; what went to a region not `allowed` any more moves whole."""
     stranded = sum(ratio for name, ratio in before.items() if name not in allowed)
     base = {name: ratio for name, ratio in before.items() if name in allowed}
     if not target or not base:
@@ -296,13 +298,14 @@ def _moved(
     for name, ratio in target.items() if stranded else ():
         base[name] = base.get(name, 0.0) + stranded * ratio
     distance = sum(max(0.0, ratio - base.get(name, 0.0)) for name, ratio in target.items())
-    if not stranded and (distance < DEADBAND_RATIO or (not may_move and distance < MOVE_PER_S / 2)):
+    wait_s = DEMAND_MOVE_EVERY_S if distance < MOVE_PER_S / 2 else STEP_EVERY_S
+    if not stranded and (distance < DEADBAND_RATIO or quiet_s < wait_s):
         return before
-    return target if distance < DEADBAND_RATIO else _stepped(base, target, distance, elapsed_s)
+    return target if distance < DEADBAND_RATIO else _stepped(base, target, distance, min(1.0, quiet_s))
 
 
-def _stepped(before: Mapping[str, float], target: Shares, distance: float, elapsed_s: float) -> Shares:
-    step = min(1.0, MOVE_PER_S * max(elapsed_s, 0.1) / distance)
+def _stepped(before: Mapping[str, float], target: Shares, distance: float, since_s: float) -> Shares:
+    step = min(1.0, MOVE_PER_S * max(since_s, 0.1) / distance)
     names = before.keys() | target.keys()
     return _rounded(
         {name: before.get(name, 0.0) + step * (target.get(name, 0.0) - before.get(name, 0.0)) for name in names}
