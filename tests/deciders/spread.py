@@ -40,6 +40,8 @@ class Globe:
     seen: dict[str, dict[str, object]] = field(default_factory=dict)
     gateways: dict[str, EngineState] = field(default_factory=dict)
     lacking: set[str] = field(default_factory=set)
+    sick: set[str] = field(default_factory=set)
+    is_data_away: bool = False
     stale: set[str] = field(default_factory=set)
     pools: dict[str, PoolSeen] = field(default_factory=dict)
     memory: RegionsMemory = RegionsMemory()
@@ -67,7 +69,7 @@ class Globe:
             engines[f"gateway/{name}"] = EngineSeen("gateway", name, state, START, self.now, pid=7)
         instances = {
             f"web-{name}": InstanceSeen(
-                f"web-{name}", "web", name, "r1", InstanceState.READY, START, START, self.now, pid=5, port=1
+                f"web-{name}", "web", name, "r1", self._health(name), START, START, self.now, pid=5, port=1
             )
             for name in self.names
             if name not in self.lacking
@@ -81,6 +83,9 @@ class Globe:
             links={f"{x}>{y}": self._link(x, y) for x in self.names for y in self.names},
             pools=self.pools,
         )
+
+    def _health(self, name: str) -> InstanceState:
+        return InstanceState.UNHEALTHY if name in self.sick else InstanceState.READY
 
     def _region(self, name: str) -> RegionSeen:
         tries = sum(
@@ -108,7 +113,7 @@ class Globe:
         self.now += seconds
         snapshot, model = self.snapshot(), self.model
         before = self.memory.ways
-        self.memory, said = judge(model, RELEASE, snapshot, self.memory)
+        self.memory, said = judge(model, RELEASE, snapshot, self.memory, self.is_data_away)
         self.memory = choose_ways(model, RELEASE, snapshot, self.memory)
         self.changes += self.memory.ways != before
         self.said += said

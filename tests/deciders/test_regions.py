@@ -35,6 +35,22 @@ def test_a_region_without_instances_is_out(globe: Globe) -> None:
     assert decision.why == "c is taken out: no instance of web is ready there"
 
 
+def test_data_that_are_away_are_no_regions_fault(globe: Globe) -> None:
+    """While the database moves, instances turn sick here and there: clients stay where they are; sick for another reason, they do not."""
+    globe.is_data_away = True
+    globe.ticks(3)
+    globe.sick = {"c"}
+    globe.ticks(5)
+    globe.is_data_away = False
+    globe.ticks(10)
+    globe.sick = set()
+    globe.ticks(40)
+    assert not globe.said
+    globe.sick = {"c"}
+    globe.tick()
+    assert globe.state("c") == "out"
+
+
 def test_errors_of_one_region_take_it_out_after_two_looks(globe: Globe) -> None:
     """One look may be chance; the second is not, and the reason names both sides."""
     globe.seen["b"] = {"errors_per_s": 20.0}

@@ -51,18 +51,14 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     made: list[Decision] = []
     serving = model.releases.get(memory.release.serving or "")
     is_up = memory.release.intent is Intent.UP
-    judged, some = judge(model, serving if is_up else None, snapshot, memory.regions)
+    is_data_away = bool(_away(_primaries(model, memory), snapshot))
+    judged, some = judge(model, serving if is_up else None, snapshot, memory.regions, is_data_away)
     made += some
     kept, starts, some = keep_stores(model, snapshot, judged, memory.stores, is_up=is_up)
     made += some
     memory = replace(memory, regions=judged, stores=kept)
     engines = _engines(model, snapshot, memory, starts)
-    lacking = [
-        key
-        for key in _primaries(model, memory)
-        if (e := snapshot.engines.get(key)) is None or e.state is not EngineState.READY
-    ]
-    waiting_for = ", ".join(lacking or _ways_to_stores(model, memory))
+    waiting_for = ", ".join(_away(_primaries(model, memory), snapshot) or _ways_to_stores(model, memory))
     wanted = {key: pool.wanted for key, pool in memory.scale.pools.items()}
     released, some = release(
         _answering(model, memory), snapshot, memory.release, memory.heal, memory.route, wanted, waiting_for
@@ -133,6 +129,11 @@ def _primaries(model: Model, memory: Memory) -> tuple[str, ...]:
         return ()
     where = {kind: memory.stores[kind].primary if kind in memory.stores else model.home for kind in STORES}
     return tuple(f"{kind}/{region}" for kind, region in where.items())
+
+
+def _away(keys: tuple[str, ...], snapshot: Snapshot) -> list[str]:
+    """Those of these engines that do not serve now."""
+    return [k for k in keys if (e := snapshot.engines.get(k)) is None or e.state is not EngineState.READY]
 
 
 def _ways_to_stores(model: Model, memory: Memory) -> list[str]:

@@ -185,7 +185,7 @@ class RegionsMemory:
     `rtt_ms` is the settled round trip by link (`a>b`), `usual_ms` what it is when all is well. `demand_per_s` is the smoothed
     demand by origin, `room_per_s` what a region that was full could take. `ways` are the ratios by region, by
     `origin|residency` (no residency: `origin|`); `moved_at` is when they last changed and `why` says what moved and why;
-    `looked_at` is when they were last thought over.
+    `looked_at` is when they were last thought over, `data_away_at` when a store's primary was last seen not to serve.
     """
 
     regions: Mapping[str, RegionMemory] = field(default_factory=dict)
@@ -197,6 +197,7 @@ class RegionsMemory:
     moved_at: float = 0.0
     why: str = ""
     looked_at: float = 0.0
+    data_away_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,9 @@ STEP_S = 4.0
 STEADY_S = 300.0
 """A region that served this long begins anew: earlier times out do not count."""
 
+DATA_BACK_S = 30.0
+"""So long after the data were away instances may still be sick for it: their health is asked every few seconds."""
+
 TRIES_MIN_PER_S = 2.0
 """Fewer tries than this say nothing about a ratio."""
 TAIL_TRIES_MIN_PER_S = 20.0
@@ -73,15 +76,18 @@ class Signals:
 
 
 def judge(
-    model: Model, serving: Release | None, snapshot: Snapshot, memory: RegionsMemory
+    model: Model, serving: Release | None, snapshot: Snapshot, memory: RegionsMemory, is_data_away: bool = False
 ) -> tuple[RegionsMemory, tuple[Decision, ...]]:
-    """The state of every region now, and a decision for each that changed.
+    """The state of every region now, and a decision for each that changed. `is_data_away` tells that a store's primary does not
+    serve: then instances are sick everywhere, and no region is better for its clients than their own.
 
     A region that was never well is not known yet: it enters as serving the first time that it is.
     """
     if not model.is_spread or serving is None:
         return memory, ()
     now = snapshot.taken_at
+    if is_data_away:
+        memory = replace(memory, data_away_at=now)
     look = _Look(model, serving, snapshot, memory)
     regions: dict[str, RegionMemory] = {}
     decisions: list[Decision] = []
@@ -192,10 +198,12 @@ class _Look:
         self._snapshot = snapshot
         self._memory = memory
         self._listening = [s.name for s in serving.services.values() if s.http and s.runs_always and s.paths]
+        away_s = snapshot.taken_at - memory.data_away_at
+        well = {InstanceState.READY} | ({InstanceState.UNHEALTHY} if -1.0 <= away_s < DATA_BACK_S else set())
         self._ready = {
             (i.service, i.region)
             for i in snapshot.instances.values()
-            if i.release == serving.id and i.state is InstanceState.READY and not i.frozen
+            if i.release == serving.id and i.state in well and not i.frozen
         }
         self._seen = {
             name: seen
