@@ -93,6 +93,15 @@ def test_lost_packets_are_found_by_probes(globe: Globe) -> None:
     assert "packets are lost" in globe.said[0].why
 
 
+def test_a_network_that_became_slow_is_not_said_to_lose_packets(globe: Globe) -> None:
+    """Probes that all come back, late, tell of a longer way: whoever looks for lost packets would look in vain."""
+    globe.slow("b", 300.0)
+    for link in ("a>b", "b>a", "b>c", "c>b"):
+        globe.late[link] = 0.95
+    globe.ticks(4)
+    assert [d.why for d in globe.said] == ["b is taken out: every way to it takes 300 ms longer than usual"]
+
+
 def test_stale_facts_change_nothing(globe: Globe) -> None:
     """What was seen a minute ago takes no region out, and brings none back."""
     globe.stale |= {"gateway", "entry", "links", "process"}

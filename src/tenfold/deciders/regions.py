@@ -8,7 +8,7 @@ Once nothing has been amiss for a while the region returns in steps, and one tha
 region is never taken out: a poor answer is better than none.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -46,6 +46,8 @@ SLOW_MS = 150.0
 """A region whose usual answer, or whose tail, takes this much longer than twice that of its peers is slow."""
 LATE_RATIO_MAX = 0.03
 """A region to which, from everywhere, more than this share of probes comes late loses packets."""
+FAR_MS = 50.0
+"""When the probes that do come back, from everywhere, take this much longer than usual, that is why they are late."""
 CUT_RATIO = 0.9
 """A region to which, from everywhere, this share of probes is lost is cut off."""
 
@@ -219,7 +221,7 @@ class _Look:
             ("gateway", ("gateway",), self._gateway),
             ("process", ("instances",), self._instances),
             ("entry", ("checks", *BY_TRAFFIC), self._traffic),
-            ("links", ("cut", "lossy"), self._links),
+            ("links", ("cut", "far", "lossy"), self._links),
         )
         shown: dict[str, str] = {}
         unknown: set[str] = set()
@@ -290,6 +292,8 @@ class _Look:
             return {}
         if min(late) >= CUT_RATIO and not any(self._passes(region, other) for other in others):
             return {"cut": "no other region reaches it"}
+        if min(late) > LATE_RATIO_MAX and (longer_ms := self._longer_ms(region, others)) > FAR_MS:
+            return {"far": f"every way to it takes {longer_ms:.0f} ms longer than usual"}
         if min(late) > LATE_RATIO_MAX:
             return {"lossy": f"packets are lost: {min(late):.0%} or more of all probes to and from it come late"}
         return {}
@@ -300,6 +304,18 @@ class _Look:
         fresh = [link for link in links if link is not None and link.probes and self._is_fresh(link)]
         probes = sum(link.probes for link in fresh)
         return sum(link.late_ratio * link.probes for link in fresh) / probes if probes else None
+
+    def _longer_ms(self, region: str, others: Sequence[str]) -> float:
+        """By how much every probe that comes back takes longer than usual: on a way that only loses some, it does not."""
+        more = [
+            link.rtt_ms - self._memory.usual_ms[link.key]
+            for other in others
+            if (link := self._snapshot.links.get(f"{other}>{region}")) is not None
+            and link.rtt_ms is not None
+            and link.key in self._memory.usual_ms
+            and self._is_fresh(link)
+        ]
+        return min(more, default=0.0)
 
     def _passes(self, region: str, other: str) -> bool:
         """Whether anything came back of late between two regions: what is only slow is not cut off."""
