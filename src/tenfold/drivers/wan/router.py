@@ -252,19 +252,30 @@ class Router:
 
 def main() -> None:
     """Run until killed; a sentence for the log and exit code 1 when a network is not there."""
-    # Timers on the microsecond, and our turn before that of those whose packets we carry.
-    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     plan_file = Path(sys.argv[1])
     try:
         router = Router(plan_file)
         router.listen(plan_file.parent)
         # What lives from here on is a heap of packets without cycles: looking for some would only delay them.
         gc.disable()
+        _go_first()
         router.run()
     except (Broken, Retryable, OSError) as error:
         sys.exit(f"the router ends: {error}")
+
+
+def _go_first() -> None:
+    """Timers on the microsecond, and our turn before that of those whose packets we carry.
+
+    On a machine with more work than cores the latest packet in a hundred was 1 to 4 ms late without this, and 0.1 with it. The
+    kernel leaves a twentieth of the core to others even then.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except OSError:  # Some containers forbid it.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, _NICE)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tenfold.drivers.enginehome import only_one
+from tenfold.drivers.logs import cut
 from tenfold.drivers.procs import Command, Process, Processes, TreeKey
 from tenfold.drivers.project import Project
 from tenfold.drivers.wan import namespace, setup
@@ -47,6 +48,7 @@ class Wan:
         self._regions = regions
         self._processes = Processes(project)
         self._plan_file = project.run / _PLAN
+        self._log = project.logs / "router.log"
         self._plan: Plan | None = None
         self._router: Process | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -157,7 +159,7 @@ class Wan:
             argv=("/bin/sh", "-c", _AGAIN, "sh", *program),
             env=env,
             cwd=self.project.run,
-            log=self.project.logs / "router.log",
+            log=self._log,
         )
         return self._processes.spawn(ROUTER, command)
 
@@ -174,13 +176,15 @@ class Wan:
                     await desk.close()
             except DriverError as error:
                 if time.monotonic() > until_s:
-                    raise Retryable(f"{error}; its words are in {self.project.logs / 'router.log'}") from error
+                    raise Retryable(f"{error}; its words are in {self._log}") from error
             await asyncio.sleep(_POLL_S)
 
     async def _keep(self) -> None:
         """Make anew what was taken away, for as long as this control plane lives."""
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
+            with contextlib.suppress(OSError):
+                cut(self._log)
             if self._router is not None and not self._router.poll() and setup.is_whole(self.plan):
                 continue
             # What fails now is tried again with the next look; the regions tell by themselves that they don't reach one another.
