@@ -1,13 +1,15 @@
 """Ways as stories: nearest first, room, spill-over, residency, and no way back and forth."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenfold.deciders.ways import choose_ways
 from tenfold.facts import EngineState, PoolSeen
-from tests.deciders.spread import Globe
+from tests.deciders.spread import RELEASE, Globe
 
 SHARES = {"a": 4000, "b": 3000, "c": 3000}
 
@@ -68,6 +70,19 @@ def test_quick_looks_do_not_hurry_traffic() -> None:
     assert globe.changes - changes <= 3
     globe.ticks(6)
     assert globe.share("b", "b") == 0.0
+
+
+def test_one_sight_counts_once_however_often_it_is_looked_at() -> None:
+    """A second in which nothing came is a small part of what is usual, also when decisions are made thirty times within it."""
+    globe = Globe()
+    globe.ticks(30)
+    globe.demand["a"] = 0.0
+    globe.tick()
+    stale, now = globe.snapshot(), globe.now
+    for look in range(1, 31):
+        snapshot = replace(stale, taken_at=now + look / 30)
+        globe.memory = choose_ways(globe.model, RELEASE, snapshot, globe.memory)
+    assert globe.memory.demand_per_s["a"] == pytest.approx(35.0)
 
 
 def test_noise_moves_nothing() -> None:

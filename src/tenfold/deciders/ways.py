@@ -101,10 +101,14 @@ def _usual(snapshot: Snapshot, memory: RegionsMemory, elapsed_s: float) -> Mappi
 
 
 def _demand(model: Model, snapshot: Snapshot, memory: RegionsMemory) -> Mapping[str, float]:
-    """Smoothed over a few looks; where the entry was not seen, as it was."""
+    """Smoothed over a few sights; where the entry was not seen since the last look, as it was."""
     demand = dict(memory.demand_per_s)
     for name, seen in snapshot.regions.items():
-        if name in model.regions and -1.0 <= snapshot.taken_at - seen.seen_at <= FACT_AGE_S_MAX:
+        if (
+            name in model.regions
+            and seen.seen_at > memory.looked_at
+            and -1.0 <= snapshot.taken_at - seen.seen_at <= FACT_AGE_S_MAX
+        ):
             before = demand.get(name)
             smooth = seen.demand_per_s if before is None else before + DEMAND_SMOOTHING * (seen.demand_per_s - before)
             demand[name] = round(smooth, 2)
