@@ -75,7 +75,9 @@ class EntryDriver(LedDriver[EntryTable]):
     def render(self, region: str, table: EntryTable | None, port: int, decision: str) -> GatewayConfig:
         """As `render.envoy_entry` says."""
         table = table or EntryTable(region)
-        found = {way.origin: self._sources(way.origin) for way in table.ways}
+        # Of all origins from the start, also before there are ways: a pool whose source changes begins anew.
+        origins = {table.home, *table.places, *(way.origin for way in table.ways)}
+        found = {origin: self._sources(origin) for origin in sorted(origins)}
         return render_entry(
             table,
             port=port,
