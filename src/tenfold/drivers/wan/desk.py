@@ -1,6 +1,7 @@
 """Talks to the router: changes links for as long as one holds on to them, asks how it goes. Stage: effects -> world, below the drivers."""
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Iterable
@@ -60,8 +61,15 @@ class RouterDesk:
         return await self._ask({"do": "look"})
 
     async def close(self) -> None:
-        """Hang up; what was changed is mended."""
+        """Hang up; what was changed is mended when this returns."""
+        with contextlib.suppress(OSError):
+            self._writer.write_eof()
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                # The router hangs up in its turn when it has mended everything.
+                await self._reader.read()
         self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -40,6 +40,14 @@ def inside(name: str) -> Iterator[None]:
         os.close(own)
 
 
+def identity(name: str) -> int:
+    """What tells the namespace from another that had its name before. Raises `Retryable` when there is none."""
+    try:
+        return (FOLDER / name).stat().st_ino
+    except OSError as error:
+        raise Retryable(f"network {name} is not there: {error.strerror}") from error
+
+
 def is_there(name: str) -> bool:
     """True when the namespace exists and can be entered; a name that a crash left behind can't."""
     try:

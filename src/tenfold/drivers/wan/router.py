@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.drivers.wan.links import Change, Link
-from tenfold.drivers.wan.namespace import inside
+from tenfold.drivers.wan.namespace import identity, inside
 from tenfold.drivers.wan.plan import Plan, read_plan
 from tenfold.ports import Retryable
 
@@ -69,7 +69,7 @@ class Router:
 
     def __init__(self, plan_file: Path) -> None:
         self._plan_file = plan_file
-        self._devices: dict[str, int] = {}
+        self._devices: dict[tuple[str, int], int] = {}
         self._tables: dict[int, dict[bytes, Link]] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._desks: dict[int, Desk] = {}
@@ -93,11 +93,13 @@ class Router:
         for way in plan.ways:
             pair = (way.source, way.target)
             link = self._links.get(pair) or Link(way.source, way.target, devices[way.target], way.delay_ms)
-            link.delay_ms = way.delay_ms
+            link.out, link.delay_ms = devices[way.target], way.delay_ms
             link.refresh()
             links[pair] = link
             tables[devices[way.source]][addresses[way.source] + addresses[way.target]] = link
         self._links, self._tables = links, tables
+        for key in [key for key, handle in self._devices.items() if handle not in tables]:
+            os.close(self._devices.pop(key))
 
     def listen(self, folder: Path) -> None:
         """Take connections on the socket in `folder`, whose path may be longer than that of a socket."""
@@ -166,9 +168,13 @@ class Router:
                     raise Broken(f"a network was taken away: {error.strerror}") from error
 
     def _attach(self, plan: Plan, namespace: str) -> int:
-        """The TUN of a namespace (empty: of this machine's own network), attached once."""
-        if namespace in self._devices:
-            return self._devices[namespace]
+        """The TUN of a namespace (empty: of this machine's own network), attached once.
+
+        A namespace that was deleted lives on for as long as we hold its TUN: what has its name now may be another one.
+        """
+        key = (namespace, identity(namespace) if namespace else 0)
+        if key in self._devices:
+            return self._devices[key]
         name = DEVICE if namespace else plan.device
         with inside(namespace) if namespace else nullcontext():
             handle = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -182,7 +188,7 @@ class Router:
                 if error.errno != errno.EBUSY or time.monotonic() > until_s:
                     raise Broken(f"device {name} can't be used: {error.strerror}") from error
                 time.sleep(0.01)
-        self._devices[namespace] = handle
+        self._devices[key] = handle
         return handle
 
     def _greet(self) -> None:
