@@ -39,6 +39,16 @@ TABLES = {
         ),
         ("crewboard.example", "*.crewboard.example"),
     ),
+    "many": RouteTable(
+        "local",
+        (
+            ServiceRoutes(
+                "web", tuple(f"/p{number}" for number in range(60)), (WEB,), rules=(RouteRule("/p7/report", 3200.0),)
+            ),
+            ServiceRoutes("api", ("/api", "/it's", "/p7/report/api"), (WARM,)),
+            ServiceRoutes("cart", ("/cart",), (WEB,), is_sticky=True),
+        ),
+    ),
 }
 
 

@@ -24,6 +24,7 @@ from typing import assert_never
 
 from tenfold.model import LOOPBACK, Endpoint, EndpointState, RouteTable, ServiceRoutes
 from tenfold.render import envoy_behind as behind
+from tenfold.render import envoy_many as many
 from tenfold.render.envoy_listener import (
     ACCESS_LOG_FIELDS,
     CLIENT_HEADERS,
@@ -348,11 +349,20 @@ def _route_configuration(table: RouteTable, decision: str) -> JsonObject:
     def deed(kind: Kind, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
         return _deed(kind, service, None if table.behind_entry else hedge_after_ms, table.behind_entry)
 
-    found = routes(table.services, decision, deed)
+    def deed_of_many(kind: Kind, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
+        done = deed(kind, service, hedge_after_ms)
+        return done | {"route": many.looked_up(done["route"])}
+
+    parted = many.part(table.services)
+    found = routes(parted, decision, deed, deed_of_many)
+    looked_up: JsonObject = (
+        {"cluster_specifier_plugins": many.specifiers(parted.many, SOCKETS_SUFFIX)} if parted.many else {}
+    )
     if table.behind_entry:
-        return behind.route_configuration(table.region, found)
+        return behind.route_configuration(table.region, found) | looked_up
     return {
         "name": ROUTES_NAME,
+        **looked_up,
         "ignore_port_in_host_matching": True,
         "virtual_hosts": [
             {

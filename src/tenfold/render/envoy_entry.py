@@ -45,6 +45,7 @@ from tenfold.render.envoy_listener import (
     listener,
     reply,
 )
+from tenfold.render.envoy_many import part
 from tenfold.render.envoy_place import PLACE_HEADER
 from tenfold.render.envoy_routes import STICKY_HTTP_FILTER, Kind, retry_policy, routes, seconds, sticky
 
@@ -367,7 +368,8 @@ def _host(table: EntryTable, decision: str, residency: str, domains: Sequence[st
     def deed(kind: Kind, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
         return _deed(table, kind, service, hedge_after_ms, residency)
 
-    found = routes(table.services, decision, deed)
+    # Where a path leads is the gateways' to know.
+    found = routes(part(table.services), decision, deed)
     if table.services:
         silence_s = max(service.timeout_s for service in table.services) + SILENCE_MORE_S
         placing = _action(table, residency, "") | {"idle_timeout": seconds(silence_s)}

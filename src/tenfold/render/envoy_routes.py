@@ -2,11 +2,12 @@
 what `render.envoy` and `render.envoy_entry` make of their tables; what is done with a kind is theirs to say.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum, auto
 
 from tenfold.model import ServiceRoutes
 from tenfold.render.envoy_listener import EXTENSIONS, JsonObject
+from tenfold.render.envoy_many import ANY_PATH, Parted, rules
 
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 
@@ -40,43 +41,42 @@ NOTHING_YET: JsonObject = {
 }
 
 
-def routes(services: Sequence[ServiceRoutes], decision: str, deed: Deed) -> list[JsonObject]:
+def routes(parted: Parted, decision: str, deed: Deed, deed_of_many: Deed | None = None) -> list[JsonObject]:
     """Three lists, each from the longest prefix to the shortest: sockets, idempotent requests, all others.
 
-    A route is named `<decision> <prefix>`: of all that a log line can tell, a route's name costs the least.
+    A route is named `<decision> <prefix>`: of all that a log line can tell, a route's name costs the least. One for the paths
+    that have none of their own ends each list; `deed_of_many` (else `deed`) says what is done there.
     """
-    paths = sorted(((p, s) for s in services for p in s.paths), key=lambda x: (-len(x[0]), x[0]))
+    paths = sorted(((p, s) for s in parted.own for p in s.paths), key=lambda x: (-len(x[0]), x[0]))
+
+    def rest(kind: Kind, *headers: JsonObject) -> list[JsonObject]:
+        if (like := parted.like) is None:
+            return []
+        hedge_after_ms = like.hedge_after_ms if kind is Kind.IDEMPOTENT else None
+        done = (deed_of_many or deed)(kind, like, hedge_after_ms)
+        return [{"name": ANY_PATH, "match": _match("/", *headers)} | done]
+
     found = [
-        *(() if services else (NOTHING_YET,)),
+        *(() if parted.services else (NOTHING_YET,)),
         *({"name": p, "match": _socket_match(p)} | deed(Kind.SOCKET, s, None) for p, s in paths),
-        *_idempotent_routes(services, deed),
+        *rest(Kind.SOCKET, *OPENS_SOCKET),
+        *_idempotent_routes(parted, deed),
+        *rest(Kind.IDEMPOTENT, _METHOD),
         *({"name": p, "match": _match(p)} | deed(Kind.OTHER, s, None) for p, s in paths),
+        *rest(Kind.OTHER),
     ]
     return [route | {"name": f"{decision} {route['name']}".strip()} for route in found]
 
 
-def _idempotent_routes(services: Sequence[ServiceRoutes], deed: Deed) -> list[JsonObject]:
-    """One per path and per rule, longest first.
-
-    A rule counts only where no other service's path is nearer. One for a service's own path is for that very page,
-    since everything else below it has the service's default.
-    """
-    owners = [(p, s.service) for s in services for p in s.paths]
-    hedged = [(path, False, service, service.hedge_after_ms) for service in services for path in service.paths]
-    for service in services:
-        for rule in {rule.prefix: rule for rule in service.rules}.values():
-            above = [(len(p), owner) for p, owner in owners if _covers(p, rule.prefix)]
-            if above and max(above)[1] == service.service:
-                hedged.append((rule.prefix, rule.prefix in service.paths, service, rule.hedge_after_ms))
+def _idempotent_routes(parted: Parted, deed: Deed) -> list[JsonObject]:
+    """One per path and per rule, longest first."""
+    hedged = [(path, False, service, service.hedge_after_ms) for service in parted.own for path in service.paths]
+    hedged += rules(parted.services)
     hedged.sort(key=lambda x: (-len(x[0]), not x[1], x[0]))
     return [
         {"name": path, "match": _idempotent_match(path, is_page)} | deed(Kind.IDEMPOTENT, service, hedge_after_ms)
         for path, is_page, service, hedge_after_ms in hedged
     ]
-
-
-def _covers(path: str, prefix: str) -> bool:
-    return prefix == path or prefix.startswith(path if path.endswith("/") else path + "/")
 
 
 def _match(path: str, *headers: JsonObject) -> JsonObject:
@@ -89,8 +89,13 @@ def _socket_match(path: str) -> JsonObject:
 
 
 def _idempotent_match(path: str, is_page: bool) -> JsonObject:
-    method = {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(IDEMPOTENT_METHODS)}}}
-    return {"path": path, "headers": [method]} if is_page else _match(path, method)
+    return {"path": path, "headers": [_METHOD]} if is_page else _match(path, _METHOD)
+
+
+_METHOD: JsonObject = {
+    "name": ":method",
+    "string_match": {"safe_regex": {"regex": "|".join(IDEMPOTENT_METHODS)}},
+}
 
 
 def retry_policy(retry_on: str, *, replays: int, redraws: int, has_priorities: bool) -> JsonObject:

@@ -179,6 +179,7 @@ def published(mark: str) -> tuple[int, str]:
 
 _FAILURES = (
     ("NR", "nothing is served at this host and path"),
+    ("NC", "nothing is served at this host and path"),
     ("UH", "no instance of {service} was well"),
     ("UO", "{service} already had all the requests it may have at once"),
     ("OM", "the edge was short of memory"),

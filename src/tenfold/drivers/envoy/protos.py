@@ -41,7 +41,7 @@ _REGISTERED = (
     "envoy.extensions.load_balancing_policies.round_robin.v3.round_robin_pb2",
     "envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2",
     "envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2",
-    "envoy.extensions.router.cluster_specifiers.matcher.v3.matcher_pb2",
+    "envoy.extensions.router.cluster_specifiers.lua.v3.lua_pb2",
     "envoy.extensions.router.cluster_specifiers.matcher.v3.matcher_pb2",
     "envoy.extensions.upstreams.http.v3.http_protocol_options_pb2",
     "envoy.type.matcher.v3.http_inputs_pb2",
