@@ -229,7 +229,8 @@ from tenfold.model import Region
 async def main():
     project = Project(Path(sys.argv[1]), "shop")
     wan = Wan(project, {"north": Region("north"), "south": Region("south")})
-    await harm_of(project, wan, ("north", "south"), lambda region: project.run).inflict(Partition("south", 600.0))
+    harm = harm_of(project, wan, ("north", "south"), lambda region: project.run)
+    await harm.inflict(Partition("south", 600.0))
     print("cut", flush=True)
     await asyncio.sleep(1000)
 
