@@ -65,7 +65,11 @@ async def _serve(project: Project, model: Model, region: str) -> None:
     lease, epoch = await _Standby(project, model, network, Post.own(region)).until_it_leads()
     log.info("the control plane in %s leads now, under epoch %d", region, epoch)
     # Whoever leads looks after the network.
-    await network.open()
+    try:
+        await network.open()
+    except DriverError as error:
+        await lease.release()
+        raise Fail(str(error)) from None
     plane = await open_control_plane(project, model, network, lease, epoch, _log, region)
     try:
         end = await run(plane, None, _log)
