@@ -51,7 +51,6 @@ class Lost:
     promoted_s: Mapping[str, float]
     pause_s: float
     follows_s: float | None
-    how: str
     writes: Sequence[Writes]
     result: LoadResult
 
@@ -104,11 +103,10 @@ async def _lose(shop: Shop, tell: Tell) -> Lost:
         for effect in row.decision.effects
         if isinstance(effect, Promote)
     }
-    how = "; ".join(
-        dict.fromkeys(r.decision.why for r in shop.decisions(struck_at) if "postgres" in r.decision.subject)
+    tell(
+        f"led again after {leads_s or 0:.1f} s, longest pause {pause_s:.1f} s, followed {follows_s or 0:.0f} s after the mend"
     )
-    tell(f"leads {leads_s}, promoted {promoted}, pause {pause_s}, follows {follows_s}: {how}")
-    return Lost(leads_s, promoted, pause_s, follows_s, how, writers, result)
+    return Lost(leads_s, promoted, pause_s, follows_s, writers, result)
 
 
 def _primary(shop: Shop) -> str:

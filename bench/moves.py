@@ -13,6 +13,7 @@ HELD_RATIO_MAX = 0.1
 """Fewer requests of an origin than this are asked twice for other reasons, too."""
 BACK_RATIO = 0.9
 """A region is back when it answers so much of what it answered before."""
+CALM_S = 3.0
 LAG_MS_MAX = 10.0
 """In a second in which the generator itself sent this late, times by the client's clock say nothing."""
 
@@ -51,12 +52,15 @@ def answers(lines: Iterable[Mapping[str, Any]]) -> list[Answer]:
 
 def moved_s(found: Sequence[Answer], region: str, struck_at: float, until: float) -> float | None:
     """Seconds from the blow until clients near `region` were not held up by it any more: neither answered by it, nor only at the
-    second try. None when that lasted `until`, which is before it returns."""
+    second try. None when that lasted `until`, which is before it returns. What comes after a while of calm is not the blow's doing."""
     steps = _ratios(found, region, struck_at, until, lambda a: a.region == region or a.tries > 1)
-    held = [at for at, ratio in steps if ratio > HELD_RATIO_MAX]
-    if not steps or (held and held[-1] == steps[-1][0]):
-        return None
-    return held[-1] + STEP_S if held else 0.0
+    moved = 0.0
+    for at, ratio in steps:
+        if at >= moved + CALM_S:
+            return moved
+        if ratio > HELD_RATIO_MAX:
+            moved = at + STEP_S
+    return moved if steps and moved <= steps[-1][0] else None
 
 
 def back_s(found: Sequence[Answer], region: str, mended_at: float, until: float, usual_ratio: float) -> float | None:

@@ -36,6 +36,14 @@ def test_a_few_second_tries_are_noise() -> None:
     assert moved_s(noisy, "a", 10.0, 30.0) == pytest.approx(2.0)
 
 
+def test_trouble_long_after_is_not_the_blows() -> None:
+    """A moment in which the machine itself stood still, after seconds of calm, does not count; the same within them does."""
+    late = [*_lost(), *_asked(25, 25.5, "b", tries=2)]
+    assert moved_s(sorted(late, key=lambda a: a.at), "a", 10.0, 30.0) == pytest.approx(2.0)
+    soon = [*_lost(), *_asked(13, 13.5, "b", tries=2)]
+    assert moved_s(sorted(soon, key=lambda a: a.at), "a", 10.0, 30.0) == pytest.approx(3.5)
+
+
 def test_a_region_is_back_when_it_answers_as_before_and_goes_on() -> None:
     """Mended at 30 s it takes ten more; one that never answers again is never back."""
     found = _lost()
