@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tenfold.deciders.memory import StoreMemory
@@ -317,6 +317,10 @@ def harm(world: World, what: str, region: str) -> None:
             world.is_deaf = what == "deaf"
 
 
+@example(
+    [("blind", "a", 1), ("cut", "a", 7), ("kill", "a", 1), ("kill", "a", 1), ("see", "a", 1), ("kill", "a", 1)],
+    Data(replicas=1, rpo_s=5.0),
+)
 @given(STEPS, BLUEPRINTS)
 def test_whatever_happens_data_are_safe_and_writes_come_back(steps: list[tuple[str, str, int]], data: Data) -> None:
     """Random harm: never two take writes, nothing is promoted on stale facts, no more is lost than declared, and once all is mended one

@@ -204,7 +204,8 @@ class RegionsMemory:
 class StoreMemory:
     """Where a store's primary is meant to be. `number` counts promotions; `lost_since` is since when the primary has not
     served, `apart_since` since when its standby has not followed it; `old` are regions whose store was primary before, is fenced,
-    and has not followed the new one yet. `lag_s` and `is_synchronous` tell what the standby may lack, as last seen."""
+    and has not followed the new one yet. `lag_s` and `is_synchronous` tell what the standby may lack, as seen at `well_at`, when the
+    primary was last seen to serve."""
 
     primary: str
     number: int = 0
@@ -216,6 +217,7 @@ class StoreMemory:
     told: str = ""
     has_served: bool = False
     apart_since: float | None = None
+    well_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,12 +212,14 @@ def _well(look: _Look, store: StoreMemory) -> Kept:
     assert ours is not None, "it was seen to serve"
     theirs = look.part(look.other, FRESH_S)
     follows = look.other in ours.standbys
-    apart_since = None if follows or not look.other else min(store.apart_since or look.now, look.now)
+    # What was not seen may have happened just after the last look.
+    parted_at = look.now if store.well_at is None or not store.has_served else min(store.well_at, look.now)
+    apart_since = None if follows or not look.other else min(store.apart_since or parted_at, look.now)
     old = store.old
     if theirs is not None and theirs.role is ReplicaRole.STANDBY and theirs.follows == look.primary:
         old = ()
     after = replace(store, lost_since=None, has_served=True, apart_since=apart_since, old=old, told="")
-    after = replace(after, lag_s=_lag_s(look, store, ours, apart_since))
+    after = replace(after, lag_s=_lag_s(look, store, ours, apart_since), well_at=min(ours.seen_at, look.now))
     after = replace(after, is_synchronous=_is_synchronous(look, after, ours))
     made = []
     if store.is_synchronous and not after.is_synchronous and ours.is_synchronous:
@@ -257,6 +259,14 @@ def _lag_s(look: _Look, store: StoreMemory, ours: ReplicaSeen, apart_since: floa
     return max(store.lag_s, _up(look.now - apart_since))
 
 
+def _behind_s(store: StoreMemory) -> float | None:
+    """How many seconds of writes are lost with a primary that is lost, at the most; None when nobody knows. Between the last look
+    and the loss it may have acknowledged writes that its standby never got."""
+    if store.lag_s is None or store.well_at is None or store.lost_since is None:
+        return None
+    return _up(store.lag_s + max(0.0, store.lost_since - store.well_at))
+
+
 def _up(seconds: float) -> float:
     """To the next tenth: a finer figure would change, and be written down, at each tick."""
     return math.ceil(seconds * 10) / 10
@@ -279,12 +289,12 @@ def _fail_over(look: _Look, store: StoreMemory) -> Kept:
     loss = (
         "it has every acknowledged write"
         if store.is_synchronous
-        else f"it is {store.lag_s} s of writes behind at the most, which are lost with the old one"
+        else f"it is {_behind_s(store)} s of writes behind at the most, which are lost with the old one"
     )
     why = f"{look.kind} moves from {look.primary} to {look.other}: {cause}; {loss}"
     facts = (
         f"not served for: {lost_s:.1f} s, patience {patience_s:.0f} s",
-        f"lag when last seen: {store.lag_s} s, rpo {_rpo_s(look)} s",
+        f"lag when last seen: {store.lag_s} s, behind at the loss: {_behind_s(store)} s at the most, rpo {_rpo_s(look)} s",
         f"synchronous: {store.is_synchronous}",
     )
     begun = replace(
@@ -330,12 +340,13 @@ def _veto(look: _Look, store: StoreMemory) -> str:
         return f"{there} was primary before and has not followed since, so its data are older; bring back {here}"
     if store.is_synchronous:
         return ""
-    if store.lag_s is None:
+    behind_s = _behind_s(store)
+    if behind_s is None:
         return f"nobody knows how far behind {there} is; bring back {here}"
     rpo_s = _rpo_s(look)
-    if rpo_s is not None and store.lag_s > rpo_s:
+    if rpo_s is not None and behind_s > rpo_s:
         return (
-            f"{there} was {store.lag_s} s of writes behind when {here} was lost, and data.rpo allows {rpo_s:g} s; "
+            f"{there} was up to {behind_s} s of writes behind when {here} was lost, and data.rpo allows {rpo_s:g} s; "
             f"bring back {here}, or accept that loss with a larger rpo"
         )
     return ""
