@@ -26,6 +26,7 @@ import yaml
 from bench.table import Unmeasured
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
+from tenfold.drivers.wan.wan import remove
 from tenfold.loop import DecisionRow, FileLease, JournalReader, Tick
 from tenfold.proof.load import Target
 
@@ -242,6 +243,7 @@ class Shop:
             for key in left:
                 processes.send(key, signal.SIGKILL)
             time.sleep(0.02)
+        remove(self.project)
         if self.project.data.is_dir():
             # As root, PostgreSQL's data lie elsewhere, behind a link.
             for link in self.project.data.iterdir():
