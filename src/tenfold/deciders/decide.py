@@ -12,7 +12,7 @@ from tenfold.deciders.arbitrate import arbitrate
 from tenfold.deciders.engines import keep_engines
 from tenfold.deciders.entry import publish_entry
 from tenfold.deciders.heal import Line, heal
-from tenfold.deciders.memory import Intent, MemberState, Memory, ReleaseMemory
+from tenfold.deciders.memory import Intent, MemberState, Memory, RegionsMemory, ReleaseMemory
 from tenfold.deciders.regions import judge
 from tenfold.deciders.release import answer_up, release, running
 from tenfold.deciders.route import route
@@ -52,6 +52,9 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     serving = model.releases.get(memory.release.serving or "")
     is_up = memory.release.intent is Intent.UP
     is_data_away = bool(_away(_primaries(model, memory), snapshot))
+    if memory.release.intent is Intent.DOWN:
+        # What was stopped was not lost: every region begins anew with the next start.
+        memory = replace(memory, regions=RegionsMemory())
     judged, some = judge(model, serving if is_up else None, snapshot, memory.regions, is_data_away)
     made += some
     kept, starts, some = keep_stores(model, snapshot, judged, memory.stores, is_up=is_up)
@@ -87,9 +90,10 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
             model, serving, snapshot, healed.members, _had_traffic(released), memory.route, primaries, cause
         )
         made += some
-        memory = replace(memory, regions=choose_ways(model, serving, snapshot, memory.regions))
-        routed, some = publish_entry(model, serving, snapshot, memory.regions, routed, cause)
-        made += some
+        if up:
+            memory = replace(memory, regions=choose_ways(model, serving, snapshot, memory.regions))
+            routed, some = publish_entry(model, serving, snapshot, memory.regions, routed, cause)
+            made += some
         released, some = answer_up(_answering(model, memory), snapshot, released, wanted, routed)
         made += some
         memory = replace(memory, route=routed, release=released)
