@@ -52,7 +52,7 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     serving = model.releases.get(memory.release.serving or "")
     is_up = memory.release.intent is Intent.UP
     is_data_away = bool(_away(_primaries(model, memory), snapshot))
-    if memory.release.intent is Intent.DOWN:
+    if not is_up:
         # What was stopped was not lost: every region begins anew with the next start.
         memory = replace(memory, regions=RegionsMemory())
     judged, some = judge(model, serving if is_up else None, snapshot, memory.regions, is_data_away)
