@@ -40,6 +40,15 @@ RULE = ResidencyRule("eu", ("eu.shop.example",), ("acme", "a.b|c"))
 TABLES = {
     "empty": EntryTable("eu"),
     "one-origin": EntryTable("eu", ENDS, WAYS, SERVICES, PLACES),
+    "placed": EntryTable(
+        "eu",
+        ENDS,
+        (*WAYS, *EU_WAYS),
+        SERVICES,
+        PLACES,
+        trust=("10.1.0.0/16",),
+        residency=(ResidencyRule("eu", ("eu.shop.example",), ()),),
+    ),
     "full": EntryTable(
         "eu",
         ENDS,

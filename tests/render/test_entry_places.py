@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from tenfold.model import ServiceRoutes
+import pytest
+
+from tenfold.model import ResidencyRule, ServiceRoutes, Share
 
 PLACES = {"eu": (50.4, 3.8), "us": (41.3, -95.9), "au": (-37.8, 144.9)}
 WEB = ServiceRoutes("web", ("/",), (), hedge_after_ms=None)
@@ -50,6 +52,23 @@ def test_strangers_are_not_believed(stack: Any) -> None:
     headers = stack.ask(trusting.port, **said).seen["headers"]
     assert (headers["x-tenfold-origin"], headers["x-forwarded-for"]) == ("au", "9.8.7.6")
     assert headers["x-request-id"] != "mine"
+
+
+@pytest.mark.parametrize("tenants", [(), ("acme",)])
+def test_a_place_leaves_no_residency(stack: Any, tenants: tuple[str, ...]) -> None:
+    """Wherever its client is, a request to a host of a residency is served there and tells its origin, and a socket is opened near
+    its client, whether the place alone decides or tenants do too."""
+    stack.gateways((WEB,))
+    ways = (*stack.own(*PLACES), *stack.everywhere(Share("eu", 1.0), residency="eu"))
+    rule = ResidencyRule("eu", ("eu.shop.example",), tenants)
+    port = stack.entry(stack.table(ways, trust=("127.0.0.1",), residency=(rule,))).port
+    kept = stack.ask(port, host="eu.shop.example", x_tenfold_place="-36.8,174.8")
+    assert (kept.region, kept.seen["headers"]["x-tenfold-origin"]) == ("eu", "au")
+    assert stack.ask(port, x_tenfold_place="-36.8,174.8").region == "au"
+    assert stack.ask(port).seen["headers"]["x-tenfold-origin"] == "eu"
+    stack.open_socket(port, "-36.8,174.8").close()
+    lines = stack.engine("entry").logged(4)
+    assert [line["pool"] for line in lines] == ["from~au~eu", "from~au", "from~eu", "from~au~ws"]
 
 
 def country_database(low: str, high: str) -> bytes:

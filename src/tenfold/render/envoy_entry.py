@@ -17,7 +17,6 @@ Why it is shaped so (figures were measured; see docs/edge.md):
 """
 
 import ipaddress
-import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import assert_never
@@ -47,13 +46,11 @@ from tenfold.render.envoy_listener import (
 )
 from tenfold.render.envoy_many import part
 from tenfold.render.envoy_place import PLACE_HEADER
+from tenfold.render.envoy_pools import has_choice, origin_of, placed, pool_of, specifier_name, specifiers
 from tenfold.render.envoy_routes import STICKY_HTTP_FILTER, Kind, retry_policy, routes, seconds, sticky
 
-__all__ = ["ORIGIN_HEADER", "PLACE_HEADER"]
+__all__ = ["ORIGIN_HEADER", "PLACE_HEADER", "origin_of", "pool_of"]
 
-POOL_PREFIX = "from~"
-TENANT_HEADER = "x-tenfold-tenant"
-TENANT_COOKIE = "tenfold-tenant"
 REGION_COOKIE = "tenfold-region"
 """The region that answers a client of a sticky service."""
 
@@ -89,17 +86,6 @@ ENTRY_LOG_FIELDS = {key: value for key, value in ACCESS_LOG_FIELDS.items() if ke
 told by the `pool`."""
 
 
-def pool_of(origin: str, residency: str = "") -> str:
-    """The name of the pool of a way."""
-    return f"{POOL_PREFIX}{origin}~{residency}" if residency else POOL_PREFIX + origin
-
-
-def origin_of(pool: str) -> tuple[str, str]:
-    """The (origin, residency) of a pool or of its twin for sockets."""
-    origin, _, residency = pool.removesuffix(SOCKETS_SUFFIX).removeprefix(POOL_PREFIX).partition("~")
-    return origin, residency
-
-
 def entry(
     table: EntryTable,
     *,
@@ -131,14 +117,9 @@ def entry(
 def _ways(table: EntryTable) -> list[Way]:
     """One for each origin that a request can have and each residency, first of all that of home."""
     known = {(way.origin, way.residency): way for way in table.ways}
-    origins = dict.fromkeys((table.home, *_placed(table)))
+    origins = dict.fromkeys((table.home, *placed(table)))
     residencies = ("", *(rule.name for rule in table.residency))
     return [known.get((o, r)) or Way(o, r, ()) for r in residencies for o in origins]
-
-
-def _placed(table: EntryTable) -> tuple[str, ...]:
-    """The regions near which a client can be found to be; none when nobody tells where clients are."""
-    return tuple(table.places) if table.geoip or table.trust else ()
 
 
 def _cluster(name: str, way: Way, requests_max: int, source: str | None) -> JsonObject:
@@ -153,7 +134,7 @@ def _cluster(name: str, way: Way, requests_max: int, source: str | None) -> Json
         "name": name,
         "type": "EDS",
         "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}},
-        "metadata": {"filter_metadata": {"tenfold": {"whose": whose}}},
+        "metadata": {"filter_metadata": {"tenfold": {"whose": whose, "origin": way.origin}}},
         "connect_timeout": seconds(CONNECT_S),
         "per_connection_buffer_limit_bytes": 65536,
         "load_balancing_policy": {
@@ -346,20 +327,21 @@ def _route_configuration(table: EntryTable, decision: str) -> JsonObject:
     hosts = {"": own} | {rule.name: [d for d, of in of_rules.items() if of == rule.name] for rule in table.residency}
     hosts = {residency: domains for residency, domains in hosts.items() if domains}
     removed = [ORIGIN_HEADER, place.COUNTRY_HEADER, UNSERVED_HEADER, *(() if table.trust else (PLACE_HEADER,))]
-    at_home = {"header": {"key": ORIGIN_HEADER, "value": table.home}, "append_action": "ADD_IF_ABSENT"}
+    if is_by_place := place.decides(table):
+        value, action = "%METADATA(CLUSTER:tenfold:origin)%", "OVERWRITE_IF_EXISTS_OR_ADD"
+    else:
+        value, action = table.home, "ADD_IF_ABSENT"
+    origin = {"header": {"key": ORIGIN_HEADER, "value": value}, "append_action": action}
     return {
         "name": ROUTES_NAME,
         "ignore_port_in_host_matching": True,
-        "cluster_specifier_plugins": [
-            {"extension": _specifier(table, residency, suffix)}
-            for residency in (hosts if _has_choice(table) else ())
-            for suffix in ("", SOCKETS_SUFFIX)
-        ],
+        "cluster_specifier_plugins": specifiers(table, list(hosts)),
         "virtual_hosts": [_host(table, decision, residency, domains) for residency, domains in hosts.items()],
         # Taken away when a request comes in, before a route is looked for: what only we may say, and what a client says of
         # itself as if an edge had said it.
         "internal_only_headers": [*removed, *CLIENT_HEADERS["request_headers_to_remove"]],
-        "request_headers_to_add": [*CLIENT_HEADERS["request_headers_to_add"], at_home],
+        **({"request_headers_to_remove": [PLACE_HEADER]} if is_by_place else {}),
+        "request_headers_to_add": [*CLIENT_HEADERS["request_headers_to_add"], origin],
         "response_headers_to_remove": [UNSERVED_HEADER],
     }
 
@@ -374,27 +356,20 @@ def _host(table: EntryTable, decision: str, residency: str, domains: Sequence[st
         silence_s = max(service.timeout_s for service in table.services) + SILENCE_MORE_S
         placing = _action(table, residency, "") | {"idle_timeout": seconds(silence_s)}
         found = place.routes(table, placing, _socket_action(table, residency)) + found
+        if place.decides(table):
+            found = place.placed(found) + found
     return {"name": residency or "app", "domains": list(domains), "routes": found}
 
 
 def _action(table: EntryTable, residency: str, suffix: str) -> JsonObject:
-    if _has_choice(table):
-        return {"cluster_specifier_plugin": _specifier_name(residency, suffix), "timeout": "0s"}
+    if has_choice(table):
+        return {"cluster_specifier_plugin": specifier_name(residency, suffix), "timeout": "0s"}
     return {"cluster": pool_of(table.home, residency) + suffix, "timeout": "0s"}
 
 
 def _socket_action(table: EntryTable, residency: str) -> JsonObject:
     upgrades = [{"upgrade_type": "websocket"}]
     return _action(table, residency, SOCKETS_SUFFIX) | {"idle_timeout": "0s", "upgrade_configs": upgrades}
-
-
-def _has_choice(table: EntryTable) -> bool:
-    """True when requests to one host may take different pools."""
-    return any(origin != table.home for origin in _placed(table)) or any(rule.tenants for rule in table.residency)
-
-
-def _specifier_name(residency: str, suffix: str) -> str:
-    return (f"way~{residency}" if residency else "way") + suffix
 
 
 def _deed(
@@ -423,69 +398,3 @@ def _deed(
 def _retries(retry_on: str, replays: int, told: JsonObject) -> JsonObject:
     policy = retry_policy(f"{retry_on},retriable-headers", replays=replays, redraws=REDRAWS, has_priorities=True)
     return policy | {"retriable_headers": [told]}
-
-
-def _specifier(table: EntryTable, residency: str, suffix: str) -> JsonObject:
-    """Which pool a request to a host of `residency` takes: its tenant's residency counts before that of the host."""
-    by_origin = _by_origin(table, residency, suffix)
-    of_tenants = [
-        {"predicate": predicate, "on_match": _by_origin(table, rule.name, suffix)}
-        for rule in table.residency
-        if rule.tenants
-        for predicate in _predicates(rule.tenants)
-    ]
-    if of_tenants:
-        by_origin = {"matcher": {"matcher_list": {"matchers": of_tenants}, "on_no_match": by_origin}}
-    return {
-        "name": _specifier_name(residency, suffix),
-        "typed_config": {
-            "@type": f"{EXTENSIONS}.router.cluster_specifiers.matcher.v3.MatcherClusterSpecifier",
-            "cluster_matcher": by_origin["matcher"],
-        },
-    }
-
-
-def _by_origin(table: EntryTable, residency: str, suffix: str) -> JsonObject:
-    home = _choice(pool_of(table.home, residency) + suffix)
-    pools = {o: _choice(pool_of(o, residency) + suffix) for o in _placed(table) if o != table.home}
-    if not pools:
-        return home
-    tree = {"input": _header(ORIGIN_HEADER), "exact_match_map": {"map": pools}}
-    return {"matcher": {"matcher_tree": tree, "on_no_match": home}}
-
-
-def _choice(pool: str) -> JsonObject:
-    return {
-        "action": {
-            "name": pool,
-            "typed_config": {
-                "@type": f"{EXTENSIONS}.router.cluster_specifiers.matcher.v3.ClusterAction",
-                "cluster": pool,
-            },
-        }
-    }
-
-
-def _header(name: str) -> JsonObject:
-    return {
-        "name": name,
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
-            "header_name": name,
-        },
-    }
-
-
-def _predicates(tenants: Sequence[str]) -> list[JsonObject]:
-    """That the header or the cookie names one of these."""
-    names = "|".join(re.escape(tenant) for tenant in tenants)
-    cookie = rf'(?:.*[;,\s])?{TENANT_COOKIE}="?(?:{names})"?(?:[;,\s].*)?'
-    return [
-        {
-            "single_predicate": {
-                "input": _header(header),
-                "value_match": {"safe_regex": {"google_re2": {}, "regex": regex}},
-            }
-        }
-        for header, regex in ((TENANT_HEADER, names), ("cookie", cookie))
-    ]
