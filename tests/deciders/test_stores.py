@@ -187,6 +187,29 @@ def test_writes_wait_only_while_the_blueprint_says_so() -> None:
     assert loose.stores["a"].is_synchronous and loose.follows("b")
 
 
+class Lagging(World):
+    """A world whose standby is always nearly a second behind."""
+
+    def look(self) -> None:
+        """As seen by the primary."""
+        super().look()
+        seen = self.stores["a"].seen
+        if seen is not None and seen.standbys:
+            self.stores["a"].seen = replace(seen, lag_s=0.8)
+
+
+def test_what_was_acknowledged_before_writes_waited_is_not_promised() -> None:
+    """Writes wait for a standby that still lacks older ones: while it does, nobody says that it has every acknowledged write."""
+    world = Lagging(SYNCHRONOUS)
+    world.ticks(15)
+    assert world.stores["a"].is_synchronous and not world.store.is_synchronous
+    world.out["a"] = "its gateway ended"
+    world.stores["a"].is_barred = True
+    world.kill("a")
+    world.ticks(10)
+    assert world.store.primary == "a" and "data.rpo allows 0 s" in why(world)
+
+
 def test_valkey_moves_by_the_same_rules_and_is_never_synchronous() -> None:
     """It follows the same decisions; two seconds of its writes are what it can promise at best."""
     world = settled(SYNCHRONOUS, "valkey")

@@ -34,6 +34,8 @@ ANEW_S = 60.0
 """A standby that runs and does not follow for this long is started anew: it may need a copy."""
 SETTLED_LAG_S = 1.0
 """A standby this close behind has caught up: writes may wait for it."""
+WHOLE_LAG_S = 0.5
+"""A primary is seen to wait when it has done so for this long: a standby that is no further behind has all that came before."""
 VALKEY_RPO_S = 2.0
 """Valkey never waits for a standby, and syncs its own log each second: what is newer than this can't be promised."""
 
@@ -245,7 +247,9 @@ def _is_synchronous(look: _Look, store: StoreMemory, ours: ReplicaSeen) -> bool:
         return False
     # It was told to go on alone: that it does not yet is no promise.
     is_told = any(key.startswith(f"start-engine:{look.kind}/{look.primary}#") for key in look.snapshot.pending)
-    return store.is_synchronous or not is_told
+    # What was acknowledged before writes began to wait must have arrived too.
+    is_whole = ours.lag_s is not None and ours.lag_s <= WHOLE_LAG_S
+    return store.is_synchronous or (is_whole and not is_told)
 
 
 def _lag_s(look: _Look, store: StoreMemory, ours: ReplicaSeen, apart_since: float | None) -> float | None:
