@@ -26,7 +26,7 @@ from tenfold.drivers.project import Project
 from tenfold.drivers.valkey import WHEEL, ValkeySettings
 from tenfold.drivers.vitals import NotAnswering
 from tenfold.drivers.wheels import wheel_file
-from tenfold.ports import Retryable
+from tenfold.ports import DriverError, Retryable
 from tenfold.wire import lease as wire
 
 KIND = "voter"
@@ -133,7 +133,7 @@ class Voter:
             assert self._socket is not None and self._reply is not None
             self._socket.sendall(_encoded(words))
             return _read(self._reply)
-        except (OSError, ValueError, NoVote, Retryable) as error:
+        except (OSError, ValueError, NoVote, DriverError) as error:
             self._hang_up()
             raise NoVote(f"the voter {self.place} does not answer: {error or type(error).__name__}") from error
         finally:

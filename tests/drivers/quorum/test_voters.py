@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tenfold.drivers.voter import NoVote
 from tenfold.ports import Retryable
 from tenfold.wire import lease as wire
 
@@ -49,6 +50,20 @@ async def test_the_loss_of_a_minority_changes_nothing(voters: Voters, eventually
             assert await holder.held()
             assert await other.acquire() is None
         await voters.start() if number == signal.SIGKILL else voters.signal(signal.SIGCONT, place)
+
+
+async def test_a_voter_whose_settings_are_damaged_is_a_minority_too(voters: Voters, eventually: Any) -> None:
+    """Killed, with a file that nobody can read any more: the holder goes on by the others, for longer than a vote lasts."""
+    holder = voters.candidate("a")
+    await eventually(holder.acquire)
+    voters.signal(signal.SIGKILL, "eu")
+    (voters.project.data / "voter-eu" / "settings.json").write_text("{")
+    with pytest.raises(NoVote, match="is damaged"):
+        voters.voter("eu").ask("", 0)
+    until_s = time.monotonic() + wire.TTL_S
+    while time.monotonic() < until_s:
+        assert await holder.held()
+        await asyncio.sleep(0.05)
 
 
 async def test_without_a_majority_nobody_holds_it_until_it_is_back(voters: Voters, eventually: Any) -> None:
