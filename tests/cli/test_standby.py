@@ -1,15 +1,25 @@
 """Two control planes: one leads, one stands by in another region, and the loss of the first is only another failover."""
 
+import asyncio
 import json
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tenfold.cli import standby
+from tenfold.drivers.controlplane import Post
 from tenfold.drivers.fence import Fence
+from tenfold.drivers.network import Loopback
+from tenfold.drivers.project import Project
+from tenfold.drivers.quorum import Sight
+from tenfold.drivers.voter import Vote
 from tenfold.facts import Snapshot
-from tenfold.loop import JournalReader
+from tenfold.loop import JournalReader, LeaseError
+from tenfold.model import Model, Region
+from tenfold.ports import Retryable
 
 Place = Any
 
@@ -145,6 +155,40 @@ def test_voters_and_the_one_that_stands_by_are_replaced(spread: Place) -> None:
     spread.end_of(process).went_well("everything is stopped")
     spread.nothing_runs()
     assert set(epochs_of_ticks(spread)) == {1}
+
+
+async def test_one_that_can_not_lead_does_not_ask_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease is free and can't be noted on a full disk: it is tried again no more often than the voters are looked at."""
+    pauses_s: list[float] = []
+
+    class Votes:
+        tries = 0
+
+        async def look(self) -> Sight:
+            return Sight(1, {"eu": Vote(False, False, 0, "", 0.0)})
+
+        async def acquire(self) -> int:
+            self.tries += 1
+            return self.tries
+
+        async def release(self) -> None:
+            pass
+
+    async def take_over(project: Any, network: Any, post: Any, votes: Any, epoch: int) -> Any:
+        if epoch < 4:
+            raise (LeaseError("no space"), Retryable("no space"), OSError("no space"))[epoch - 1]
+        return "lease", epoch
+
+    async def sleep(seconds: float) -> None:
+        pauses_s.append(seconds)
+
+    monkeypatch.setattr(standby, "votes_of", lambda *around: Votes())
+    monkeypatch.setattr(standby, "take_over", take_over)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    model = Model("shop", {}, {"eu": Region("eu"), "us": Region("us")})
+    waits = standby._Standby(Project(tmp_path, "shop"), model, Loopback(), Post.own("us"))
+    assert await waits.until_it_leads() == ("lease", 4)
+    assert pauses_s == [standby.LOOK_EVERY_S] * 3
 
 
 def test_with_nobody_left_up_leads_at_once(spread: Place) -> None:

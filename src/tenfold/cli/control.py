@@ -168,7 +168,7 @@ async def _keep_voters(plane: ControlPlane, lease: SpreadLease) -> None:
         if lapsed_s > VOTERS_START_AFTER_S:
             try:
                 await voters.found(voter_places(plane.model))
-            except DriverError as error:
+            except (DriverError, OSError) as error:
                 log.warning("voters can't be started: %s", error)
 
 

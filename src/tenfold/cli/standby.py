@@ -6,6 +6,7 @@ meanwhile is not its business: it goes on with what the journal says was run.
 
 import asyncio
 import logging
+import math
 import os
 from dataclasses import dataclass
 
@@ -113,7 +114,9 @@ class _Standby:
                 if asked_s - answered_s > VOTERS_START_AFTER_S:
                     answered_s = asked_s
                     await start_voters(self.project, self.model, self.network, self.post.region)
-            except (DriverError, LeaseError, JournalError) as error:
+            except (DriverError, LeaseError, JournalError, OSError) as error:
                 log.warning("can't lead: %s", error)
                 await votes.release()
+                # The lease is free, and asking again at once would fail again: each try is a line on the voters' disks.
+                free_s = math.inf
             await asyncio.sleep(min(LOOK_EVERY_S, max(LOOK_AGAIN_S, free_s - now_s() + LOOK_AGAIN_S)))
