@@ -102,9 +102,11 @@ async def test_a_machine_without_tun_says_so(project: Project, monkeypatch: pyte
 
 
 def test_a_plan_gives_every_node_one_address(project: Project) -> None:
-    """Regions, their points of presence and this machine have addresses of one block, kept over a restart; a damaged plan is none."""
-    plan = make_plan(project.id, "198.18.7", tuple(REGIONS), REGIONS)
-    names = [*REGIONS, *map(presence, REGIONS), MACHINE]
+    """Regions, whatever they are called, their points of presence and this machine have addresses of one block, kept over a restart; a
+    damaged plan is none."""
+    regions = {**REGIONS, "machine": Region("machine")}
+    plan = make_plan(project.id, "198.18.7", tuple(regions), regions)
+    names = [*regions, *map(presence, regions), MACHINE]
     assert [node.name for node in plan.nodes] == names
     addresses = [plan.address(name) for name in names]
     assert len(set(addresses)) == len(names) and all(str(a).startswith("198.18.7.") for a in addresses)

@@ -12,8 +12,8 @@ from pathlib import Path
 from tenfold.drivers.wan.distance import rtt_ms
 from tenfold.model import Region
 
-MACHINE = "machine"
-"""The node that stands for this machine: the console is there, at no distance from any region."""
+MACHINE = "machine/"
+"""The node that stands for this machine: the console is there, at no distance from any region. No region has such a name."""
 
 _PRESENCE = "entry/"
 _PRESENCE_FROM = 129
