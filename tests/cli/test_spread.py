@@ -71,6 +71,14 @@ def test_residents_stay(running: Place) -> None:
     assert data["request"]["residency"] == "eu"
 
 
+def test_without_a_secret_nothing_is_started(place: Place) -> None:
+    """Not even what votes on who leads; the message names the environment in which to set it."""
+    place.app()
+    place.blueprint("health: {path: /health}", f"{REGIONS}\nsecrets: [TOKEN]\nenvironments: {{far: {{}}}}")
+    place.run("-e", "far", "up").failed(1, "secret TOKEN not set; run: tenfold -e far secrets set TOKEN")
+    place.nothing_runs()
+
+
 def test_status_and_plan_show_the_regions(running: Place) -> None:
     """Each region with its parts and the round trips between them; of the plan, that nothing is left to do."""
     running.wait_for(lambda: len(running.status()["links"]) >= 2, "round trips")

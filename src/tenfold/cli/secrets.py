@@ -56,7 +56,7 @@ def list_command(here: Here) -> None:
         stored = set(secrets.names())
         for name in names:
             is_set = name in stored or name in os.environ
-            note = "set" if is_set else f"not set: tenfold secrets set {name}"
+            note = "set" if is_set else f"not set: {secrets.command_to_set(name)}"
             click.echo(f"{name}  {note}" + ("" if name in model.secrets else "; the blueprint does not name it"))
     except DriverError as error:
         raise Fail(str(error)) from None

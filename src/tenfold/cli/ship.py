@@ -23,9 +23,9 @@ def make_release(project: Project, model: Model, known: Mapping[str, Release], *
 
     Raises `Fail` when the folder can't be captured or a secret is not set.
     """
+    check_secrets(project, model)
     built = any(service.build for service in model.services.values())
     try:
-        Secrets(project.secrets(model.environment.name)).values(model.secrets)
         same = same_release(known, model, source_digest(project, model.keep, built)) if reuse else None
         if same is not None:
             return same
@@ -33,6 +33,14 @@ def make_release(project: Project, model: Model, known: Mapping[str, Release], *
     except DriverError as error:
         raise Fail(str(error)) from None
     return Release(captured.id, model.services, captured.digest, time.time(), model.env, model.secrets)
+
+
+def check_secrets(project: Project, model: Model) -> None:
+    """Raise `Fail` when a secret that the blueprint names is not set."""
+    try:
+        Secrets(project.secrets(model.environment.name)).values(model.secrets)
+    except DriverError as error:
+        raise Fail(str(error)) from None
 
 
 def same_release(known: Mapping[str, Release], model: Model, digest: str) -> Release | None:

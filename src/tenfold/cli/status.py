@@ -13,7 +13,7 @@ from rich.text import Text
 from tenfold.cli import regions
 from tenfold.cli.feed import COLOURS, clock_time
 from tenfold.cli.here import Here
-from tenfold.cli.tables import ago, coloured, notes, table
+from tenfold.cli.tables import ago, coloured, figure, notes, table
 from tenfold.deciders import MemberState
 from tenfold.facts import InstanceSeen
 from tenfold.loop import DecisionRow, JournalReader, Tick
@@ -165,9 +165,11 @@ def _pools(view: View) -> RenderableType:
 
 
 def _instances(view: View) -> RenderableType:
-    snapshot = view.tick.snapshot
+    snapshot, is_spread = view.tick.snapshot, view.model.is_spread
     numbers = ("for", "cpu", "memory", "at hand", "sockets")
-    shown = table("instance", "release", "state", *numbers, "address", right=numbers)
+    # With several regions where it is matters more than its port, and who wants to try a loss needs its process.
+    where = ("region", "pid") if is_spread else ("address",)
+    shown = table("instance", "release", "state", *numbers, *where, right=(*numbers, "pid"))
     for seen in sorted(snapshot.instances.values(), key=lambda i: (i.service, i.started_at)):
         pool = snapshot.pools.get(f"{seen.service}@{seen.region}")
         state = state_of(view, seen)
@@ -180,13 +182,18 @@ def _instances(view: View) -> RenderableType:
             f"{seen.memory_bytes / 1048576:.0f} MB" if seen.memory_bytes is not None else "-",
             str(pool.in_flight_by_instance.get(seen.id, 0)) if pool and seen.port else "-",
             str(pool.sockets_by_instance.get(seen.id, 0)) if pool and seen.port else "-",
-            f"{seen.host or '127.0.0.1'}:{seen.port}" if seen.port else "",
+            *((seen.region, str(seen.pid)) if is_spread else (_address(seen),)),
         )
     return Group(shown, *notes((i.id, i.note) for i in snapshot.instances.values()))
 
 
+def _address(seen: InstanceSeen) -> str:
+    return f"{seen.host or '127.0.0.1'}:{seen.port}" if seen.port else ""
+
+
 def _engines(view: View) -> RenderableType:
-    shown = table("engine", "version", "state", "for", "cpu", "memory", "address", right=("for", "cpu", "memory"))
+    numbers = ("for", "cpu", "memory", *(("pid",) if view.model.is_spread else ()))
+    shown = table("engine", "version", "state", *numbers, "address", right=numbers)
     for seen in view.tick.snapshot.engines.values():
         shown.add_row(
             seen.key,
@@ -195,6 +202,7 @@ def _engines(view: View) -> RenderableType:
             ago(view.tick.at - seen.since),
             f"{seen.cpu_cores:.0%}" if seen.cpu_cores is not None else "-",
             f"{seen.memory_bytes / 1048576:.0f} MB" if seen.memory_bytes is not None else "-",
+            *((figure(seen.pid),) if view.model.is_spread else ()),
             seen.address,
         )
     return Group(shown, *notes((e.key, e.note) for e in view.tick.snapshot.engines.values()))

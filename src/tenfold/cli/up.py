@@ -10,11 +10,11 @@ import click
 
 from tenfold.blueprint import not_acted_on
 from tenfold.cli import wiring
-from tenfold.cli.control import ControlPlane, echo, log_to_file, open_control_plane, open_network, run
+from tenfold.cli.control import ControlPlane, echo, kill_all, log_to_file, open_control_plane, open_network, run
 from tenfold.cli.doctor import check_engines
 from tenfold.cli.here import TAKES_OVER_WITHIN_S, Fail, Here, WrongCall, make_state, new_request_id
 from tenfold.cli.lease import overtaken, take_lease, taken
-from tenfold.cli.ship import Gone, ask_and_watch, make_release
+from tenfold.cli.ship import Gone, ask_and_watch, check_secrets, make_release
 from tenfold.drivers.network import Network, clear
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
@@ -45,6 +45,8 @@ def up_command(here: Here, detach: bool, wan: bool) -> None:
     if pid is not None:
         raise Fail(taken(project) + "; `tenfold deploy` ships changes")
     check_engines(model)
+    # Here too, before anything is started for a release that can't be made.
+    check_secrets(project, model)
     log_to_file(project)
     if wan and not model.is_spread:
         raise WrongCall("--wan is the distance between regions, and the blueprint has one region")
@@ -228,6 +230,8 @@ async def _down(here: Here, project: Project) -> Answer | None:
     finally:
         await plane.close()
     if answers and answers[0].ok:
+        # What was started for a blueprint that never came to be run, nobody else knows of.
+        kill_all(project)
         click.secho(answers[0].text, fg="green", bold=True)
     return answers[0] if answers else None
 

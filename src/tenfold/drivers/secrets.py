@@ -17,6 +17,8 @@ from tenfold.ports import Permanent
 from tenfold.wire import environment
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_UNNAMED = ("", "development")
+"""Environments that a command means without being told."""
 _MASKED_LENGTH_MIN = 4
 """A shorter value would also be found inside ordinary words, and what is left would tell it anyway."""
 
@@ -85,9 +87,14 @@ class Secrets:
         if missing:
             listed = ", ".join(missing)
             raise Permanent(
-                f"{'secrets' if len(missing) > 1 else 'secret'} {listed} not set; run: tenfold secrets set {missing[0]}"
+                f"{'secrets' if len(missing) > 1 else 'secret'} {listed} not set; run: {self.command_to_set(missing[0])}"
             )
         return {name: value for name, value in found.items() if value is not None}
+
+    def command_to_set(self, name: str) -> str:
+        """The command that sets `name` in this environment and not in the default one."""
+        where = self._path.name.partition(".")[2]
+        return f"tenfold {'' if where in _UNNAMED else f'-e {where} '}secrets set {name}"
 
     def mask(self, names: Iterable[str] = (), urls: Iterable[str] = ()) -> Mask:
         """What hides every stored secret, the values of `names` in the environment, and the passwords in `urls`."""
