@@ -8,10 +8,16 @@ from tenfold.blueprint.read import Reading
 from tenfold.model import Data, Model
 
 
+REGIONS_MAX = 50
+"""So many gateways one machine leads without one of them waiting for another."""
+
+
 def check_spread(model: Model, reading: Reading) -> None:
     """Note in `reading` what does not fit together once there may be several regions."""
     if not reading.sound("regions"):
         return
+    if len(model.regions) > REGIONS_MAX:
+        reading.note("regions", f"names {len(model.regions)} regions; at most {REGIONS_MAX} run on one machine")
     _places(model, reading)
     _known(model.edge.region, "edge.region", model, reading)
     _residency(model, reading)

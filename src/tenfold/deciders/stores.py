@@ -367,7 +367,7 @@ def _go_on(look: _Look, store: StoreMemory) -> Kept:
     made: list[Decision] = []
     if old and old not in store.old:
         fence = look.fence(old)
-        prefix = f"stop-engine:{look.kind}/{old}@"
+        prefix = f"fence-engine:{look.kind}/{old}@"
         done = any(r.outcome == "done" and r.key.startswith(prefix) for r in look.snapshot.receipts.values())
         if not done and look.now - since < FENCE_S:
             return store, (look.says(old, f"{look.kind}/{old} is fenced before {here} takes over", fence),)

@@ -173,6 +173,9 @@ class EngineDriver:
             if tree is not None:
                 # What a killed engine left behind holds on to its memory and its files: no new one may start beside it.
                 await self._processes.stop(key, 0.0)
+            if epoch is not None:
+                # The lock may have been waited for.
+                self._fence.check(epoch)
             self._happened(engine, Event.STARTED, "it is being prepared")
             try:
                 launch = await self._prepare(effect)
@@ -346,7 +349,7 @@ def expect(generation: int, engine: Engine) -> None:
     actual = 0 if engine.vitals.state is None else engine.vitals.generation
     if generation != actual:
         raise Refused(
-            f"the engine has changed since this was decided (generation {actual}, not {generation}): look again."
+            f"the engine was started or ended anew since this was decided (generation {actual}, not {generation}): look again."
         )
 
 

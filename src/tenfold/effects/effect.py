@@ -51,7 +51,8 @@ class StopEngine:
 
     @property
     def key(self) -> str:
-        return f"stop-engine:{self.kind}/{self.region}@{self.expected_generation}"
+        verb = "fence" if self.at_once else "stop"
+        return f"{verb}-engine:{self.kind}/{self.region}@{self.expected_generation}"
 
 
 @dataclass(frozen=True, slots=True)
