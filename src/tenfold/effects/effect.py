@@ -51,6 +51,7 @@ class StopEngine:
 
     @property
     def key(self) -> str:
+        """A fence does not wait behind a clean stop that is under way."""
         verb = "fence" if self.at_once else "stop"
         return f"{verb}-engine:{self.kind}/{self.region}@{self.expected_generation}"
 

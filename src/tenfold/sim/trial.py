@@ -67,6 +67,9 @@ class Trial:
             pools=[f"{service}@{name}" for service in self.services for name in names],
             regions=names,
         )
+        # Some harm lasts beyond the time in which it is done; nobody is judged before it has ended.
+        ends = (at_s + getattr(fault, "seconds", 0.0) for at_s, fault in faults.entries)
+        self._over_s = max(TROUBLE_S, *ends)
         self._asks = sorted(random.uniform(5, TROUBLE_S) for _ in range(random.choice((0, 0, 1, 2))))
         self._releases = [f"r{number}" for number in range(2, 2 + len(self._asks))]
         # Those that break later are found by a longer watch than there is time for here; other stories tell of them.
@@ -97,17 +100,17 @@ class Trial:
         """Live through the trouble and what follows; raises `Broken`."""
         simulation, clock = self.simulation, self.simulation.world.clock
         simulation.ask(UpRequest("up", clock.now(), self._release("r1")))
-        while clock.elapsed_s < TROUBLE_S:
+        while clock.elapsed_s < self._over_s:
             while self._asks and self._asks[0] <= clock.elapsed_s:
                 self._asks.pop(0)
                 self._ask()
             self._step()
         lacking = self._lacking()
         while lacking or not settled(simulation.memory):
-            self._hold(clock.elapsed_s < TROUBLE_S + QUIET_S, f"not whole in the end: {lacking or 'not settled'}")
+            self._hold(clock.elapsed_s < self._over_s + QUIET_S, f"not whole in the end: {lacking or 'not settled'}")
             self._step()
             lacking = self._lacking()
-        self.whole_s = clock.elapsed_s - TROUBLE_S
+        self.whole_s = clock.elapsed_s - self._over_s
         failed = self._spread.entry.clients.failed
         until_s = clock.elapsed_s + STEADY_S
         while clock.elapsed_s < until_s:
