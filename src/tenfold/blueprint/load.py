@@ -11,11 +11,10 @@ from tenfold.blueprint.problem import BlueprintError, Problem, below, quoted
 from tenfold.blueprint.read import PROBLEMS_MAX, Reading
 from tenfold.blueprint.shape import Section
 from tenfold.blueprint.tree import Entries, Node, compose, kind_of, overlay
-from tenfold.model import Environment, Model, Region
+from tenfold.model import DEFAULT_REGION, Environment, Model, Region
 
 PRODUCTION = "production"
 ENVIRONMENTS_MAX = 20
-DEFAULT_REGION = "local"
 
 
 def load(text: str | bytes, *, name: str = "tenfold.yaml", environment: str | None = None, default_name: str) -> Model:

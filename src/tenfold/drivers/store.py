@@ -4,18 +4,22 @@ A store that is stopped at once is fenced: a mark beside its data keeps it from 
 much later, until it has been told to follow another and holds that one's data.
 """
 
+import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from tenfold.drivers.engine import Engine, EngineDriver, Launch, Recipe, expect
-from tenfold.drivers.enginehome import Home, sync_folder, write_file
+from tenfold.drivers.enginehome import Home, load_settings, sync_folder, write_file
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.network import Network
-from tenfold.drivers.procs import Command, Process, TreeKey
+from tenfold.drivers.procs import Command, Process, Processes, TreeKey
 from tenfold.drivers.project import Project
 from tenfold.effects import Effect, Order, Outcome, Promote, Receipt, StartEngine, StopEngine
 from tenfold.facts import EngineSeen, EngineState, ReplicaSeen
+from tenfold.model import DEFAULT_REGION
 from tenfold.ports import Permanent, Refused, Retryable
 
 Front = Callable[[str, str], str]
@@ -93,6 +97,8 @@ class StoreDriver(EngineDriver):
         await super()._start(engine, effect, epoch)
 
     async def _prepare(self, effect: StartEngine) -> Launch:
+        if not effect.follow:
+            move_home(self.project, self.recipe.kind, effect.region)
         return await self._store.prepare_store(effect)
 
     def _spawn(self, key: TreeKey, command: Command) -> Process:
@@ -105,6 +111,41 @@ class StoreDriver(EngineDriver):
             # The mark first: one that is ended in between and started by another control plane must find it.
             self._store.fence(engine.region)
         await super()._stop(engine, effect)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the settings of every kind of store tell of its part."""
+
+    follow: str = ""
+
+
+def move_home(project: Project, kind: str, region: str) -> None:
+    """Let `region`, which is to lead, go on with the data of a project that names regions since, or names none any more.
+
+    Only to and from the region of a blueprint that names none, and only when one store alone leads: two regions with names are
+    different places. Raises `Retryable` while that store runs, `Permanent` when `region` has data that others have left behind.
+    """
+    target = project.data / f"{kind}-{region}"
+    names = [path.name.partition("-")[2] for path in sorted(project.data.glob(f"{kind}-*"))]
+    leading = [n for n in names if DEFAULT_REGION in (region, n) and _leads(project.data / f"{kind}-{n}")]
+    if len(leading) != 1 or leading == [region]:
+        return
+    source = project.data / f"{kind}-{leading[0]}"
+    if os.path.lexists(target):
+        raise Permanent(f"{source} and {target} both hold data of {kind}: remove the ones that are not to be kept.")
+    if any(key.id == f"{kind}/{leading[0]}" for key in Processes(project).look()):
+        raise Retryable(f"{kind}/{leading[0]} still runs, and {kind}/{region} goes on with its data.")
+    source.rename(target)
+
+
+def _leads(folder: Path) -> bool:
+    """Whether the store with its home in `folder` took writes last; False when it may not be read."""
+    home = Home(folder, None)
+    if not os.access(folder, os.X_OK) or is_fenced(home):
+        return False
+    part = load_settings(home, _Part)
+    return part is not None and not part.follow
 
 
 def set_fence(home: Home) -> None:

@@ -2,6 +2,7 @@
 
 from tenfold.model.money import Money
 from tenfold.model.project import (
+    DEFAULT_REGION,
     Budget,
     CacheTimes,
     Data,
@@ -43,6 +44,7 @@ from tenfold.model.shards import Shard, Tenant
 from tenfold.model.targets import LatencyTargets, Slo, Targets
 
 __all__ = [
+    "DEFAULT_REGION",
     "KNOWN_TRIGGERS",
     "LOOPBACK",
     "Budget",

@@ -10,6 +10,9 @@ from tenfold.model.targets import Targets
 Residency = str
 """A place whose law a tenant's data must not leave (`eu`)."""
 
+DEFAULT_REGION = "local"
+"""The one region of a project that names none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:

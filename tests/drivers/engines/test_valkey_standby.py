@@ -147,3 +147,33 @@ async def test_standby_finds_a_primary_that_moved(valkey_pair: Pair) -> None:
         await pair.start("a")
         await pair.until_follows("b", "a")
     assert (await pair.facts("a"))[0].address != engine.address
+
+
+async def test_data_go_along_when_regions_are_named_and_when_they_are_not_any_more(valkey_pair: Pair) -> None:
+    """What a project without regions has written the first of its regions has, and without them again what these wrote; a standby that
+    was left behind is never taken for it."""
+    pair = valkey_pair
+    await pair.start("local")
+    await pair.until("local", lambda _, seen: seen.role is ReplicaRole.PRIMARY)
+    with pytest.raises(Retryable, match="valkey/local still runs"):
+        await pair.start("a")
+    async with client(await pair.url("local")) as app:
+        await app.set("early", "1")
+    await pair.stop("local")
+    await pair.both()
+    async with client(await pair.url("a")) as app:
+        assert await app.get("early") == "1"
+    await pair.until_follows("b", "a")
+    for region in ("b", "a"):
+        await pair.stop(region)
+    pair.renew()
+    await pair.start("local")
+    await pair.until("local", lambda _, seen: seen.role is ReplicaRole.PRIMARY)
+    async with client(await pair.url("local")) as app:
+        assert await app.get("early") == "1"
+    await pair.stop("local")
+    with pytest.raises(Permanent, match="both hold data of valkey"):
+        await pair.start("b")
+    await pair.both()
+    async with client(await pair.url("a")) as app:
+        assert await app.get("early") == "1"
