@@ -58,6 +58,7 @@ class World:
     is_cut: bool = False
     is_blind: bool = False
     is_deaf: bool = False
+    unreachable: str = ""
     is_up: bool = True
     receipts: dict[str, ReceiptSeen] = field(default_factory=dict)
     sent: dict[str, float] = field(default_factory=dict)
@@ -206,7 +207,9 @@ class World:
         running = store.state not in (None, EngineState.EXITED)
         is_change = isinstance(effect, StartEngine) and running
         outcome, note = "done", ""
-        if effect.expected_generation != generation and not is_change:
+        if effect.region == self.unreachable:
+            outcome, note = "retryable", "it can't be reached"
+        elif effect.expected_generation != generation and not is_change:
             outcome, note = "refused", "it has changed"
         else:
             match effect:
@@ -247,7 +250,8 @@ class World:
     def promote(self, store: Store, effect: Promote, snapshot: Snapshot) -> None:
         """Promote it, and count what is lost with it; whatever may never be is found here."""
         other = self.stores[self.other(effect.region)]
-        assert other.is_fenced or not other.has_data or other.state is None, "promoted beside one that is not fenced"
+        is_stopped = other.is_fenced or not other.has_data or other.state in (None, EngineState.EXITED)
+        assert is_stopped or other.is_synchronous, "promoted beside one that may still acknowledge"
         assert not other.writes, "promoted beside one that takes writes"
         seen = snapshot.replicas[f"{self.kind}/{effect.region}"]
         assert snapshot.taken_at - seen.seen_at <= 3.0, "promoted on stale facts"

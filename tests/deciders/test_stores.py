@@ -280,16 +280,42 @@ def test_nothing_moves_while_all_goes_down() -> None:
     assert world.store.primary == "a" and not world.said
 
 
+def unfenceable(data: Data) -> World:
+    """The primary hangs, its region is out, and no order reaches it."""
+    world = settled(data)
+    world.out["a"], world.unreachable = "its gateway does not answer", "a"
+    world.stores["a"].is_frozen = True
+    world.ticks(15)
+    return world
+
+
+def test_a_synchronous_primary_that_can_not_be_fenced_is_left_to_its_own() -> None:
+    """It can acknowledge nothing without its standby, so that one takes over after three seconds, and says why it may."""
+    world = unfenceable(SYNCHRONOUS)
+    assert world.stores["b"].writes
+    assert "can't be fenced within 3 s: b takes over; it can acknowledge nothing without its standby" in why(world)
+
+
+def test_any_other_primary_is_fenced_before_another_takes_over() -> None:
+    """What an asynchronous one still acknowledged would be lost: nobody takes over until it is known to have stopped."""
+    world = unfenceable(Data(replicas=1, rpo_s=5.0))
+    assert not world.stores["b"].writes
+    assert "can't be fenced, and what it still acknowledges would be lost" in why(world)
+    world.unreachable = ""
+    world.ticks(5)
+    assert world.stores["b"].writes
+    assert world.stores["a"].is_fenced
+
+
 def test_a_promotion_goes_on_without_an_answer_of_the_old_one() -> None:
-    """The old primary can't be reached to be fenced: a synchronous one can acknowledge nothing, so the standby goes on."""
-    world = settled(SYNCHRONOUS)
+    """No receipt ever comes, but the old primary is seen to be gone: that is answer enough."""
+    world = settled(Data(replicas=1, rpo_s=5.0))
     world.is_deaf = True
     world.out["a"] = "its gateway ended"
     world.stores["a"].is_barred = True
     world.kill("a")
     world.ticks(10)
     assert world.stores["b"].writes
-    assert "can't be fenced within 3 s: b takes over; it can acknowledge nothing without its standby" in why(world)
 
 
 @pytest.mark.parametrize("data", [Data(), Data(replicas=1)])

@@ -27,7 +27,8 @@ SILENT_OUT_S = 2.0
 UNHEALTHY_S = 2.0
 """How long a store has not answered, at the least, when it is first seen unhealthy."""
 FENCE_S = 3.0
-"""How long a promotion waits for the old primary to be fenced. One that can't be reached is then left to its own."""
+"""How long a promotion waits for a synchronous primary to be fenced: one that can't be reached can acknowledge nothing. Any other is
+waited for until it is."""
 APART_S = 10.0
 """Without its standby for this long, a synchronous primary goes on alone, unless the blueprint allows no loss at all (`rpo: 0s`)."""
 ANEW_S = 60.0
@@ -369,16 +370,21 @@ def _go_on(look: _Look, store: StoreMemory) -> Kept:
         fence = look.fence(old)
         prefix = f"fence-engine:{look.kind}/{old}@"
         done = any(r.outcome == "done" and r.key.startswith(prefix) for r in look.snapshot.receipts.values())
+        # It was told, and is gone: the receipt may come later or never.
+        done = done or (look.now - since > 0 and not look.runs(old))
         if not done and look.now - since < FENCE_S:
             return store, (look.says(old, f"{look.kind}/{old} is fenced before {here} takes over", fence),)
-        if not done:
-            lost = (
-                "it can acknowledge nothing without its standby"
-                if store.is_synchronous
-                else "what it still acknowledges is lost"
+        if not done and not store.is_synchronous:
+            why = (
+                f"{look.kind}/{old} can't be fenced, and what it still acknowledges would be lost: {here} takes over once it is; "
+                f"bring {old} back, or end its {look.kind}"
             )
+            store, told = _tell(look, store, why)
+            return store, (*told, look.says(old, f"{look.kind}/{old} is fenced before {here} takes over", fence))
+        if not done:
+            cause = "it can acknowledge nothing without its standby"
             made.append(
-                look.says(old, f"{look.kind}/{old} can't be fenced within {FENCE_S:.0f} s: {here} takes over; {lost}")
+                look.says(old, f"{look.kind}/{old} can't be fenced within {FENCE_S:.0f} s: {here} takes over; {cause}")
             )
         store = replace(store, old=(old,))
     engine = look.engine(here)

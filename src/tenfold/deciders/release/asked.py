@@ -82,7 +82,9 @@ def take_up(request: PersonRequest, memory: ReleaseMemory, sight: Sight) -> tupl
 def _take_up_up(request: UpRequest, memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
     memory = replace(memory, intent=Intent.UP, down_request=None)
     # The last wish wins: a `down` whose control plane died before its end is off.
-    off = tuple(answer(id_, False, "`tenfold up` came after it", "project") for id_ in _open_downs(sight))
+    off = tuple(
+        answer(id_, False, "`tenfold up` came after it", "project") for id_ in _open_downs(sight, request.made_at)
+    )
     if memory.operation is not None or memory.serving == request.release.id:
         # What was under way goes on; who asked hears when something serves.
         return replace(memory, up_request=request.id), (*off, say("project", "asked to be up: going on from memory"))
@@ -90,13 +92,15 @@ def _take_up_up(request: UpRequest, memory: ReleaseMemory, sight: Sight) -> tupl
     return memory, (*off, *made)
 
 
-def _open_downs(sight: Sight) -> tuple[str, ...]:
-    """The requests to go down that wait for an answer, by id."""
+def _open_downs(sight: Sight, before: float) -> tuple[str, ...]:
+    """The requests to go down, made `before` this, that wait for an answer, by id. One that came later, in the same tick, stands."""
     snapshot = sight.snapshot
     return tuple(
         request.id
         for request in snapshot.requests.values()
-        if isinstance(request, DownRequest) and f"answer:{request.id}" not in snapshot.pending
+        if isinstance(request, DownRequest)
+        and request.made_at < before
+        and f"answer:{request.id}" not in snapshot.pending
     )
 
 
