@@ -79,6 +79,19 @@ def test_without_a_secret_nothing_is_started(place: Place) -> None:
     place.nothing_runs()
 
 
+def test_ctrl_c_before_anything_is_decided_leaves_nothing_running(place: Place) -> None:
+    """Between the first voter and the first decision nobody is there yet who could be asked to go down."""
+    place.app()
+    place.blueprint("health: {path: /health}", REGIONS)
+    voters = place.project.state / "data"
+    for step in ("voter-*", "voter-entry"):
+        process = place.popen("up")
+        place.wait_for(lambda step=step: list(voters.glob(step)), "the voters")
+        process.send_signal(signal.SIGINT)
+        assert place.end_of(process).code in (0, 1, 130, -signal.SIGINT)
+        place.nothing_runs()
+
+
 def test_status_and_plan_show_the_regions(running: Place) -> None:
     """Each region with its parts and the round trips between them; of the plan, that nothing is left to do."""
     running.wait_for(lambda: len(running.status()["links"]) >= 2, "round trips")

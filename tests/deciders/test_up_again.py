@@ -70,6 +70,19 @@ def test_what_was_stopped_right_after_its_start_is_gone_when_it_is_unseen(new_st
     assert [e.kind for e in effects(story.tick(0.1), StopEngine)] == ["gateway"]
 
 
+def test_a_down_that_came_with_the_up_before_it_stands(new_story: Callable[..., Story]) -> None:
+    """Both are seen in one tick, as after Ctrl-C at once: who asked to be up is told no, who asked to go down hears that it is done."""
+    story = new_story()
+    story.engines.clear()
+    story.extra["requests"] = {
+        "up": UpRequest("up", story.now - 0.2, story.model.releases["r1"]),
+        "down": DownRequest("down", story.now - 0.1),
+    }
+    said = [(e.request, e.ok) for _ in range(5) for e in effects(story.tick(), AnswerRequest)]
+    assert ("up", False) in said and ("down", True) in said
+    assert ("down", False) not in said
+
+
 def test_without_a_gateway_nothing_is_drained(serving: Story) -> None:
     """When no gateway runs no request can be at hand: going down does not wait for the whole drain."""
     serving.engines.clear()

@@ -1,9 +1,11 @@
 """`tenfold up` and `tenfold down`: run the control plane in this terminal or behind it, and end it cleanly."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,7 +14,7 @@ from tenfold.blueprint import not_acted_on
 from tenfold.cli import wiring
 from tenfold.cli.control import ControlPlane, echo, kill_all, log_to_file, open_control_plane, open_network, run
 from tenfold.cli.doctor import check_engines
-from tenfold.cli.here import TAKES_OVER_WITHIN_S, Fail, Here, WrongCall, make_state, new_request_id
+from tenfold.cli.here import TAKES_OVER_WITHIN_S, Fail, Here, WrongCall, lease_of, make_state, new_request_id
 from tenfold.cli.lease import overtaken, take_lease, taken
 from tenfold.cli.ship import Gone, ask_and_watch, check_secrets, make_release
 from tenfold.drivers.network import Network, clear
@@ -21,7 +23,7 @@ from tenfold.drivers.project import Project
 from tenfold.drivers.wan.wan import ROUTER
 from tenfold.facts import DownRequest, UpRequest
 from tenfold.loop import Answer, Desk, End, JournalError, JournalMissing, JournalReader
-from tenfold.model import Model
+from tenfold.model import Model, Release
 
 REQUEST_VARIABLE = "TENFOLD_UP_REQUEST"
 """The id of the request that a detached control plane hands in, so that who started it can wait for the answer."""
@@ -53,16 +55,17 @@ def up_command(here: Here, detach: bool, wan: bool) -> None:
     if detach:
         _detach(here, project, wan)
         return
-    answer = asyncio.run(_up(here, project, model, wan))
+    # Ctrl-C before there is a loop that could be asked to go down.
+    with _leaving_nothing(project, KeyboardInterrupt):
+        answer = asyncio.run(_up(here, project, model, wan))
     if answer is not None and not answer.ok:
         raise Fail(answer.text)
 
 
 async def _up(here: Here, project: Project, model: Model, wan: bool) -> Answer | None:
     """Run until the project is down; gives the answer to the request to be up, None when it never came."""
-    # What a control plane that died has left running goes on in the network that it has.
-    network = await open_network(project, model, True if wan else None if Processes(project).look() else False)
-    plane = await _lead(project, model, network)
+    with _leaving_nothing(project, Exception):
+        plane, release = await _begin(project, model, wan)
     answers: list[Answer] = []
     request_id = os.environ.pop(REQUEST_VARIABLE, "")
 
@@ -72,9 +75,8 @@ async def _up(here: Here, project: Project, model: Model, wan: bool) -> Answer |
             _greet(plane, is_behind=bool(request_id))
 
     try:
-        release = make_release(project, model, plane.journal.releases(), reuse=True)
         echo(f"{model.name} ({model.environment.name}), {release.id} from {project.root}")
-        for notice in filter(None, (*plane.drivers.process.notices, network.notice)):
+        for notice in filter(None, (*plane.drivers.process.notices, plane.network.notice)):
             echo(f"note: {notice}", dim=True)
         for sentence in not_acted_on(model):
             echo(f"note: {sentence}", dim=True)
@@ -87,6 +89,32 @@ async def _up(here: Here, project: Project, model: Model, wan: bool) -> Answer |
         raise Fail(overtaken(project))
     echo("everything is stopped; `tenfold up` starts it again")
     return answers[0] if answers else None
+
+
+@contextlib.contextmanager
+def _leaving_nothing(project: Project, after: type[BaseException]) -> Iterator[None]:
+    """When what is done within ends in `after`, what it started ends too; what ran before, or is another's, goes on."""
+    is_new = not Processes(project).look()
+    try:
+        yield
+    except after:
+        if is_new and lease_of(project).holder() is None:
+            kill_all(project)
+        raise
+
+
+async def _begin(project: Project, model: Model, wan: bool) -> tuple[ControlPlane, Release]:
+    """A control plane that leads, and what it is to ship. Raises `Fail`."""
+    # What a control plane that died has left running goes on in the network that it has.
+    network = await open_network(project, model, True if wan else None if Processes(project).look() else False)
+    plane = await _lead(project, model, network)
+    try:
+        return plane, make_release(project, model, plane.journal.releases(), reuse=True)
+    except BaseException as error:
+        await plane.close()
+        if isinstance(error, JournalError):
+            raise Fail(str(error)) from None
+        raise
 
 
 async def _lead(project: Project, model: Model, network: Network) -> ControlPlane:

@@ -1,6 +1,7 @@
 """What people ask for (up, deploy, rollback, down) becomes intent and operations,
 or a refusal that says what to do."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -92,7 +93,7 @@ def _take_up_up(request: UpRequest, memory: ReleaseMemory, sight: Sight) -> tupl
     return memory, (*off, *made)
 
 
-def _open_downs(sight: Sight, before: float) -> tuple[str, ...]:
+def _open_downs(sight: Sight, before: float = math.inf) -> tuple[str, ...]:
     """The requests to go down, made `before` this, that wait for an answer, by id. One that came later, in the same tick, stands."""
     snapshot = sight.snapshot
     return tuple(
