@@ -7,7 +7,6 @@ from tenfold.blueprint.problem import quoted
 from tenfold.blueprint.read import Reading
 from tenfold.model import Data, Model
 
-
 REGIONS_MAX = 50
 """So many gateways one machine leads without one of them waiting for another."""
 
