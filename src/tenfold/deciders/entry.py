@@ -24,8 +24,6 @@ SLACK_MS = 30.0
 """And this much more, for quick routes."""
 STEP_DOWN_RATIO = 0.7
 """A route's time goes down a step only when it is this much below it: between two steps it stays where it was."""
-MOVING_S = 5.0
-"""So long after the ways have changed they are the reason for a new table."""
 RULES_MAX = 50
 WAY_SHARE_MIN = 0.05
 """A way that takes less than this share of an origin's requests does not make them late."""
@@ -45,12 +43,14 @@ def publish_entry(
         memory = replace(memory, hedges=hedges)
     table = build_entry(model, serving, snapshot, regions, memory)
     digest = hashlib.sha256(repr(table).encode()).hexdigest()[:16]
+    told_at = memory.published_at.get("entry", 0.0)
     memory, number = publish("entry", digest, f"entry/{model.entry_region}", snapshot, memory)
     if number is None:
         return memory, ()
     effect = PublishEntry(table, digest, expected_generation=number)
-    is_moving = 0 <= snapshot.taken_at - regions.moved_at < MOVING_S
-    why = (regions.why if is_moving else "") or _why(table) + (f" ({cause})" if cause else "")
+    # What moved is told once, with the first table after it.
+    has_moved = told_at < regions.moved_at <= snapshot.taken_at
+    why = (regions.why if has_moved else "") or _why(table) + (f" ({cause})" if cause else "")
     return memory, (Decision("", "route", "routes/entry", (effect,), why),)
 
 

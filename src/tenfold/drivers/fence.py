@@ -29,7 +29,9 @@ class Fence:
             fcntl.flock(lock, fcntl.LOCK_EX)
             seen = self.seen()
             if epoch < seen:
-                raise Refused(f"another control plane has taken over since this was decided (epoch {seen}, not {epoch})")
+                raise Refused(
+                    f"another control plane has taken over since this was decided (epoch {seen}, not {epoch})"
+                )
             if epoch > seen:
                 fresh = self._path.with_suffix(".new")
                 with fresh.open("w") as file:
