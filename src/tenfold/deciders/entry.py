@@ -42,6 +42,9 @@ def publish_entry(
     if hedges != memory.hedges:
         memory = replace(memory, hedges=hedges)
     table = build_entry(model, serving, snapshot, regions, memory)
+    if not table.gateways:
+        # All are being started anew: the entry does better with what it knows than with nothing.
+        return memory, ()
     digest = hashlib.sha256(repr(table).encode()).hexdigest()[:16]
     told_at = memory.published_at.get("entry", 0.0)
     memory, number = publish("entry", digest, f"entry/{model.entry_region}", snapshot, memory)
