@@ -304,7 +304,8 @@ def _moved(before: Mapping[str, float], target: Shares, allowed: Sequence[str], 
     distance = sum(max(0.0, ratio - base.get(name, 0.0)) for name, ratio in target.items())
     wait_s = DEMAND_MOVE_EVERY_S if distance < MOVE_PER_S / 2 else STEP_EVERY_S
     if not stranded and (distance < DEADBAND_RATIO or quiet_s < wait_s):
-        return before
+        # A last crumb that should go nowhere any more goes home.
+        return target if distance < DEADBAND_RATIO and base.keys() > target.keys() else before
     return target if distance < DEADBAND_RATIO else _stepped(base, target, distance, min(1.0, quiet_s))
 
 

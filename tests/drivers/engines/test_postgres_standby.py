@@ -129,6 +129,7 @@ async def test_asynchronous_loses_what_the_standby_had_not_got(postgres_pair: Pa
     with connect(url) as app:
         app.execute("CREATE TABLE rows (writer int, number int)")
     await pair.until_follows("b", "a")
+    await pair.until("a", lambda _, seen: seen.lag_s == 0.0)
     pair.signal("b", signal.SIGSTOP)
     with connect(url) as app:
         app.execute("INSERT INTO rows SELECT 1, generate_series(1, 1000)")

@@ -332,7 +332,7 @@ async def test_an_old_epoch_and_an_old_generation_are_refused(bench: Any, habit:
     with pytest.raises(Refused, match="has changed"):
         await bench.send(StopInstance("web-1", 1.0, expected_generation=seen.generation - 1))
     await bench.send(StopInstance("web-9", 1.0), epoch=5)
-    with pytest.raises(Refused, match="epoch 4"):
+    with pytest.raises(Refused, match=r"epoch \d, not 4"):
         await bench.send(StopInstance("web-1", 1.0), epoch=4)
     assert (await bench.instance("web-1")).state == "ready"
 
