@@ -4,9 +4,11 @@ A fact that did not arrive is absent or old, never zero: `Snapshot.fresh` tells,
 and deciders hold on what is not fresh.
 """
 
+from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, StoreSeen
 from tenfold.facts.requests import (
     DeployRequest,
     DownRequest,
+    DrainRequest,
     PersonRequest,
     RollbackRequest,
     UpRequest,
@@ -33,8 +35,11 @@ from tenfold.facts.snapshot import ReceiptSeen, Snapshot, Window
 from tenfold.facts.trace import RequestTrace
 
 __all__ = [
+    "AnomalySeen",
+    "CapacitySeen",
     "DeployRequest",
     "DownRequest",
+    "DrainRequest",
     "EngineSeen",
     "EngineState",
     "Fact",
@@ -43,6 +48,7 @@ __all__ = [
     "InstanceState",
     "LinkSeen",
     "MetricSeen",
+    "ObjectiveSeen",
     "PersonRequest",
     "PoolSeen",
     "ReceiptSeen",
@@ -54,6 +60,7 @@ __all__ = [
     "RollbackRequest",
     "RouteSeen",
     "Snapshot",
+    "StoreSeen",
     "TaskSeen",
     "TaskState",
     "UpRequest",

@@ -1,5 +1,6 @@
-"""What people ask for, as facts. Commands append them to the journal;
-the loop shows them to deciders, which answer by effect."""
+"""What people ask for, as facts. Commands and the console append them to the journal;
+the loop shows them to deciders, which answer by effect. `by` says who asked where it was not whoever owns the folder
+(`console, from 127.0.0.1`)."""
 
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ class RollbackRequest:
     id: str
     made_at: float
     to: str | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,19 @@ class DownRequest:
 
     id: str
     made_at: float
+    by: str = ""
 
 
-PersonRequest = UpRequest | DeployRequest | RollbackRequest | DownRequest
+@dataclass(frozen=True, slots=True)
+class DrainRequest:
+    """Take `subject` out of service gently: an instance (`web-3`) finishes its requests and is replaced; a region (`region/west`) gets
+    no more traffic until it is asked back with `is_undo`."""
+
+    id: str
+    made_at: float
+    subject: str
+    is_undo: bool = False
+    by: str = ""
+
+
+PersonRequest = UpRequest | DeployRequest | RollbackRequest | DownRequest | DrainRequest

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, StoreSeen
+
 
 class InstanceState(StrEnum):
     """STARTING until its health check passed `healthy_after` times, then READY; UNHEALTHY after `unhealthy_after`
@@ -303,4 +305,8 @@ Fact = (
     | TaskSeen
     | ReleaseSeen
     | MetricSeen
+    | StoreSeen
+    | CapacitySeen
+    | ObjectiveSeen
+    | AnomalySeen
 )

@@ -4,6 +4,7 @@ Made by the loop from observers' facts, read by `decide`."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, StoreSeen
 from tenfold.facts.requests import PersonRequest
 from tenfold.facts.seen import (
     EngineSeen,
@@ -45,8 +46,8 @@ class Snapshot:
 
     `observed[source]` is when an observer last answered; the facts of one that did not answer stay as they were, with
     their old `seen_at`. Absence of a subject means something only while its source is fresh. Sources: `process`,
-    `gateway`, `entry`, `links`, `postgres`, `valkey`, `voter`, `control`, `metrics`. `led_from` is the region of the control
-    plane that looks. `pending` maps the key of each effect that was sent and has no receipt
+    `gateway`, `entry`, `links`, `postgres`, `valkey`, `voter`, `control`, `metrics`, `capacity`, `levels`.
+    `led_from` is the region of the control plane that looks. `pending` maps the key of each effect that was sent and has no receipt
     to when it was sent.
     """
 
@@ -65,6 +66,10 @@ class Snapshot:
     tasks: Mapping[str, TaskSeen] = field(default_factory=dict)
     releases: Mapping[str, ReleaseSeen] = field(default_factory=dict)
     metrics: Mapping[str, MetricSeen] = field(default_factory=dict)
+    stores: Mapping[str, StoreSeen] = field(default_factory=dict)
+    capacities: Mapping[str, CapacitySeen] = field(default_factory=dict)
+    objectives: Mapping[str, ObjectiveSeen] = field(default_factory=dict)
+    anomalies: Mapping[str, AnomalySeen] = field(default_factory=dict)
     pending: Mapping[str, float] = field(default_factory=dict)
     receipts: Mapping[str, ReceiptSeen] = field(default_factory=dict)
     requests: Mapping[str, PersonRequest] = field(default_factory=dict)

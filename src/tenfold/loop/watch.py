@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenfold.facts import (
+    AnomalySeen,
+    CapacitySeen,
     EngineSeen,
     Fact,
     GatewaySeen,
     InstanceSeen,
     LinkSeen,
     MetricSeen,
+    ObjectiveSeen,
     PoolSeen,
     RegionSeen,
     ReleaseSeen,
     ReplicaSeen,
     RouteSeen,
+    StoreSeen,
     TaskSeen,
 )
 from tenfold.loop.steady import moment, steady
@@ -46,6 +50,10 @@ PLACES: dict[type, str] = {
     TaskSeen: "tasks",
     ReleaseSeen: "releases",
     MetricSeen: "metrics",
+    StoreSeen: "stores",
+    CapacitySeen: "capacities",
+    ObjectiveSeen: "objectives",
+    AnomalySeen: "anomalies",
 }
 """Which mapping of the snapshot a fact belongs to."""
 

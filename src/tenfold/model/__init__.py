@@ -1,5 +1,6 @@
 """Nouns and units: *what should be*. Floor 0; everything above speaks in these words and they import nothing."""
 
+from tenfold.model.alerts import Alerts, Escalation
 from tenfold.model.money import Money
 from tenfold.model.project import (
     DEFAULT_REGION,
@@ -31,6 +32,7 @@ from tenfold.model.routes import (
     StoreEnd,
     Way,
 )
+from tenfold.model.scenario import Action, Check, Scenario, Socket, Step
 from tenfold.model.service import (
     KNOWN_TRIGGERS,
     Forecast,
@@ -47,14 +49,18 @@ __all__ = [
     "DEFAULT_REGION",
     "KNOWN_TRIGGERS",
     "LOOPBACK",
+    "Action",
+    "Alerts",
     "Budget",
     "CacheTimes",
+    "Check",
     "Data",
     "Edge",
     "Endpoint",
     "EndpointState",
     "EntryTable",
     "Environment",
+    "Escalation",
     "Forecast",
     "GatewayEnd",
     "Health",
@@ -72,11 +78,14 @@ __all__ = [
     "RouteRule",
     "RouteTable",
     "Scaling",
+    "Scenario",
     "Service",
     "ServiceRoutes",
     "Shard",
     "Share",
     "Slo",
+    "Socket",
+    "Step",
     "StoreEnd",
     "Targets",
     "Tenant",

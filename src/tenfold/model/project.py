@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tenfold.model.alerts import Alerts
 from tenfold.model.money import Money
+from tenfold.model.scenario import Scenario
 from tenfold.model.service import Service
 from tenfold.model.targets import Targets
 
@@ -184,6 +186,8 @@ class Model:
     keep: tuple[str, ...] = ()
     residency: Mapping[Residency, ResidencyRule] = field(default_factory=dict)
     rollout: Rollout = Rollout()
+    alerts: Alerts = Alerts()
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     releases: Mapping[str, Release] = field(default_factory=dict)
 
     @property

@@ -12,6 +12,8 @@ from tenfold.deciders import Decided
 from tenfold.deciders.memory import Memory
 from tenfold.effects import AnswerRequest, Decision, Order, Outcome, Rejection
 from tenfold.facts import (
+    AnomalySeen,
+    CapacitySeen,
     DeployRequest,
     EngineSeen,
     Fact,
@@ -19,6 +21,7 @@ from tenfold.facts import (
     InstanceSeen,
     LinkSeen,
     MetricSeen,
+    ObjectiveSeen,
     PersonRequest,
     PoolSeen,
     ReceiptSeen,
@@ -27,6 +30,7 @@ from tenfold.facts import (
     ReplicaSeen,
     RouteSeen,
     Snapshot,
+    StoreSeen,
     TaskSeen,
     UpRequest,
 )
@@ -217,6 +221,10 @@ _FIELD = {
     TaskSeen: "tasks",
     ReleaseSeen: "releases",
     MetricSeen: "metrics",
+    StoreSeen: "stores",
+    CapacitySeen: "capacities",
+    ObjectiveSeen: "objectives",
+    AnomalySeen: "anomalies",
 }
 
 

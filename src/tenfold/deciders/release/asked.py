@@ -12,6 +12,7 @@ from tenfold.effects import Decision, StopTask
 from tenfold.facts import (
     DeployRequest,
     DownRequest,
+    DrainRequest,
     EngineState,
     PersonRequest,
     RollbackRequest,
@@ -78,6 +79,8 @@ def take_up(request: PersonRequest, memory: ReleaseMemory, sight: Sight) -> tupl
             return begin("deploy", request.release.id, request.id, memory, sight)
         case RollbackRequest():
             return _take_up_rollback(request, memory, sight)
+        case DrainRequest():
+            return memory, ()  # `drain` answers it: no release changes by it
 
 
 def _take_up_up(request: UpRequest, memory: ReleaseMemory, sight: Sight) -> tuple[ReleaseMemory, tuple[Decision, ...]]:
