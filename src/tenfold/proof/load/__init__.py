@@ -6,12 +6,13 @@ WebSocket connections through a drill.
 """
 
 from tenfold.proof.load.apart import run_apart
-from tenfold.proof.load.curve import RateCurve, Segment, Spacing
+from tenfold.proof.load.curve import RateCurve, Segment, Spacing, Stretch, UserCurve
 from tenfold.proof.load.engine import run
 from tenfold.proof.load.errors import LoadError
-from tenfold.proof.load.plan import LoadPlan, Mix, Request, Target
-from tenfold.proof.load.result import Latency, LoadResult, Outcome, Progress, Sample, Second
+from tenfold.proof.load.plan import LoadPlan, Mix, Request, Target, UserPlan
+from tenfold.proof.load.result import Latency, LoadResult, Outcome, Part, Progress, Sample, Second, SocketsPart
 from tenfold.proof.load.sockets import Reconnect, Sockets, SocketsResult
+from tenfold.proof.load.team import run_users
 from tenfold.proof.load.trace import Trace, generated_day, parse_trace, read_trace
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "LoadResult",
     "Mix",
     "Outcome",
+    "Part",
     "Progress",
     "RateCurve",
     "Reconnect",
@@ -29,13 +31,18 @@ __all__ = [
     "Second",
     "Segment",
     "Sockets",
+    "SocketsPart",
     "SocketsResult",
     "Spacing",
+    "Stretch",
     "Target",
     "Trace",
+    "UserCurve",
+    "UserPlan",
     "generated_day",
     "parse_trace",
     "read_trace",
     "run",
     "run_apart",
+    "run_users",
 ]

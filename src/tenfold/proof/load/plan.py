@@ -7,10 +7,11 @@ to the generator's own process as JSON, so every check stands in the nouns thems
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from tenfold.proof.load.curve import RateCurve, Spacing
+from tenfold.model import Scenario
+from tenfold.proof.load.curve import RateCurve, Spacing, UserCurve
 from tenfold.proof.load.errors import LoadError
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -184,3 +185,42 @@ class LoadPlan:
             raise LoadError(f"a timeout of {self.timeout_s:g} s is asked for: give one above 0 and up to 600 s")
         if not (0 < self.in_flight_max <= 20_000):
             raise LoadError(f"{self.in_flight_max} requests in flight are asked for: give between 1 and 20000")
+
+
+@dataclass(frozen=True, slots=True)
+class UserPlan:
+    """A run of a scenario: by `users` (closed model) or by `arrivals` of actions per second (open model), one of both.
+
+    Closed model: user number n comes when the curve first exceeds n, does the scenario's `enter`, pauses, does an
+    action, pauses, and so on. Open model: each arrival is an action of a user who is idle at that moment, or of a new one
+    who enters first.
+
+    `http` is what requests are sent with (sockets always use HTTP/1.1). `processes` share the users evenly; 0 chooses:
+    as many as descriptors and cores call for. `headers` go with every request. `timeout_s` is how long a user waits for
+    an answer, from the send. `seed` fixes what each user does and pauses, whatever the number of processes.
+    """
+
+    target: Target
+    scenario: Scenario
+    users: UserCurve | None = None
+    arrivals: RateCurve | None = None
+    seed: int = 1
+    timeout_s: float = 10.0
+    http: Literal["1.1", "2"] = "1.1"
+    processes: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.users is None) == (self.arrivals is None):
+            raise LoadError("a scenario is played by users or by arrivals: give one of both")
+        if not (0 < self.timeout_s <= 600):
+            raise LoadError(f"a timeout of {self.timeout_s:g} s is asked for: give one above 0 and up to 600 s")
+        if not (0 <= self.processes <= 256):
+            raise LoadError(f"{self.processes} load processes are asked for: give between 1 and 256, or 0 to choose")
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the whole run in seconds, but for the last answers."""
+        curve = self.users or self.arrivals
+        assert curve is not None, "one of both is there"
+        return curve.duration_s

@@ -47,6 +47,7 @@ class Second:
     p99_ms: float | None
     lag_p99_ms: float | None
     cpu_percent: float
+    users: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,54 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One action of a scenario, or one step of its actions, by name.
+
+    An action counts from the moment its first step was due to the end of its last; it has failed when one of its steps
+    has, and what follows the failed step is not done. A step other than the first is due when the one before it ends.
+    `refused` are those that met a 4xx.
+    """
+
+    name: str
+    count: int
+    failed: int
+    refused: int
+    response: Latency
+    service: Latency
+
+
+@dataclass(frozen=True, slots=True)
+class SocketsPart:
+    """What became of the users' WebSockets, each opened anew when it closes.
+
+    `users` held one at the end or wanted to, `down` of them had none then. `opened` counts every opening, `closed` those
+    that the server ended, `refused` the attempts that were not accepted. `messages` came in; `sent` went out, of which
+    `unanswered` had no message after them within the timeout. `round_trip` is the time from the moment a message was
+    due to the next message that came, `gap` the time that a user was without a socket from one to the next.
+    """
+
+    users: int
+    down: int
+    opened: int
+    closed: int
+    refused: int
+    sent: int
+    unanswered: int
+    messages: int
+    round_trip: Latency
+    gap: Latency
+
+
+@dataclass(frozen=True, slots=True)
 class LoadResult:
     """A whole run. Nothing is dropped: due = sent + unsent, and sent = answered + failed without an answer (connect,
     timeout, reset, protocol) + unfinished (still in flight when the run was interrupted).
 
     `invalid` holds the reasons for which the figures can't be trusted, each a sentence; it is empty when they can.
     `failed` includes answers of 5xx; `refused` are answers of 4xx. `resent` counts requests sent a second time because
-    the server had closed an idle connection. `seconds` is the course of the run.
+    the server had closed an idle connection. `seconds` is the course of the run. `cpu_percent` is of one core, all
+    `processes` together. `users` is the most that were there at once (0: an open model without users); `actions` and
+    `steps` (those of `enter` too) are in the scenario's order, and there are no `sockets` without one in the scenario.
     """
 
     target: str
@@ -122,6 +164,11 @@ class LoadResult:
     outcomes: tuple[Outcome, ...]
     slowest: tuple[Sample, ...]
     seconds: tuple[Second, ...]
+    users: int = 0
+    processes: int = 1
+    actions: tuple[Part, ...] = ()
+    steps: tuple[Part, ...] = ()
+    sockets: SocketsPart | None = None
 
     @property
     def valid(self) -> bool:
