@@ -198,6 +198,8 @@ class UserPlan:
     `http` is what requests are sent with (sockets always use HTTP/1.1). `processes` share the users evenly; 0 chooses:
     as many as descriptors and cores call for. `headers` go with every request. `timeout_s` is how long a user waits for
     an answer, from the send. `seed` fixes what each user does and pauses, whatever the number of processes.
+    What becomes due in the first `warm_up_s` seconds (a ramp) is in `LoadResult.seconds` alone: counts, parts and distributions
+    of the result are of what became due later.
     """
 
     target: Target
@@ -209,6 +211,7 @@ class UserPlan:
     http: Literal["1.1", "2"] = "1.1"
     processes: int = 0
     headers: tuple[tuple[str, str], ...] = ()
+    warm_up_s: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.users is None) == (self.arrivals is None):
