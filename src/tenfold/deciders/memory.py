@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tenfold.effects import Operation
+from tenfold.effects import Notify, Operation
 
 
 class MemberState(StrEnum):
@@ -230,6 +230,59 @@ class ScheduleMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertMemory:
+    """One alert, by its key (`availability/critical`, `store/postgres`). `severity` is `critical` or `warning`.
+
+    `pending_since` is since when its condition holds; it fires from `since` on (None: not yet). `well_since` is since when its
+    condition does not hold any more, `blind_since` since when that can't be told. `text` says what is wrong, with figures. `answered_by`
+    are the decisions that answered it, oldest first; `told` the rungs of the escalation that know of it.
+    """
+
+    severity: str
+    text: str
+    pending_since: float
+    since: float | None = None
+    well_since: float | None = None
+    blind_since: float | None = None
+    answered_by: tuple[str, ...] = ()
+    told: tuple[int, ...] = ()
+
+    @property
+    def is_firing(self) -> bool:
+        return self.since is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A notification that has not arrived yet: sent `attempts` times, last at `sent_at`; not again before `next_at`."""
+
+    notify: Notify
+    attempts: int = 0
+    sent_at: float = 0.0
+    next_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A decision that may answer an alert: its id, when it was made, its decider and its subject."""
+
+    id: str
+    at: float
+    by: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsMemory:
+    """Alerts by key, as long as they fire or are about to; notifications under way by key; what was done in the last minutes,
+    oldest first."""
+
+    alerts: Mapping[str, AlertMemory] = field(default_factory=dict)
+    sending: Mapping[str, Sending] = field(default_factory=dict)
+    acts: tuple[Act, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """Everything deciders remember. `stores` are by kind (`postgres`, `valkey`).
 
@@ -244,5 +297,6 @@ class Memory:
     regions: RegionsMemory = RegionsMemory()
     stores: Mapping[str, StoreMemory] = field(default_factory=dict)
     schedule: ScheduleMemory = ScheduleMemory()
+    alerts: AlertsMemory = AlertsMemory()
     decisions: int = 0
     sent: Mapping[str, float] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from tenfold.effects.decision import Decision, Outcome, Plan, Receipt, Rejection
 from tenfold.effects.effect import (
     AnswerRequest,
     Effect,
+    Notify,
     Order,
     Promote,
     PublishEntry,
@@ -23,6 +24,7 @@ __all__ = [
     "AnswerRequest",
     "Decision",
     "Effect",
+    "Notify",
     "Operation",
     "Order",
     "Outcome",

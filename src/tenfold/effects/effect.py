@@ -221,6 +221,35 @@ class AnswerRequest:
         return f"answer:{self.request}"
 
 
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell people of an alert: POST it to `webhook`, or give it to `command`, as one rung (`rung`, from 0) of the escalation says.
+
+    `state` is `firing` (it has just begun), `still_firing` (it has lasted until this rung) or `resolved`. `since` is when it began,
+    and with `alert` names it for good. `answered_by` are the decisions that answered it so far. What is sent again after a
+    failure has the same key: whoever gets it twice can tell.
+    """
+
+    alert: str
+    severity: str
+    state: str
+    since: float
+    text: str
+    rung: int
+    webhook: str | None = None
+    command: str | None = None
+    answered_by: tuple[str, ...] = ()
+    expected_generation: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"alert/{self.alert}/{self.rung}"
+
+    @property
+    def key(self) -> str:
+        return f"notify:{self.alert}@{self.since:.3f}:{self.state}#{self.rung}"
+
+
 Effect = (
     StartEngine
     | StopEngine
@@ -233,6 +262,7 @@ Effect = (
     | PublishEntry
     | RemoveRelease
     | AnswerRequest
+    | Notify
 )
 
 

@@ -4,7 +4,7 @@ A fact that did not arrive is absent or old, never zero: `Snapshot.fresh` tells,
 and deciders hold on what is not fresh.
 """
 
-from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, StoreSeen
+from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, ServedSeen, SpendSeen, StoreSeen
 from tenfold.facts.requests import (
     DeployRequest,
     DownRequest,
@@ -59,7 +59,9 @@ __all__ = [
     "RequestTrace",
     "RollbackRequest",
     "RouteSeen",
+    "ServedSeen",
     "Snapshot",
+    "SpendSeen",
     "StoreSeen",
     "TaskSeen",
     "TaskState",

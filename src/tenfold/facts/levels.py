@@ -1,4 +1,6 @@
-"""Facts that are reckoned, not seen: how objectives stand, what is odd, what an instance holds. Journalled like any fact."""
+"""Facts about service levels: what was served, how objectives stand, what is odd, what an instance holds, what it all costs.
+Most are reckoned, not seen; they are journalled like any fact.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,10 +24,55 @@ class ObjectiveSeen:
     budget_left_ratio: float
     seen_at: float
     burn: Mapping[str, float] = field(default_factory=dict)
+    bad_by_window: Mapping[str, int] = field(default_factory=dict)
+    covered_s: float = 0.0
 
     @property
     def key(self) -> str:
         return self.objective
+
+
+@dataclass(frozen=True, slots=True)
+class ServedSeen:
+    """What an edge has served since its driver began to watch it; key `entry`, or the region of a gateway.
+
+    Counts that only grow, exact, and begin again from 0 with another driver or Envoy: what was served between two looks is their
+    difference. `requests` came in, and `failed` of them got a 5xx. Of `timed` answers the time is known, and `late` of these were not
+    sooner than the target of 95% (`targets.latency.p95`), as far as there is one.
+    """
+
+    edge: str
+    seen_at: float
+    requests: int = 0
+    failed: int = 0
+    timed: int = 0
+    late: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.edge
+
+
+@dataclass(frozen=True, slots=True)
+class SpendSeen:
+    """What the instances cost, in whole units of `currency`; key `month`.
+
+    `per_hour` is what runs now. `month_so_far` is what was seen to run since `since` in this month (UTC), over `seen_s` seconds in all, and
+    `month_forecast` what the whole month will have cost when it goes on like the last day. `prices_as_of` is the date of the prices.
+    """
+
+    currency: str
+    per_hour: float
+    month_so_far: float
+    month_forecast: float
+    since: float
+    seen_s: float
+    prices_as_of: str
+    seen_at: float
+
+    @property
+    def key(self) -> str:
+        return "month"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, StoreSeen
+from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, ServedSeen, SpendSeen, StoreSeen
 
 
 class InstanceState(StrEnum):
@@ -306,7 +306,9 @@ Fact = (
     | ReleaseSeen
     | MetricSeen
     | StoreSeen
+    | ServedSeen
     | CapacitySeen
     | ObjectiveSeen
     | AnomalySeen
+    | SpendSeen
 )

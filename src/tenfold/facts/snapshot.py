@@ -4,7 +4,7 @@ Made by the loop from observers' facts, read by `decide`."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, StoreSeen
+from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, ServedSeen, SpendSeen, StoreSeen
 from tenfold.facts.requests import PersonRequest
 from tenfold.facts.seen import (
     EngineSeen,
@@ -67,9 +67,11 @@ class Snapshot:
     releases: Mapping[str, ReleaseSeen] = field(default_factory=dict)
     metrics: Mapping[str, MetricSeen] = field(default_factory=dict)
     stores: Mapping[str, StoreSeen] = field(default_factory=dict)
+    served: Mapping[str, ServedSeen] = field(default_factory=dict)
     capacities: Mapping[str, CapacitySeen] = field(default_factory=dict)
     objectives: Mapping[str, ObjectiveSeen] = field(default_factory=dict)
     anomalies: Mapping[str, AnomalySeen] = field(default_factory=dict)
+    spend: Mapping[str, SpendSeen] = field(default_factory=dict)
     pending: Mapping[str, float] = field(default_factory=dict)
     receipts: Mapping[str, ReceiptSeen] = field(default_factory=dict)
     requests: Mapping[str, PersonRequest] = field(default_factory=dict)

@@ -25,6 +25,8 @@ from tenfold.facts import (
     ReleaseSeen,
     ReplicaSeen,
     RouteSeen,
+    ServedSeen,
+    SpendSeen,
     StoreSeen,
     TaskSeen,
 )
@@ -51,9 +53,11 @@ PLACES: dict[type, str] = {
     ReleaseSeen: "releases",
     MetricSeen: "metrics",
     StoreSeen: "stores",
+    ServedSeen: "served",
     CapacitySeen: "capacities",
     ObjectiveSeen: "objectives",
     AnomalySeen: "anomalies",
+    SpendSeen: "spend",
 }
 """Which mapping of the snapshot a fact belongs to."""
 

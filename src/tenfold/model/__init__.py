@@ -2,6 +2,7 @@
 
 from tenfold.model.alerts import Alerts, Escalation
 from tenfold.model.money import Money
+from tenfold.model.prices import SHIPPED, Prices
 from tenfold.model.project import (
     DEFAULT_REGION,
     Budget,
@@ -49,6 +50,7 @@ __all__ = [
     "DEFAULT_REGION",
     "KNOWN_TRIGGERS",
     "LOOPBACK",
+    "SHIPPED",
     "Action",
     "Alerts",
     "Budget",
@@ -69,6 +71,7 @@ __all__ = [
     "Limits",
     "Model",
     "Money",
+    "Prices",
     "Rate",
     "Region",
     "Release",

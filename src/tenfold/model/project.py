@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from tenfold.model.alerts import Alerts
 from tenfold.model.money import Money
+from tenfold.model.prices import SHIPPED, Prices
 from tenfold.model.scenario import Scenario
 from tenfold.model.service import Service
 from tenfold.model.targets import Targets
@@ -120,10 +121,11 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What may be spent in a month, and at which share of it (0..1) to say so."""
+    """What may be spent in a month, at which share of it (0..1) to say so, and the prices to reckon with (None: those that are shipped)."""
 
     monthly: Money
     alert_at_ratio: float = 0.8
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,12 @@ class Model:
     alerts: Alerts = Alerts()
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     releases: Mapping[str, Release] = field(default_factory=dict)
+
+    @property
+    def prices(self) -> Prices:
+        """What to reckon costs with: the blueprint's own prices, or those that are shipped."""
+        own = self.budget.prices if self.budget is not None else None
+        return own or SHIPPED
 
     @property
     def has_edge(self) -> bool:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """A service level objective: `good_ratio` (0..1) of requests succeed over `window_days`."""
+    """A service level objective: `good_ratio` (0..1) of what counts is good over `window_days`. 30 days are what the burn rates of
+    Google's SRE workbook (chapter 5) were chosen for."""
 
     good_ratio: float
-    window_days: int = 28
+    window_days: int = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from typing import assert_never
 from tenfold.effects import (
     AnswerRequest,
     Effect,
+    Notify,
     Order,
     Promote,
     PublishEntry,
@@ -32,6 +33,8 @@ FOLLOW_S = 1.5
 """What a store takes longer when it copies the primary's data, or winds back its own."""
 PROMOTE_S = 0.3
 ENGINE_STOP_S = 0.3
+TELL_S = 0.05
+"""Until a person's pager has a notification."""
 ACCEPT_S = 0.01
 """From a table to the gateway's word that it runs it."""
 FIRST_PORT = 20_000
@@ -94,6 +97,9 @@ def _do(world: World, order: Order) -> float:
             return _promote(world, effect)
         case RemoveRelease():
             return _remove_release(world, effect)
+        case Notify():
+            world.told.append(effect)
+            return TELL_S
         case AnswerRequest():
             raise Permanent("A request is answered by the loop, not by a driver.")
         case _:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from random import Random
 
+from tenfold.effects import Notify
 from tenfold.facts import EngineState, Fact, InstanceState, ReleaseSeen, TaskState
 from tenfold.model import Model, Release, RouteTable, ServiceRoutes
 from tenfold.model.routes import EndpointState
@@ -79,6 +80,7 @@ class World:
         self.ever: set[str] = set()
         self.ports: dict[str, int] = {}
         self.done: set[str] = set()
+        self.told: list[Notify] = []
         self.published: dict[str, tuple[int, int]] = {}
         self.counts = dict.fromkeys(
             ("started", "stopped", "died", "published", "doubled", "old_refused", "old_obeyed"), 0

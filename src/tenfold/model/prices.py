@@ -1,0 +1,30 @@
+"""What a core and a GiB of memory cost for an hour, where the blueprint does not say it. Nouns of the model."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tenfold.model.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Prices of one core and of one GiB of memory, for an hour, in one currency. `as_of` (`2026-06-17`) and `source` say when and
+    where they were found; both are empty for those of the blueprint."""
+
+    core_hour: Money
+    gib_hour: Money
+    as_of: str = ""
+    source: str = ""
+
+    @property
+    def currency(self) -> str:
+        return self.core_hour.currency
+
+
+SHIPPED = Prices(
+    Money(Decimal("0.04048"), "USD"),
+    Money(Decimal("0.004445"), "USD"),
+    as_of="2026-06-17",
+    source="AWS Fargate, Linux on x86, us-east-1, on demand",
+)
+"""A common list price for containers that somebody else runs: what a server of your own costs is for the blueprint to say."""
