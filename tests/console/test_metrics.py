@@ -2,8 +2,7 @@
 
 import asyncio
 
-from tenfold.console import PostedMetrics
-from tenfold.console.metrics import SHARE_AGE_S_MAX
+from tenfold.console.metrics import SHARE_AGE_S_MAX, PostedMetrics
 from tenfold.facts import MetricSeen
 from tenfold.wire import MetricPost
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tenfold.console import Console, PostedMetrics
+from tenfold.console.metrics import PostedMetrics
+from tenfold.console.server import Console
 from tenfold.drivers.clock import WallClock
 from tenfold.facts import MetricSeen
 from tenfold.sdk import post_metric

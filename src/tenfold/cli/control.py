@@ -18,8 +18,8 @@ from tenfold.cli import wiring
 from tenfold.cli.feed import Feed
 from tenfold.cli.here import Fail, make_state, new_request_id
 from tenfold.cli.lease import SpreadLease
-from tenfold.console import Console, PostedMetrics
-from tenfold.console.server import HOST
+from tenfold.console.metrics import PostedMetrics
+from tenfold.console.server import HOST, Console
 from tenfold.deciders import decide
 from tenfold.deciders.standby import voter_places
 from tenfold.drivers.clock import WallClock

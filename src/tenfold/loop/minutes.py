@@ -1,7 +1,8 @@
 """Minute history: what pools showed, as means over each minute.
 Stage: from the snapshot to the journal, for estimators and reports.
 
-Series are named by subject and figure: `web@local.requests_per_s`, `web@local.in_flight_max`, `web@local.instances`.
+Series are named by subject and figure: `web@local.requests_per_s`, `web@local.in_flight_max`, `web@local.instances`; what the app
+posts by the metric's key: `web@local:concurrent_users`.
 """
 
 from tenfold.facts import InstanceState, Snapshot
@@ -13,10 +14,15 @@ FIGURES = (
     "in_flight",
     "sockets",
     "response_ms_mean",
+    "response_ms_p50",
     "response_ms_p95",
     "response_ms_p99",
 )
 FRESH_S = 5.0
+METRIC_FRESH_S = 90.0
+"""Apps post once a minute or more often."""
+METRICS_MAX = 200
+"""So many metrics of apps are kept: a program that makes up names does not fill the journal."""
 
 
 class Minutes:
@@ -51,6 +57,10 @@ class Minutes:
                         self._count(f"{key}.{name}", value)
                 peak = f"{key}.in_flight_max"
                 self._peaks[peak] = max(self._peaks.get(peak, 0.0), pool.in_flight)
+        for key in sorted(snapshot.metrics)[:METRICS_MAX]:
+            metric = snapshot.metrics[key]
+            if -1.0 <= snapshot.taken_at - metric.seen_at <= METRIC_FRESH_S:
+                self._count(key, metric.value)
         if snapshot.fresh("process", FRESH_S):
             ready: dict[str, int] = {}
             for instance in snapshot.instances.values():

@@ -6,7 +6,8 @@ reading a week holds up nobody.
 
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,13 @@ from tenfold.loop.desk import Answer
 from tenfold.loop.journal import Note
 from tenfold.loop.minutes import MINUTE_S
 from tenfold.loop.store import damaged, open_to_read, told, transaction
-from tenfold.loop.tick import DECISIONS, MODELS, NOTHING, RELEASES, REQUESTS, Row, State, Tick, read_row
+from tenfold.loop.tick import DECISIONS, MODELS, NOTHING, REJECTIONS, RELEASES, REQUESTS, Row, State, Tick, read_row
 from tenfold.model import Model, Release
+
+NEWEST = 2**62
+"""Beyond every tick."""
+BATCH = 500
+"""So many values are asked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,15 @@ class JournalReader:
         span = self.span()
         return None if span is None else self.tick(span[1])
 
+    def times(self) -> tuple[float, float] | None:
+        """When the first and the last tick that are kept were taken (seconds since the epoch); None when there is none yet."""
+        with told(self._path, "read"):
+            first, last = self._db.execute(
+                "SELECT coalesce((SELECT first_at FROM segments ORDER BY first LIMIT 1), (SELECT at FROM ticks ORDER BY seq LIMIT 1)),"
+                " coalesce((SELECT at FROM ticks ORDER BY seq DESC LIMIT 1), (SELECT last_at FROM segments ORDER BY first DESC LIMIT 1))"
+            ).fetchone()
+        return None if first is None else (first, last)
+
     def tick(self, seq: int) -> Tick | None:
         """Tick number `seq`; None when it is not kept."""
         return next((t for t in self.ticks(seq, seq)), None)
@@ -107,8 +122,10 @@ class JournalReader:
             if not rows or rows[-1].seq < seq:
                 return
             state = NOTHING
+            # Nothing before the last keyframe up to it is needed to read `seq`.
+            begin = max((i for i, row in enumerate(rows) if row.is_keyframe and row.seq <= seq), default=0)
             try:
-                for row in rows:
+                for row in rows[begin:]:
                     tick = read_row(row, state, decisions)
                     state = State(tick.snapshot, tick.memory)
                     if first <= tick.seq <= last:
@@ -117,9 +134,18 @@ class JournalReader:
                 raise damaged(self._path, str(error)) from error
             seq = rows[-1].seq + 1
 
-    def decisions(self, after_tick: int = 0, limit: int = 1000) -> Sequence[DecisionRow]:
-        """The newest `limit` decisions of ticks after `after_tick`, oldest first."""
-        return self._decisions("WHERE tick > ? ORDER BY n DESC LIMIT ?", (after_tick, limit))[::-1]
+    def decisions(
+        self, after_tick: int = 0, limit: int = 1000, up_to_tick: int = NEWEST, before: str = ""
+    ) -> Sequence[DecisionRow]:
+        """The newest `limit` decisions of ticks after `after_tick` up to `up_to_tick`, oldest first; with `before` only those made before
+        the newest decision of that id."""
+        where, values = "tick > ? AND tick <= ?", [after_tick, up_to_tick]
+        if before:
+            where += " AND n < (SELECT max(n) FROM decisions WHERE id = ?)"
+        made = self._decisions(
+            f"WHERE {where} ORDER BY n DESC LIMIT ?", (*values, *([before] if before else []), limit)
+        )
+        return made[::-1]
 
     def find_decision(self, decision: str) -> DecisionRow | None:
         """The newest decision of that id; None when it is not kept."""
@@ -129,6 +155,48 @@ class JournalReader:
     def receipts(self, decision: str) -> Sequence[ReceiptRow]:
         """How the orders of a decision ended, oldest first."""
         return self._receipts("WHERE decision = ? ORDER BY n", (decision,))
+
+    def outcomes(self, decisions: Sequence[str], up_to_tick: int = NEWEST) -> Mapping[str, Mapping[str, str]]:
+        """How the effects of each of these decisions had ended by tick `up_to_tick`: by decision and effect key, the outcome."""
+        found: dict[str, dict[str, str]] = {}
+        with told(self._path, "read"):
+            for some in _batches(decisions):
+                rows = self._db.execute(
+                    f"SELECT decision, key, outcome FROM receipts WHERE decision IN ({_marks(some)}) AND tick <= ? ORDER BY n",
+                    (*some, up_to_tick),
+                )
+                for decision, key, outcome in rows:
+                    found.setdefault(decision, {})[key] = outcome
+        return found
+
+    def ordered_by(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """The decision whose order of that key ended first, by key; a key without a receipt is absent."""
+        found: dict[str, str] = {}
+        with told(self._path, "read"):
+            for some in _batches(keys):
+                rows = self._db.execute(
+                    f"SELECT key, decision FROM receipts WHERE key IN ({_marks(some)}) ORDER BY n DESC", some
+                )
+                found.update(rows.fetchall())
+        return found
+
+    def rejections(self, ticks: Iterable[int]) -> Mapping[str, int]:
+        """How many effects of each decision of these ticks another one came before; a decision without any is absent."""
+        counts: Counter[str] = Counter()
+        wanted = sorted(set(ticks))
+        while wanted:
+            rows, _ = self._chunk(wanted[0], with_decisions=False)
+            if not rows:
+                break
+            here = {seq for seq in wanted if seq <= rows[-1].seq}
+            try:
+                for row in rows:
+                    if row.seq in here and "r" in (plain := unpack(row.body)):
+                        counts.update(rejection.decision for rejection in REJECTIONS.load(plain["r"]))
+            except CodecError as error:
+                raise damaged(self._path, str(error)) from error
+            wanted = [seq for seq in wanted if seq > rows[-1].seq]
+        return counts
 
     def receipts_since(self, after_tick: int, limit: int = 1000) -> Sequence[ReceiptRow]:
         """The newest `limit` receipts of ticks after `after_tick`, oldest first."""
@@ -198,15 +266,15 @@ class JournalReader:
             series.setdefault(name, [None] * (last - first))[minute - first] = value
         return Window(first * MINUTE_S, MINUTE_S, {name: tuple(values) for name, values in sorted(series.items())})
 
-    def _chunk(self, seq: int) -> tuple[list[Row], dict[int, tuple[Decision, ...]]]:
+    def _chunk(self, seq: int, with_decisions: bool = True) -> tuple[list[Row], dict[int, tuple[Decision, ...]]]:
         """The chunk that holds tick `seq`, or the next one after it, and the decisions of its ticks."""
         with told(self._path, "read"), transaction(self._db, "BEGIN"):
             sealed = self._db.execute(
                 "SELECT body FROM segments WHERE last >= ? ORDER BY first LIMIT 1", (seq,)
             ).fetchone()
             rows = self._unseal(sealed[0]) if sealed else self._open_rows(seq)
-            if not rows:
-                return [], {}
+            if not rows or not with_decisions:
+                return rows, {}
             made = self._db.execute(
                 "SELECT tick, body FROM decisions WHERE tick BETWEEN ? AND ? ORDER BY n", (rows[0].seq, rows[-1].seq)
             ).fetchall()
@@ -252,3 +320,11 @@ class JournalReader:
                 f"SELECT tick, decision, key, outcome, at, note FROM receipts {where}", values
             ).fetchall()
         return [ReceiptRow(tick, by, Receipt(key, Outcome(out), at, note)) for tick, by, key, out, at, note in rows]
+
+
+def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (values[start : start + BATCH] for start in range(0, len(values), BATCH))
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))

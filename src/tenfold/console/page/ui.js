@@ -1,0 +1,98 @@
+// Small things that all parts of the page use: figures as text, tones of states, icons.
+import { Component, h } from "./vendor/preact.js";
+import htm from "./vendor/htm.js";
+
+export const html = htm.bind(h);
+
+// A part that is drawn again only when what it is given has changed.
+export const memo = (draw) =>
+  class extends Component {
+    shouldComponentUpdate(next) {
+      return Object.keys(next).some((key) => next[key] !== this.props[key]);
+    }
+    render(props) {
+      return draw(props);
+    }
+  };
+
+const NONE = "–";
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const told = (say) => (x, ...more) => (x == null || Number.isNaN(x) ? NONE : say(x, ...more));
+export const num = told((x) => (Math.abs(x) < 10 ? tenths : whole).format(x));
+export const ms = told((x) => (x < 1000 ? `${num(x)} ms` : `${tenths.format(x / 1000)} s`));
+export const percent = told((x) => `${(Math.abs(x) < 0.1 && x !== 0 ? tenths : whole).format(x * 100)}%`);
+export const mib = told((x) => `${whole.format(x / 2 ** 20)} MiB`);
+export const money = told((x, currency) => `${x < 10 ? x.toFixed(2) : whole.format(x)} ${currency}`);
+export const plural = (n, word) => `${whole.format(n)} ${word}${n === 1 ? "" : "s"}`;
+export const ago = told((s) => {
+  const t = Math.max(0, Math.round(s));
+  if (t < 60) return `${t} s`;
+  if (t < 3600) return `${Math.floor(t / 60)} min`;
+  return t < 86400 ? `${Math.floor(t / 3600)} h ${Math.floor((t % 3600) / 60)} min` : `${Math.floor(t / 86400)} d`;
+});
+export const clock = told((t) => new Date(t * 1000).toLocaleTimeString("en-GB"));
+export const day = (t) => new Date(t * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+
+const TONES = {
+  good: "ready serving running primary standby leads healthy done succeeded",
+  busy: "starting returning pending waiting retryable warm",
+  warn: "unhealthy warning unknown refused frozen unwell",
+  bad: "out exited failed critical lost",
+};
+const toneOf = new Map(Object.entries(TONES).flatMap(([tone, states]) => states.split(" ").map((s) => [s, tone])));
+export const tone = (state) => toneOf.get(state) || "idle";
+
+const PATHS = {
+  good: "M3.500 8.500l3 3 6-7",
+  bad: "M4 4l8 8M12 4l-8 8",
+  warn: "M8 3.500v5.500M8 12v.1",
+  busy: "M12.500 8a4.500 4.500 0 1 1-1.500-3.400M11 2v2.800h-2.800",
+  idle: "M4 8h8",
+  pause: "M5.500 3.500v9M10.500 3.500v9",
+  play: "M5 3l7.500 5L5 13z",
+  theme: "M8 2.500a5.500 5.500 0 1 0 0 11zM8 2.500a5.500 5.500 0 0 1 0 11",
+  help: "M5.800 6.200a2.200 2.200 0 1 1 3.300 1.900c-.7.4-1.100.8-1.100 1.700M8 12.200v.1",
+};
+export const Icon = ({ name }) => html`<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d=${PATHS[name]} /></svg>`;
+export const State = ({ state, as }) => html`<span class="state ${as || tone(state)}"><${Icon} name=${as || tone(state)} />${state}</span>`;
+
+export const Bar = ({ ratio, tone: hue = "accent", mark, label }) =>
+  html`<div class="gauge ${hue}" role="img" aria-label=${label}>
+    <i style=${{ width: `${Math.min(1, Math.max(0, ratio ?? 0)) * 100}%` }} />
+    ${mark != null && html`<b style=${{ left: `${mark * 100}%` }} />`}
+  </div>`;
+
+export const Spark = ({ values = [], hue = "accent" }) => {
+  const known = values.filter((v) => v != null);
+  if (known.length < 2) return html`<svg class="spark" aria-hidden="true" />`;
+  const top = Math.max(...known) || 1;
+  const x = (i) => ((i / (values.length - 1)) * 100).toFixed(1);
+  let d = "";
+  let pen = "M";
+  values.forEach((v, i) => {
+    if (v == null) return (pen = "M");
+    d += `${pen}${x(i)} ${(26 - (v / top) * 23).toFixed(1)}`;
+    pen = "L";
+  });
+  const area = known.length === values.length && `${d}L100 28L0 28Z`;
+  return html`<svg class="spark ${hue}" viewBox="0 0 100 28" preserveAspectRatio="none" aria-hidden="true">
+    ${area && html`<path class="area" d=${area} />`}<path d=${d} />
+  </svg>`;
+};
+
+// The last n seconds of a series up to a moment, thinned to what a small drawing can show.
+export const lately = ({ times, series }, key, at, n = 60) => {
+  const values = series[key] || [];
+  let end = times.length;
+  while (end > 0 && times[end - 1] > at) end--;
+  const shown = values.slice(0, end);
+  const each = Math.ceil(shown.length / n);
+  return each < 2 ? shown : shown.filter((_, i) => (shown.length - 1 - i) % each === 0);
+};
+
+export const Card = ({ title, id, more, cls = "", children }) =>
+  html`<section class="card ${cls}" id=${id} aria-labelledby=${`${id}-title`} tabindex="-1">
+    <div class="head"><h2 id=${`${id}-title`}>${title}</h2>${more}</div>
+    ${children}
+  </section>`;
