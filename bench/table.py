@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tenfold.proof.trial import TrialError
 
-class Unmeasured(Exception):
-    """A row could not be measured; the message is one sentence that says why. Exit status 2."""
+Unmeasured = TrialError
+"""A row could not be measured; the message is one sentence that says why. Exit status 2."""
 
 
 class Verdict(StrEnum):
