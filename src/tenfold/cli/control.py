@@ -16,7 +16,7 @@ import click
 
 from tenfold.cli import wiring
 from tenfold.cli.feed import Feed
-from tenfold.cli.here import Fail, make_state, new_request_id
+from tenfold.cli.here import Fail, make_state
 from tenfold.cli.lease import SpreadLease
 from tenfold.console.metrics import PostedMetrics
 from tenfold.console.server import HOST, Console
@@ -28,7 +28,7 @@ from tenfold.drivers.network import Network, clear
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
 from tenfold.facts import DownRequest, PersonRequest
-from tenfold.loop import Answer, Desk, End, Journal, JournalError, JournalReader, Loop, World
+from tenfold.loop import Answer, Desk, End, Journal, JournalError, JournalReader, Loop, World, new_request_id
 from tenfold.model import Model, Release
 from tenfold.ports import DriverError, Lease
 

@@ -2,7 +2,6 @@
 
 import os
 import time
-import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -137,8 +136,3 @@ def make_state(project: Project) -> None:
             ignore.write_text("*\n")
     except OSError as error:
         raise Fail(f"{project.state} can't be made: {error.strerror}; Tenfold keeps its state there") from None
-
-
-def new_request_id(kind: str) -> str:
-    """An id for a request of a person, never used before."""
-    return f"{kind}-{time.strftime('%H%M%S')}-{uuid.uuid4().hex[:6]}"

@@ -8,12 +8,12 @@ import click
 
 from tenfold.blueprint import not_acted_on
 from tenfold.cli.feed import Feed
-from tenfold.cli.here import Fail, Here, WrongCall, new_request_id
+from tenfold.cli.here import Fail, Here, WrongCall
 from tenfold.drivers.project import Project
 from tenfold.drivers.releases import capture, source_digest
 from tenfold.drivers.secrets import Secrets
 from tenfold.facts import DeployRequest, PersonRequest, RollbackRequest
-from tenfold.loop import Answer, Desk, JournalError
+from tenfold.loop import Answer, Desk, JournalError, new_request_id
 from tenfold.model import Model, Release
 from tenfold.ports import DriverError
 

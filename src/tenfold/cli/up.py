@@ -14,7 +14,7 @@ from tenfold.blueprint import not_acted_on
 from tenfold.cli import wiring
 from tenfold.cli.control import ControlPlane, echo, kill_all, log_to_file, open_control_plane, open_network, run
 from tenfold.cli.doctor import check_engines
-from tenfold.cli.here import TAKES_OVER_WITHIN_S, Fail, Here, WrongCall, lease_of, make_state, new_request_id
+from tenfold.cli.here import TAKES_OVER_WITHIN_S, Fail, Here, WrongCall, lease_of, make_state
 from tenfold.cli.lease import overtaken, take_lease, taken
 from tenfold.cli.ship import Gone, ask_and_watch, check_secrets, make_release
 from tenfold.drivers.network import Network, clear
@@ -22,7 +22,7 @@ from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
 from tenfold.drivers.wan.wan import ROUTER
 from tenfold.facts import DownRequest, UpRequest
-from tenfold.loop import Answer, Desk, End, JournalError, JournalMissing, JournalReader
+from tenfold.loop import Answer, Desk, End, JournalError, JournalMissing, JournalReader, new_request_id
 from tenfold.model import Model, Release
 
 REQUEST_VARIABLE = "TENFOLD_UP_REQUEST"

@@ -2,7 +2,7 @@
 journey of a tick.
 """
 
-from tenfold.loop.desk import Answer, Desk
+from tenfold.loop.desk import Answer, Desk, new_request_id
 from tenfold.loop.journal import Entry, Journal, Note
 from tenfold.loop.lease import FileLease, LeaseError
 from tenfold.loop.loop import End, Loop, Pace, World
@@ -36,6 +36,7 @@ __all__ = [
     "Tick",
     "Tidied",
     "World",
+    "new_request_id",
     "replay",
     "tidy",
 ]

@@ -3,6 +3,8 @@
 A request, and the release that it ships, lie in the journal until the loop's deciders have answered.
 """
 
+import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,11 @@ from tenfold.loop.store import JournalError, open_to_write, told, transaction
 from tenfold.loop.tick import RELEASES, REQUESTS
 
 BUSY_S = 5.0
+
+
+def new_request_id(kind: str) -> str:
+    """An id for a request of a person, never used before."""
+    return f"{kind}-{time.strftime('%H%M%S')}-{uuid.uuid4().hex[:6]}"
 
 
 @dataclass(frozen=True, slots=True)
