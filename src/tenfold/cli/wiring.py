@@ -86,7 +86,8 @@ def build(
     Raises `Fail` when a store's URL names something that is not set."""
     fence = Fence(project.run / "fence")
     secrets = Secrets(project.secrets(model.environment.name))
-    envoy = EnvoyDriver(project, ports, fence, model.edge.port, between, model.is_spread)
+    within_ms = model.targets.latency.p95_ms
+    envoy = EnvoyDriver(project, ports, fence, model.edge.port, between, model.is_spread, within_ms)
     # With several regions apps reach a store by the gateway of their region, which knows where its primary is.
     front = envoy.store_address if model.is_spread else None
     stores = _stores(project, model, secrets, fence, ports, between, front)
@@ -108,7 +109,7 @@ def build(
         process,
         envoy,
         stores,
-        EntryDriver(project, ports, fence, model.edge.port, between),
+        EntryDriver(project, ports, fence, model.edge.port, between, within_ms),
         LinkProbes(envoy.probe_sockets),
         VoterDriver(project, ports, fence, between, led_from or model.home),
         ControlDriver(project, fence, command, env),

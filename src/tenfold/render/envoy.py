@@ -195,7 +195,7 @@ ENTRY_NODE = "entry"
 
 
 KEPT_STATS = (
-    r"cluster\.[^.]+\.(upstream_rq_total|upstream_rq_retry|upstream_rq_5xx|upstream_rq_time)",
+    r"cluster\.[^.]+\.(upstream_rq_total|upstream_rq_retry|upstream_rq_completed|upstream_rq_5xx|upstream_rq_time)",
     r"cluster\.[^.]+\.(upstream_cx_none_healthy|upstream_rq_pending_overflow)",
     r"listener_manager\.lds\.version_text",
     r"http\.edge\.rds\.routes\.version_text",

@@ -7,7 +7,8 @@ from random import Random
 
 class Breakage(StrEnum):
     """Ways in which a release is broken: it fails to build, in its release hook, exits at start, never gets healthy,
-    or is well at first and then exits (CRASH_LATER) or fails its checks (SICK_LATER)."""
+    or is well at first and then exits (CRASH_LATER) or fails its checks (SICK_LATER). One with ERRORS passes its checks, and answers
+    everything else with an error."""
 
     BUILD = "build"
     RELEASE_HOOK = "release_hook"
@@ -15,6 +16,7 @@ class Breakage(StrEnum):
     HEALTH = "health"
     CRASH_LATER = "crash_later"
     SICK_LATER = "sick_later"
+    ERRORS = "errors"
 
 
 LATER_S = 30.0
@@ -29,7 +31,7 @@ class Behaviour:
     `start_spread_ratio` of it either way) at `start_cpu_cores`, fails with chance `start_fails_ratio`; a ready instance crashes
     `crashes_per_hour`. A task runs `task_s` and fails with chance `task_fails_ratio`. SIGTERM is heeded after `stop_s`, or never
     (None). `idempotent_ratio` of requests may be tried again elsewhere when an instance dies under them; of those answered,
-    `write_ratio` write to the stores (only told apart where there are several regions).
+    `write_ratio` write to the database, and are answered with an error while it does not answer.
     """
 
     cpu_ms: float = 10.0

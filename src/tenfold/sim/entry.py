@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import exp, log
 
-from tenfold.facts import GatewaySeen, RegionSeen
+from tenfold.facts import GatewaySeen, RegionSeen, ServedSeen
 from tenfold.model import EntryTable, ServiceRoutes, Share, Way
 from tenfold.sim.pool import Pool
 from tenfold.sim.wan import RESENT_AFTER_MS, Wan
@@ -82,6 +82,8 @@ class Entry:
         self.table_digest, self.refused = "", ""
         self.clients = Clients()
         self.by_origin: dict[str, Clients] = {region: Clients() for region in regions}
+        self.unseen = 0.0
+        """What failed because no entry was there."""
         self.served: dict[tuple[str, str, str], float] = {}
         self.tries: dict[str, Tries] = {region: Tries() for region in regions}
         self.ends = {region: End() for region in regions}
@@ -126,6 +128,7 @@ class Entry:
     def unreachable(self, demand: Mapping[str, int], idempotent_ratio: float) -> None:
         """No entry is there: all requests of this step fail, and nobody inside sees them."""
         for origin, count in demand.items():
+            self.unseen += count
             for clients in (self.clients, self.by_origin[origin]):
                 clients.offered += count
                 clients.failed += count
@@ -155,10 +158,15 @@ class Entry:
         found = _scaled(well, kept)
         return found if kept >= 1.0 or spare is None else [*found, (spare, 1.0 - kept)]
 
-    def facts(self, at: float, connected: bool, pools: Mapping[str, Pool]) -> tuple[GatewaySeen | RegionSeen, ...]:
+    def facts(
+        self, at: float, connected: bool, pools: Mapping[str, Pool]
+    ) -> tuple[GatewaySeen | ServedSeen | RegionSeen, ...]:
         """What the entry's observer would tell."""
         gateway = GatewaySeen("entry", self.table_digest, at, connected, self.refused)
-        return (gateway, *(self._seen(region, at, pools) for region in self._regions))
+        answered, failed = int(self.clients.answered), int(self.clients.failed - self.unseen)
+        late = int(sum(pool.totals.late for pool in pools.values()))
+        served = ServedSeen("entry", at, answered + failed, failed, answered, late)
+        return (gateway, served, *(self._seen(region, at, pools) for region in self._regions))
 
     def _seen(self, region: str, at: float, pools: Mapping[str, Pool]) -> RegionSeen:
         tries, seconds = self.tries[region], self.seconds

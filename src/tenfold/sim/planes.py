@@ -59,6 +59,10 @@ class Planes:
         self._end(now_s)
         self._down_until_s = now_s + down_s
 
+    def revive(self) -> None:
+        """Somebody starts the control plane anew, now."""
+        self._down_until_s = self._world.clock.elapsed_s
+
     def lead(self, memory: Memory) -> Life | None:
         """Whoever leads now; None when nobody does. `memory` is the journal's."""
         now_s = self._world.clock.elapsed_s

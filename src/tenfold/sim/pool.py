@@ -1,10 +1,11 @@
 """Traffic of one service in one region, as a fluid: a seeded count of arrivals per step, shared over the endpoints of a table."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tenfold.facts import InstanceState, PoolSeen, RouteSeen
+from tenfold.facts import InstanceState, PoolSeen, RouteSeen, ServedSeen
+from tenfold.sim.behaviour import Breakage
 from tenfold.sim.parts import Instance
 from tenfold.sim.queue import quantile_ms
 
@@ -18,12 +19,17 @@ NOBODY = 0.01
 
 @dataclass(slots=True)
 class Totals:
-    """The truth since the world began, in requests; what a client outside would count. `failed` includes those that could not connect."""
+    """The truth since the world began, in requests; what a client outside would count. `failed` includes those that could not connect, of
+    which no gateway knows (`unseen`). `late` were answered later than the target. `written` are those of the answered that wrote to the
+    database, where there is one region."""
 
     offered: float = 0.0
     answered: float = 0.0
     failed: float = 0.0
     retried: float = 0.0
+    unseen: float = 0.0
+    late: float = 0.0
+    written: float = 0.0
 
 
 @dataclass(slots=True)
@@ -44,14 +50,15 @@ class Step:
 class Pool:
     """One service in one region. `members` are its living instances, by id, kept by the world.
 
-    `has_spare`: other regions may take what this one could not. `shares` are what its gateway would do with requests now, and
-    `is_able` that one of these instances answers.
+    `has_spare`: other regions may take what this one could not. `within_ms` is the target of most answers. `shares` are what its
+    gateway would do with requests now, and `is_able` that one of these instances answers.
     """
 
     service: str
     region: str
     idempotent_ratio: float = 0.9
     has_spare: bool = False
+    within_ms: float | None = None
     members: dict[str, Instance] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
     last: Step = field(default_factory=Step)
@@ -125,11 +132,20 @@ class Pool:
         member = self.members.get(instance)
         return member is not None and member.state is InstanceState.READY and member.frozen_until_s <= now_s
 
+    def error_ratio(self) -> float:
+        """Which share (0..1) of what its instances answer now is an error, since it comes from a release that answers so."""
+        known = [(self.members[id_], weight) for id_, weight in self.shares if id_ in self.members]
+        answering = [(member, weight) for member, weight in known if member.state is InstanceState.READY]
+        whole = sum(weight for _, weight in answering)
+        bad = sum(weight for member, weight in answering if member.breakage is Breakage.ERRORS)
+        return bad / whole if whole else 0.0
+
     def unreachable(self, arrivals: int, seconds: float) -> None:
         """Let `seconds` pass in which no gateway was there to take the requests: they fail, and nobody inside sees them."""
         self.last = Step(seconds)
         self.totals.offered += arrivals
         self.totals.failed += arrivals + self._lost
+        self.totals.unseen += arrivals + self._lost
         self._lost = 0.0
 
     def lose(self, instance: Instance) -> None:
@@ -198,6 +214,19 @@ class Pool:
         totals.answered += step.answered
         totals.failed += step.failed
         totals.retried += step.retried
+        if self.within_ms is not None and step.answered > 0:
+            over_s = self.within_ms / 1000.0 - step.fixed_s / step.answered
+            random_s = step.random_s / step.answered
+            late_ratio = 1.0 if over_s <= 0 else math.exp(-over_s / random_s) if random_s > 0 else 0.0
+            totals.late += step.answered * late_ratio
+
+
+def served_by(region: str, pools: Iterable[Pool], at: float) -> ServedSeen:
+    """What the gateway of `region` has counted since the world began: its own observers count on, whoever asks."""
+    totals = [pool.totals for pool in pools if pool.region == region]
+    answered, failed = sum(t.answered for t in totals), sum(t.failed - t.unseen for t in totals)
+    late = sum(t.late for t in totals)
+    return ServedSeen(region, at, int(answered) + int(failed), int(failed), int(answered), int(late))
 
 
 def _serve(member: Instance, arrivals: float, step: Step, timeout_s: float) -> None:

@@ -72,8 +72,10 @@ class Trial:
         self._over_s = max(TROUBLE_S, *ends)
         self._asks = sorted(random.uniform(5, TROUBLE_S) for _ in range(random.choice((0, 0, 1, 2))))
         self._releases = [f"r{number}" for number in range(2, 2 + len(self._asks))]
-        # Those that break later are found by a longer watch than there is time for here; other stories tell of them.
-        breakages = [b for b in Breakage if b not in (Breakage.CRASH_LATER, Breakage.SICK_LATER)]
+        # Those that break later are found by a longer watch than there is time for here; other stories tell of them, as they do
+        # of errors, which are nothing that fails in a quiet world.
+        others = (Breakage.CRASH_LATER, Breakage.SICK_LATER, Breakage.ERRORS)
+        breakages = [b for b in Breakage if b not in others]
         self._broken = {id_: random.choice(breakages) for id_ in self._releases if random.random() < 0.3}
         rates: Mapping[str, Rate] = {f"web@{name}": constant(random.uniform(5, 60)) for name in names}
         behaviours = {

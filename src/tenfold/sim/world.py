@@ -12,7 +12,7 @@ from tenfold.sim.behaviour import Behaviour, Breakage
 from tenfold.sim.clock import VirtualClock
 from tenfold.sim.faults import WorldFault
 from tenfold.sim.parts import Engine, Gateway, Instance, Task
-from tenfold.sim.pool import Pool
+from tenfold.sim.pool import Pool, served_by
 from tenfold.sim.rates import Rate, constant, poisson
 from tenfold.sim.spread import Spread, place_of
 from tenfold.sim.strikes import end_engine, inflict, keep_dead, thaw
@@ -69,7 +69,9 @@ class World:
             for name, service in model.services.items():
                 if service.runs_always:
                     ratio = self.behaviour(name).idempotent_ratio
-                    self.pools[f"{name}@{region}"] = Pool(name, region, ratio, has_spare=model.is_spread)
+                    self.pools[f"{name}@{region}"] = Pool(
+                        name, region, ratio, model.is_spread, model.targets.latency.p95_ms
+                    )
         self.spread: Spread | None = None
         if model.is_spread:
             self.spread = Spread(model, seed, rtt_ms or {}, residents or {}, is_blind_across)
@@ -217,7 +219,8 @@ class World:
             times = self.spread.route_times(self, up, at) if self.spread else ()
             ports = {g.region: self.engines[f"gateway/{g.region}"].port if self.spread else 0 for g in gateways}
             seen = (g.seen(at, g.region in up, ports[g.region]) for g in gateways)
-            return (*engines, *seen, *sorted(pools, key=lambda p: p.key), *times)
+            served = (served_by(region, self.pools.values(), at) for region in sorted(up))
+            return (*engines, *seen, *served, *sorted(pools, key=lambda p: p.key), *times)
         return engines
 
     # --- time ---------------------------------------------------------------------------------------------------------
@@ -261,7 +264,13 @@ class World:
             pool.unreachable(arrivals, seconds)
             return
         sockets = int(self.sockets.get(pool.key, NOTHING)(now_s))
-        pool.step(arrivals, sockets, seconds, self.shares(pool, now_s), self.timeout_s(pool), now_s)
+        pool.plan(self.shares(pool, now_s), now_s)
+        data = self.model.data
+        write_ratio = self.behaviour(pool.service).write_ratio if data is not None else 0.0
+        is_down = data is not None and not data.url and not self.answers(f"postgres/{pool.region}")
+        errors = 1 - (1 - (write_ratio if is_down else 0.0)) * (1 - pool.error_ratio())
+        pool.step(arrivals, sockets, seconds, pool.shares, self.timeout_s(pool), now_s, errors)
+        pool.totals.written += 0.0 if is_down else pool.last.answered * write_ratio
 
     def shares(self, pool: Pool, now_s: float) -> list[tuple[str, int]]:
         """Which instances the gateway gives the pool's requests to, and their weights."""

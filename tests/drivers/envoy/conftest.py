@@ -30,6 +30,10 @@ HANG_S = 20.0
 """Long enough for anything here; a wait that reaches it is a failure."""
 
 
+WITHIN_MS = 200.0
+"""What is not sooner counts as late: far above what /wait takes, far below what /slow does."""
+
+
 def free_port() -> int:
     """A port of loopback that nothing listens on."""
     with socket.socket() as probe:
@@ -171,7 +175,8 @@ class Edge:
         self.driver = self._driver()
 
     def _driver(self) -> EnvoyDriver:
-        return EnvoyDriver(self.project, FreePorts(self.project), Fence(self.project.run / "fence"), self.port)
+        project, fence = self.project, Fence(self.project.run / "fence")
+        return EnvoyDriver(project, FreePorts(project), fence, self.port, within_ms=WITHIN_MS)
 
     async def apply(self, effect: Effect, decision: str = "d1") -> Receipt:
         """Send an order of this epoch."""

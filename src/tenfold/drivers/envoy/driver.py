@@ -10,6 +10,7 @@ from pathlib import Path
 from tenfold.drivers.envoy.led import LedDriver, Teller
 from tenfold.drivers.envoy.ports import KeptPorts
 from tenfold.drivers.envoy.requests import GATEWAY_LOG, find_request
+from tenfold.drivers.envoy.served import Served
 from tenfold.drivers.envoy.tellers import PoolsTeller
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import FreePorts, is_free
@@ -33,7 +34,8 @@ class EnvoyDriver(LedDriver[RouteTable]):
 
     With one region it listens on loopback at `port` where that is free; where it is not, at one of `ports`, and the engine's
     note says so. A gateway that runs already stays where it is. With `spread` each gateway has a port of its own at its
-    region's address in `network`, and more for the stores at the region's loopback; all of them are kept.
+    region's address in `network`, and more for the stores at the region's loopback; all of them are kept. Answers that are not
+    sooner than `within_ms` count as late.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class EnvoyDriver(LedDriver[RouteTable]):
         port: int,
         network: Network = LOCAL,
         spread: bool = False,
+        within_ms: float | None = None,
     ) -> None:
         super().__init__(KIND, "", GATEWAY_LOG, project, fence, network, spread)
         self._ports = ports
         self._port = port
+        self._within_ms = within_ms
         self._kept = KeptPorts(project, ports, network) if spread else None
         self._rendered_ports: dict[str, dict[str, int]] = {}
 
@@ -173,7 +177,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
 
     def teller(self, region: str) -> Teller:
         """Of pools and routes."""
-        return PoolsTeller(region, self.recipe.access_log(region))
+        return PoolsTeller(region, self.recipe.access_log(region), Served(region, self._within_ms))
 
 
 def _beside_endpoints(service: ServiceRoutes) -> tuple[ServiceRoutes, bool]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from tenfold.drivers.envoy.driver import near
 from tenfold.drivers.envoy.led import LedDriver, Teller
 from tenfold.drivers.envoy.requests import ENTRY_LOG
+from tenfold.drivers.envoy.served import Served
 from tenfold.drivers.envoy.tellers import RegionsTeller
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import FreePorts
@@ -22,13 +23,22 @@ KIND = "entry"
 class EntryDriver(LedDriver[EntryTable]):
     """The global entry, listening on loopback at `port` where that is free; where it is not, at one of `ports`, and the
     engine's note says so. It stands for points of presence near every region, so it runs in no region's network; from which
-    address it sends on whose requests is asked of `network`.
+    address it sends on whose requests is asked of `network`. Answers that are not sooner than `within_ms` count as late.
     """
 
-    def __init__(self, project: Project, ports: FreePorts, fence: Fence, port: int, network: Network) -> None:
+    def __init__(
+        self,
+        project: Project,
+        ports: FreePorts,
+        fence: Fence,
+        port: int,
+        network: Network,
+        within_ms: float | None = None,
+    ) -> None:
         super().__init__(KIND, "entry-", ENTRY_LOG, project, fence, Loopback(), True)
         self._ports = ports
         self._port = port
+        self._within_ms = within_ms
         self._sources = network.entry_source
 
     def accepts(self, effect: Effect) -> bool:
@@ -95,4 +105,5 @@ class EntryDriver(LedDriver[EntryTable]):
 
     def teller(self, region: str) -> Teller:
         """Of regions."""
-        return RegionsTeller(self.recipe.access_log(region), lambda pool: origin_of(pool)[0])
+        served = Served(ENTRY_NODE, self._within_ms)
+        return RegionsTeller(self.recipe.access_log(region), lambda pool: origin_of(pool)[0], served)

@@ -48,7 +48,8 @@ class HostReading:
 class PoolReading:
     """One pool's counters since its Envoy began, and what its instances have at hand now.
 
-    `unsent` counts requests for which no instance was left or there was no room; they are not among the `attempts`.
+    `unsent` counts requests for which no instance was left or there was no room; they are not among the `attempts`. `completed`
+    are requests whose client got an answer, Envoy's own included; of these `errors` were a 5xx. What was tried again counts once.
     `bins` counts answers by time: (lower bound, width) in milliseconds,
     so fine that a bin's middle stands for all of it (2 digits).
     """
@@ -57,6 +58,7 @@ class PoolReading:
     unsent: int = 0
     retries: int = 0
     errors: int = 0
+    completed: int = 0
     bins: Mapping[tuple[float, float], int] = field(default_factory=dict)
     active_by_instance: Mapping[str, int] = field(default_factory=dict)
     hosts: Mapping[str, HostReading] = field(default_factory=dict)
@@ -99,6 +101,7 @@ def read(stats: Any, clusters: Any, at_s: float) -> Reading:
             unsent=sum(int(values.get(prefix + name, 0)) for name in _UNSENT),
             retries=int(values.get(prefix + "upstream_rq_retry", 0)),
             errors=int(values.get(prefix + "upstream_rq_5xx", 0)),
+            completed=int(values.get(prefix + "upstream_rq_completed", 0)),
             bins=bins.get(prefix + "upstream_rq_time", {}),
             active_by_instance={instance: host.active for instance, host in hosts.items()},
             hosts=hosts,

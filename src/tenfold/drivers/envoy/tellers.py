@@ -8,15 +8,17 @@ from pathlib import Path
 
 from tenfold.drivers.envoy.accesslog import Line, LogTail
 from tenfold.drivers.envoy.routetimes import LoggedTimes
+from tenfold.drivers.envoy.served import Served
 from tenfold.drivers.envoy.stats import RATES_OVER_S, HostReading, PoolReading, Reading, at_hand, pools_seen
 from tenfold.facts import Fact, PoolSeen, RegionSeen, RouteSeen
 
 
 class PoolsTeller:
-    """A gateway's traffic by pool, and what its routes normally take."""
+    """A gateway's traffic by pool, what it has served, and what its routes normally take."""
 
-    def __init__(self, region: str, log: Path) -> None:
+    def __init__(self, region: str, log: Path, served: Served) -> None:
         self._region = region
+        self._served = served
         self._times = LoggedTimes(region, log)
         self._before: Reading | None = None
         self._pools: tuple[PoolSeen, ...] = ()
@@ -25,9 +27,10 @@ class PoolsTeller:
     def start_over(self) -> None:
         """Another process counts from nothing; what is known of routes stays true."""
         self._before, self._pools = None, ()
+        self._served.start_over()
 
     def look(self, reading: Reading, now: float) -> tuple[Fact, ...]:
-        """PoolSeen and RouteSeen facts; none of pools at the first look."""
+        """ServedSeen, PoolSeen and RouteSeen facts; none of pools at the first look."""
         if self._before is None:
             self._before = reading
         elif reading.at_s - self._before.at_s >= RATES_OVER_S:
@@ -36,14 +39,15 @@ class PoolsTeller:
             self._routes = self._times.look(now)
         else:
             self._pools = at_hand(self._pools, reading, now)
-        return (*self._pools, *self._routes)
+        return (self._served.look(reading, now), *self._pools, *self._routes)
 
 
 class RegionsTeller:
-    """The entry's traffic by region. `origin_of` tells of a pool's name whose requests it takes."""
+    """The entry's traffic by region, and what it has served. `origin_of` tells of a pool's name whose requests it takes."""
 
-    def __init__(self, log: Path, origin_of: Callable[[str], str]) -> None:
+    def __init__(self, log: Path, origin_of: Callable[[str], str], served: Served) -> None:
         self._tail = LogTail(log)
+        self._served = served
         self._origin_of = origin_of
         self._before: Reading | None = None
         self._regions: tuple[RegionSeen, ...] = ()
@@ -51,9 +55,10 @@ class RegionsTeller:
     def start_over(self) -> None:
         """Another process counts from nothing."""
         self._before, self._regions = None, ()
+        self._served.start_over()
 
     def look(self, reading: Reading, now: float) -> tuple[Fact, ...]:
-        """A RegionSeen for each region that is an origin or in a pool; none at the first look."""
+        """A ServedSeen, and a RegionSeen for each region that is an origin or in a pool; none of these at the first look."""
         if self._before is None:
             self._before = reading
             self._tail.fresh()  # What was logged before this look is not of the time that it begins.
@@ -64,7 +69,7 @@ class RegionsTeller:
         else:
             hosts = _hosts(reading)
             self._regions = tuple(_now(seen, hosts.get(seen.region, ()), now) for seen in self._regions)
-        return self._regions
+        return (self._served.look(reading, now), *self._regions)
 
 
 @dataclass(frozen=True, slots=True)
