@@ -31,10 +31,11 @@ from tenfold.facts.seen import (
     TaskSeen,
     TaskState,
 )
-from tenfold.facts.snapshot import ReceiptSeen, Snapshot, Window
+from tenfold.facts.snapshot import PLACES, ReceiptSeen, Snapshot, Window
 from tenfold.facts.trace import RequestTrace
 
 __all__ = [
+    "PLACES",
     "AnomalySeen",
     "CapacitySeen",
     "DeployRequest",

@@ -81,3 +81,25 @@ class Snapshot:
         A clock that jumped back makes it False."""
         seen_at = self.observed.get(source)
         return seen_at is not None and -1.0 <= self.taken_at - seen_at <= age_s_max
+
+
+PLACES: dict[type, str] = {
+    InstanceSeen: "instances",
+    EngineSeen: "engines",
+    GatewaySeen: "gateways",
+    PoolSeen: "pools",
+    RouteSeen: "routes",
+    RegionSeen: "regions",
+    LinkSeen: "links",
+    ReplicaSeen: "replicas",
+    TaskSeen: "tasks",
+    ReleaseSeen: "releases",
+    MetricSeen: "metrics",
+    StoreSeen: "stores",
+    ServedSeen: "served",
+    CapacitySeen: "capacities",
+    ObjectiveSeen: "objectives",
+    AnomalySeen: "anomalies",
+    SpendSeen: "spend",
+}
+"""Which mapping of the snapshot a fact belongs to."""

@@ -10,26 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tenfold.facts import (
-    AnomalySeen,
-    CapacitySeen,
-    EngineSeen,
-    Fact,
-    GatewaySeen,
-    InstanceSeen,
-    LinkSeen,
-    MetricSeen,
-    ObjectiveSeen,
-    PoolSeen,
-    RegionSeen,
-    ReleaseSeen,
-    ReplicaSeen,
-    RouteSeen,
-    ServedSeen,
-    SpendSeen,
-    StoreSeen,
-    TaskSeen,
-)
+from tenfold.facts import PLACES, Fact
 from tenfold.loop.steady import moment, steady
 from tenfold.ports import Clock, DriverError, Observer
 
@@ -39,27 +20,6 @@ WAIT_S = 0.5
 """How long a tick waits for an observer that was asked in it."""
 OBSERVE_S_MAX = 10.0
 """An answer that takes longer is given up and asked for again."""
-
-PLACES: dict[type, str] = {
-    InstanceSeen: "instances",
-    EngineSeen: "engines",
-    GatewaySeen: "gateways",
-    PoolSeen: "pools",
-    RouteSeen: "routes",
-    RegionSeen: "regions",
-    LinkSeen: "links",
-    ReplicaSeen: "replicas",
-    TaskSeen: "tasks",
-    ReleaseSeen: "releases",
-    MetricSeen: "metrics",
-    StoreSeen: "stores",
-    ServedSeen: "served",
-    CapacitySeen: "capacities",
-    ObjectiveSeen: "objectives",
-    AnomalySeen: "anomalies",
-    SpendSeen: "spend",
-}
-"""Which mapping of the snapshot a fact belongs to."""
 
 
 @dataclass(slots=True)

@@ -11,29 +11,7 @@ from dataclasses import replace
 from tenfold.deciders import Decided
 from tenfold.deciders.memory import Memory
 from tenfold.effects import AnswerRequest, Decision, Order, Outcome, Rejection
-from tenfold.facts import (
-    AnomalySeen,
-    CapacitySeen,
-    DeployRequest,
-    EngineSeen,
-    Fact,
-    GatewaySeen,
-    InstanceSeen,
-    LinkSeen,
-    MetricSeen,
-    ObjectiveSeen,
-    PersonRequest,
-    PoolSeen,
-    ReceiptSeen,
-    RegionSeen,
-    ReleaseSeen,
-    ReplicaSeen,
-    RouteSeen,
-    Snapshot,
-    StoreSeen,
-    TaskSeen,
-    UpRequest,
-)
+from tenfold.facts import PLACES, DeployRequest, Fact, PersonRequest, ReceiptSeen, Snapshot, UpRequest
 from tenfold.model import Model
 from tenfold.ports import DriverError, Permanent, Refused, Retryable, Unknown
 from tenfold.sim.faults import ControlCrash, FaultSchedule
@@ -209,27 +187,8 @@ def outcome_of(error: DriverError | None) -> Outcome:
             return Outcome.FAILED
 
 
-_FIELD = {
-    InstanceSeen: "instances",
-    EngineSeen: "engines",
-    GatewaySeen: "gateways",
-    PoolSeen: "pools",
-    RouteSeen: "routes",
-    RegionSeen: "regions",
-    LinkSeen: "links",
-    ReplicaSeen: "replicas",
-    TaskSeen: "tasks",
-    ReleaseSeen: "releases",
-    MetricSeen: "metrics",
-    StoreSeen: "stores",
-    CapacitySeen: "capacities",
-    ObjectiveSeen: "objectives",
-    AnomalySeen: "anomalies",
-}
-
-
 def _by_kind(facts: list[Fact]) -> Mapping[str, Mapping[str, Fact]]:
-    shown: dict[str, dict[str, Fact]] = {name: {} for name in _FIELD.values()}
+    shown: dict[str, dict[str, Fact]] = {name: {} for name in PLACES.values()}
     for fact in facts:
-        shown[_FIELD[type(fact)]][fact.key] = fact
+        shown[PLACES[type(fact)]][fact.key] = fact
     return shown
