@@ -1,27 +1,43 @@
 """Is this minute odd? A series of the journal in, how surprising its newest value is out. Streaming: nothing later is ever looked at.
 
-One `Detector` watches one series. It needs no settings, no units and no training: it learns while it watches, and says little
-before it has seen `WARM_UP` values.
+One `Detector` watches one series, and asks three things of each value: did the series go like this before in the last steps, did
+it over the last hour or two (`Echo`, short and long), and is it as at this time of other days (`SameTime`)? Each difference
+becomes a probability (`Tail`), and the three are averaged on the logarithmic scale: e times the geometric mean of p-values is a
+p-value, however they depend on one another (Vovk and Wang, "Combining p-values via averaging", Biometrika 2020). So one view alone
+must be very sure, or all of them a little; what recurs, daily or not, is explained by one of them.
 """
 
 import math
+from collections import deque
 from dataclasses import dataclass
 
-ALERT_SCORE = 0.9
+from tenfold.estimators.surprise import Echo, History, SameTime, Tail
+
+ALERT_SCORE = 0.999
 """The score from which an anomaly is worth telling people about."""
 WARM_UP = 30
-"""So many values are seen before anything is called odd."""
-MEMORY = 60.0
-"""The level and the usual deviation forget with this many observations."""
+"""So many values are seen before anything is called odd: half an hour of minutes."""
+KEPT = 1440
+"""The echoes look back so many steps: a day of minutes."""
+SHORT_FADE, LONG_FADE = 0.5, 0.98
+"""How much of a difference counts one step later: memories of 2 and of 50 steps."""
+QUIET = 120
+"""An anomaly is new when it is odder than anything in so many steps before: two hours of minutes."""
+LEAST_RATIO = 0.01
+"""A difference of less than this part of the series' usual size is none, even where it never moved before."""
+LEVEL_WEIGHT = 0.1
+"""The level of late is that of about ten steps."""
+VALUE_MAX = 1e15
+"""Larger values are held to be this, so that their squares stay numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """What the detector makes of one observation.
 
-    `score` (0..1) is how sure it is that this is odd; 0 where nothing was observed. `expected` is what it would have called usual (None before
-    the first value), `deviation` the value minus that, in the series' own unit (0 where one of them is missing). `is_new` is False while the
-    series was at least as odd a short while ago: an alert goes off once.
+    `score` (0..1) is how sure it is that this is odd; 0 where nothing was observed. `expected` is what it would have called usual
+    (None before the first value), `deviation` the value minus that, in the series' own unit (0 where one of them is missing).
+    `is_new` is False while the series was at least as odd in the last `QUIET` steps: an alert goes off once.
     """
 
     score: float
@@ -31,30 +47,70 @@ class Score:
 
 
 class Detector:
-    """Watches one series. `observe` is called once for each step, in order."""
+    """Watches one series. `observe` is called once for each step, in order; steps may be missing."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._level: float | None = None
-        self._usual = 0.0
-        self._held = 0.0
+        self._history = History(KEPT)
+        self._echoes = (Echo(KEPT, SHORT_FADE), Echo(KEPT, LONG_FADE))
+        self._same_time = SameTime()
+        self._tails = (Tail(), Tail(), Tail())
+        self._steps = 0
+        self._level = 0.0
+        self._size = 0.0
+        self._highest: deque[tuple[int, float]] = deque()
 
     def observe(self, at: float, value: float | None) -> Score:
         """Score the value of the step at `at` (seconds since the epoch), then learn from it. None, NaN and infinity are gaps."""
-        expected = self._level
+        usual = self._same_time.range_at(at)
+        expected = self._expected(usual)
         if value is None or not math.isfinite(value):
             return Score(0.0, expected, 0.0, is_new=False)
-        if expected is None:
-            self._level, self._count = value, 1
-            return Score(0.0, None, 0.0, is_new=False)
-        deviation = value - expected
-        ratio = abs(deviation) / self._usual if self._usual else math.inf if deviation else 0.0
-        score = 1 - 0.1 ** (ratio / 4) if self._count >= WARM_UP else 0.0
-        weight = 1 / min(self._count, MEMORY)
-        bounded = min(abs(deviation), 4 * self._usual) if self._usual else abs(deviation)
-        self._usual += weight * (bounded - self._usual)
-        self._level = expected + weight * deviation
-        self._count += 1
-        is_new = score > self._held
-        self._held = max(score, 0.98 * self._held)
-        return Score(score, expected, deviation, is_new)
+        value = max(-VALUE_MAX, min(VALUE_MAX, value))
+        surprise = self._surprise(value, usual)
+        is_new = self._is_new(surprise)
+        self._learn(at, value)
+        deviation = value - expected if expected is not None else 0.0
+        return Score(max(0.0, 1 - math.e * 10**-surprise), expected, deviation, is_new)
+
+    def _expected(self, usual: tuple[float, float] | None) -> float | None:
+        """The middle one of: the level of late, what came next when the series last went like this, and this time of other days."""
+        if not self._steps:
+            return None
+        guesses = [self._level]
+        lag = self._echoes[0].lag
+        if lag is not None:
+            guesses.append(self._history.at(lag))
+        if usual is not None:
+            guesses.append(min(max(self._level, usual[0]), usual[1]))
+        return sorted(guesses)[len(guesses) // 2]
+
+    def _surprise(self, value: float, usual: tuple[float, float] | None) -> float:
+        """The mean of what the views say, as -log10 of a probability; each learns from what it saw."""
+        differences = [echo.difference(self._history, value) for echo in self._echoes]
+        differences.append(None if usual is None else max(0.0, usual[0] - value, value - usual[1]))
+        least = LEAST_RATIO * self._size
+        said = []
+        for tail, difference in zip(self._tails, differences, strict=True):
+            if difference is not None:
+                if tail.count >= WARM_UP:
+                    said.append(tail.surprise(difference, least))
+                tail.learn(difference)
+        return sum(said) / len(said) if said else 0.0
+
+    def _is_new(self, surprise: float) -> bool:
+        """True when nothing in the last `QUIET` steps was as odd. The deque holds the maxima still to come, largest first."""
+        highest = self._highest
+        if highest and highest[0][0] < self._steps - QUIET:
+            highest.popleft()
+        is_new = surprise > (highest[0][1] if highest else 0.0)
+        while highest and highest[-1][1] <= surprise:
+            highest.pop()
+        highest.append((self._steps, surprise))
+        return is_new
+
+    def _learn(self, at: float, value: float) -> None:
+        self._history.push(value)
+        self._same_time.learn(at, value)
+        self._steps += 1
+        self._level += max(1 / self._steps, LEVEL_WEIGHT) * (value - self._level)
+        self._size += max(1 / self._steps, 1 / KEPT) * (abs(value) - self._size)
