@@ -44,15 +44,15 @@ const toneOf = new Map(Object.entries(TONES).flatMap(([tone, states]) => states.
 export const tone = (state) => toneOf.get(state) || "idle";
 
 const PATHS = {
-  good: "M3.500 8.500l3 3 6-7",
+  good: "M3.5 8.5l3 3 6-7",
   bad: "M4 4l8 8M12 4l-8 8",
-  warn: "M8 3.500v5.500M8 12v.1",
-  busy: "M12.500 8a4.500 4.500 0 1 1-1.500-3.400M11 2v2.800h-2.800",
+  warn: "M8 3.5v5.5M8 12v.1",
+  busy: "M12.5 8a4.5 4.5 0 1 1-1.5-3.4M11 2v2.8h-2.8",
   idle: "M4 8h8",
-  pause: "M5.500 3.500v9M10.500 3.500v9",
-  play: "M5 3l7.500 5L5 13z",
-  theme: "M8 2.500a5.500 5.500 0 1 0 0 11zM8 2.500a5.500 5.500 0 0 1 0 11",
-  help: "M5.800 6.200a2.200 2.200 0 1 1 3.300 1.900c-.7.4-1.100.8-1.100 1.700M8 12.200v.1",
+  pause: "M5.5 3.5v9M10.5 3.5v9",
+  play: "M5 3l7.5 5L5 13z",
+  theme: "M8 2.5a5.5 5.5 0 1 0 0 11zM8 2.5a5.5 5.5 0 0 1 0 11",
+  help: "M5.8 6.2a2.2 2.2 0 1 1 3.3 1.9c-.7.4-1.1.8-1.1 1.7M8 12.2v.1",
 };
 export const Icon = ({ name }) => html`<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d=${PATHS[name]} /></svg>`;
 export const State = ({ state, as }) => html`<span class="state ${as || tone(state)}"><${Icon} name=${as || tone(state)} />${state}</span>`;
