@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tenfold.effects import RunTask, StartInstance, StopInstance
-from tenfold.effects.faults import Freeze, Kill
+from tenfold.effects.faults import FillDisk, Freeze, Kill
 from tenfold.facts import DownRequest, EngineState, InstanceState, UpRequest
 from tenfold.sim import Behaviour, Breakage, ClockJump, FaultSchedule, ObserverOutage, RoutesRefused, steps
 
@@ -101,7 +101,7 @@ def test_a_given_up_service_comes_back_when_its_trouble_ends(shop) -> None:
     here.run_until(lambda: len(here.ready()) == 2, 700)
 
 
-@pytest.mark.parametrize("breakage", list(Breakage))
+@pytest.mark.parametrize("breakage", [b for b in Breakage if b is not Breakage.ERRORS])
 def test_a_broken_release_leaves_the_old_one_serving(shop, breakage: Breakage) -> None:
     """However the next release is broken, the old one goes on serving and the person hears why."""
     here = shop(f"7/{breakage}", rates=STEADY, broken={"r2": breakage})
@@ -294,3 +294,35 @@ def test_up_is_answered_although_what_it_waited_for_was_undone(shop, breakage: B
     here.run_until(lambda: {"first", "second"} <= here.answers.keys(), 200)
     assert not here.answers["first"].ok
     assert here.answers["second"].ok == (breakage is None), here.answers["second"].text
+
+
+def test_a_release_that_answers_errors_is_taken_back(shop) -> None:
+    """A release that passes its checks and answers everything else with an error is found out by its errors, and the old one serves again."""
+    here = shop(52, rates=STEADY, broken={"r2": Breakage.ERRORS})
+    here.up()
+    request = here.deploy("r2")
+    here.run_until(lambda: request in here.answers, 300)
+    assert not here.answers[request].ok
+    assert here.memory.release.serving == "r1"
+    failed = here.world.pools["web@local"].totals.failed
+    assert failed > 0, "clients meet it, until it is found out"
+    here.run(30)
+    assert here.world.pools["web@local"].totals.failed == failed, "and nobody does afterwards"
+
+
+def test_without_its_database_an_app_answers_writes_with_errors(shop) -> None:
+    """While PostgreSQL is away requests that write fail and others are answered, and what was acknowledged goes on when it is back."""
+    here = shop(53, rates=STEADY, behaviours={"web": Behaviour(cpu_ms=5, wait_ms=20, write_ratio=0.5)})
+    here.up()
+    here.run(20)
+    totals = here.world.pools["web@local"].totals
+    before = totals.failed, totals.answered, totals.written
+    here.world.inflict(FillDisk("postgres/local", 5.0))
+    here.run(5)
+    assert totals.failed > before[0]
+    assert totals.answered > before[1]
+    here.run(30)
+    failed, written = totals.failed, totals.written
+    here.run(5)
+    assert totals.failed == failed
+    assert totals.written > written > before[2]

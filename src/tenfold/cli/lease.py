@@ -80,6 +80,7 @@ async def take_lease(project: Project, model: Model, network: Network) -> tuple[
     if epoch is None:
         raise Fail(taken(project))
     if not model.is_spread:
+        note_leader(project, Post.own(""))
         return lock, epoch
     try:
         return await _take_votes(project, model, network, lock)
@@ -120,7 +121,7 @@ async def start_voters(project: Project, model: Model, network: Network, region:
 def taken(project: Project) -> str:
     """Who leads already, and what to do about it."""
     leader, lock = find_leader(project), lease_of(project)
-    if leader is None or leader.pid != lock.holder():
+    if leader is None or not leader.region or leader.pid != lock.holder():
         return lock.taken()
     return (
         f"the control plane in {leader.region} (process {leader.pid}) runs this project already: see `tenfold status`, "
@@ -131,7 +132,11 @@ def taken(project: Project) -> str:
 def overtaken(project: Project) -> str:
     """What a control plane says that lost its lease."""
     leader = find_leader(project)
-    who = f"the control plane in {leader.region} (process {leader.pid})" if leader else "another control plane"
+    who = (
+        f"the control plane in {leader.region} (process {leader.pid})"
+        if leader and leader.region
+        else "another control plane"
+    )
     return f"{who} leads now; this one has stopped and what runs goes on: see `tenfold status`"
 
 

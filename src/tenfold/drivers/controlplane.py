@@ -31,7 +31,8 @@ SIGN_OLD_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A control plane's process: the region it stands in, and which process of this machine it is. Its name is never another's."""
+    """A control plane's process: the region it stands in (empty: there is one region), and which process of this machine it is. Its name is
+    never another's."""
 
     region: str
     pid: int

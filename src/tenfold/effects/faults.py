@@ -1,8 +1,8 @@
 """Harm as data: what a drill may do to a world. Inflicted through the `Harm` port, never by the loop;
 every harm can be undone.
 
-A `subject` is an instance id (`web-1`), an engine key (`gateway/local`), or a whole region (`region/europe-west1`: its gateway,
-instances, stores, voter and control plane). What lasts `seconds` ends by itself then, and with `undo`, and when the drill dies.
+A `subject` is an instance id (`web-1`), an engine key (`gateway/local`), `control` (the control plane that leads), or a whole region
+(`region/europe-west1`: its gateway, instances, stores, voter and control plane). What lasts `seconds` ends by itself then, and with `undo`, and when the drill dies.
 """
 
 from dataclasses import dataclass

@@ -9,20 +9,21 @@ from tenfold.ports import Permanent
 from tenfold.wire import environment
 
 REGION = "region/"
+CONTROL = "control"
 
 _ENTRY = "entry"
 
 
 def living(processes: Processes, subject: str) -> tuple[Stat, ...]:
-    """Every living process of `subject` now: of a region also the control plane that leads from there.
+    """Every living process of `subject` now: of a region also the control plane that leads from there, of `control` that alone.
 
     The global entry is in no region, since it stands for points of presence near all of them.
     """
     is_meant = _rule(subject)
     found = {member.identity: member for tree in processes.look().values() if is_meant(tree) for member in tree.members}
-    if subject.startswith(REGION):
+    if subject.startswith(REGION) or subject == CONTROL:
         leader = find_leader(processes.project)
-        if leader is not None and leader.region == subject.removeprefix(REGION):
+        if leader is not None and (subject == CONTROL or leader.region == subject.removeprefix(REGION)):
             stat = read_stat(leader.pid)
             if stat is not None and stat.identity == leader.identity and stat.alive:
                 found[stat.identity] = stat

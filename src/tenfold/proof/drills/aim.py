@@ -11,7 +11,7 @@ from tenfold.facts import InstanceState
 from tenfold.proof.drills.drill import Act, Drill, Ship, Strike, Surge
 from tenfold.proof.drills.stage import DrillRefused, Look, Made
 
-REGION = "region/"
+REGION, CONTROL = "region/", "control"
 
 
 def aimed(act: Act, look: Look, random: Random) -> Act:

@@ -13,11 +13,12 @@ SPIKE_S = 30.0
 SPIKE_TIMES = 5.0
 SLOW_MS = 300.0
 CONTROL_S = 5.0
+SHIPS_S_MAX = 300.0
 RECOVERY_S = 30.0
 """Within which a project that names no target for it is to recover."""
 P99_MS = 1000.0
 """The slowest 99th percentile that counts as steady where no latency target says otherwise."""
-CONTROL_AGE_S_MAX = 5.0
+CONTROL_AGE_S_MAX = 3.0
 
 STEADY = (
     Probe(Measure.EDGE_STATUS, 200, 499),
@@ -92,10 +93,11 @@ class _Place:
 
     @property
     def elsewhere(self) -> str:
-        """The region that is struck: not where the control plane and the primary began, unless it is asked for."""
+        """The region that is struck: unless one is asked for, the last, and rather one without a store."""
         if not self.model.is_spread:
             raise _Cannot("it needs several regions, and the blueprint has one")
-        return self.region or list(self.model.regions)[1]
+        without = [region for region in self.model.regions if region not in self.model.store_regions]
+        return self.region or (without or list(self.model.regions))[-1]
 
     @property
     def recovery_s(self) -> float:
@@ -181,8 +183,11 @@ def _region_partition(place: _Place) -> Drill:
 def _region(place: _Place, name: str, act: Act, seconds: float) -> Drill:
     drill = place.drill(name, act, seconds=seconds, by=("failover", "route"))
     data, region = place.model.data, place.elsewhere
-    if data is None or data.url or region != place.model.store_regions[0]:
+    if data is None or data.url or region not in place.model.store_regions:
         return drill
+    if region != place.model.store_regions[0]:
+        # A primary that must not acknowledge without its standby waits for it.
+        return replace(drill, failed_max=None) if data.is_synchronous else drill
     # With the primary goes what is written there, until its standby is one.
     return replace(
         drill,
@@ -254,7 +259,8 @@ def _bad_release(place: _Place) -> Drill:
     assert place.service, "raises when there is none"
     acts = (Ship(Sickness.NEVER_HEALTHY), Ship(Sickness.ERRORS))
     drill = place.drill("bad-release", *acts, by=("release",))
-    return replace(drill, recovers=(*CLIENTS, Measure.SHIPPING), recovery_s_max=300.0)
+    # What clients get of the second one before it is found out is told; that it is taken back is the point.
+    return replace(drill, recovers=(*CLIENTS, Measure.SHIPPING), recovery_s_max=SHIPS_S_MAX, failed_max=None)
 
 
 LINES: Mapping[str, str] = {

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
+from tenfold.effects.faults import Kill
 from tenfold.proof.consistency import Consistency, judge
-from tenfold.proof.drills.aim import aimed, answer_of, subject_of
-from tenfold.proof.drills.drill import Act, Drill, Measure, Ship
+from tenfold.proof.drills.aim import CONTROL, aimed, answer_of, subject_of
+from tenfold.proof.drills.drill import Act, Drill, Measure, Ship, Strike
 from tenfold.proof.drills.result import DrillResult, Finding, Phase, Traffic
 from tenfold.proof.drills.stage import DrillRefused, Look, Made, Stage
 from tenfold.proof.drills.steady import Lasting, off
@@ -17,9 +18,11 @@ STEADY_S = 2.0
 STEADY_WITHIN_S = 20.0
 HOLDS_S = 3.0
 """What holds for so long on end is back."""
-BEYOND_S = 60.0
+BEYOND_S = 120.0
 """After the harm and the time that recovery may take, so much longer is waited for the whole steady state."""
 SHIPS_WITHIN_S = 240.0
+UNNOTICED_S = 10.0
+"""Where nothing was off for so long, nobody has to answer."""
 
 Tell = Callable[[str], None]
 
@@ -61,9 +64,14 @@ class _Played:
         self._struck_at = 0.0
         self._mended_at: float | None = None
         self._epoch = 0
+        self._taken_over_at: float | None = None
+        self._served: str | None = None
+        self._serves: str | None = None
         self._answer: Made | None = None
         self._recovered, self._whole = Lasting(HOLDS_S), Lasting(HOLDS_S)
         self._told_off: set[Measure] = set()
+        self._was_off = False
+        self._takes_over = any(isinstance(a, Strike) and a.fault == Kill(CONTROL) for a in drill.acts)
 
     async def until_steady(self, without: set[Measure] | None = None) -> None:
         """Wait until the steady state has held for a while. Raises `DrillRefused` when it does not."""
@@ -84,7 +92,7 @@ class _Played:
         if self._stop.is_set():
             return
         look = await self._stage.look()
-        self._epoch, self._struck_at = look.epoch, look.at
+        self._epoch, self._struck_at, self._served = look.epoch, look.at, look.memory.release.serving
         self._note("steady", "the steady state holds")
         await self._next_act(look)
         while self._to_do and not isinstance(self._to_do[0], Ship):
@@ -116,7 +124,10 @@ class _Played:
         history = stage.history()
         writes = judge(history) if history else None
         answer, struck_at, mended_at = self._answer, self._struck_at, self._mended_at or self._struck_at
-        detect_s = answer.at - struck_at if answer else None
+        detect_s = answer.at - struck_at if answer else _since(self._taken_over_at, struck_at)
+        by = answer.decision.by if answer else ""
+        if self._taken_over_at is not None:
+            by = "a person" if self._drill.is_revived else "standby"
         recover_s = _since(self._recovered.since, struck_at)
         whole_s = _since(self._whole.since, mended_at)
         return DrillResult(
@@ -130,15 +141,25 @@ class _Played:
             detect_s=detect_s,
             recover_s=recover_s,
             whole_s=whole_s,
-            answered_by=answer.decision.by if answer else "",
+            answered_by=by,
             decision=answer.decision.id if answer else "",
             why=answer.decision.why if answer else "",
             traffic=traffic,
             writes=writes,
             phases=tuple(Phase(name, at - struck_at, text) for name, at, text in self._phases),
-            findings=_findings(self._drill, answer, recover_s, whole_s, traffic, writes),
+            findings=(
+                *_findings(self._drill, by, self._was_off, recover_s, whole_s, traffic, writes),
+                *self._serving(),
+            ),
             is_interrupted=interrupted,
         )
+
+    def _serving(self) -> tuple[Finding, ...]:
+        """Where a release was shipped: what serves must be what served before."""
+        if not any(isinstance(act, Ship) for act in self._acts):
+            return ()
+        before, now = self._served or "nothing", self._serves or "nothing"
+        return (Finding("the release that serves", now, before, now == before),)
 
     async def _next_act(self, look: Look) -> None:
         act = aimed(self._to_do.pop(0), look, self._random)
@@ -146,6 +167,9 @@ class _Played:
         at = self._stage.now()
         if len(self._acts) == 1:
             self._struck_at = at
+            # It held until now: what never breaks has never to recover.
+            self._recovered.look(True, at)
+            self._whole.look(True, at)
         self._note("struck", subject_of(act), at)
         await self._stage.act(act)
 
@@ -159,6 +183,8 @@ class _Played:
 
     def _judge(self, look: Look) -> None:
         wrong = off(self._drill.expects, look)
+        self._serves = look.memory.release.serving
+        self._was_off = self._was_off or bool(wrong)
         for measure in wrong.keys() - self._told_off:
             self._tell(f"{look.at - self._struck_at:6.1f} s  off: {wrong[measure]}")
         self._told_off = set(wrong)
@@ -171,12 +197,20 @@ class _Played:
             if self._answer is not None:
                 decision = self._answer.decision
                 self._note("detected", f"{decision.id} by {decision.by}: {decision.why}", self._answer.at)
+        if self._takes_over and self._taken_over_at is None and look.epoch > self._epoch:
+            self._taken_over_at = look.seen_at
+            who = (
+                "somebody has started it again"
+                if self._drill.is_revived
+                else f"one in {look.snapshot.led_from} leads now"
+            )
+            self._note("detected", f"a new control plane, epoch {look.epoch}: {who}", look.seen_at)
         if before[0] is None and self._recovered.since is not None and self._is_noticed(look):
             self._note("recovered", "what it is watched for holds again", self._recovered.since)
 
     def _is_noticed(self, look: Look) -> bool:
         """Whether the harm has shown: what has not broken yet can't have recovered."""
-        if self._drill.is_revived:
+        if self._takes_over:
             return look.epoch > self._epoch
         return self._answer is not None or not self._drill.answered_by
 
@@ -189,7 +223,8 @@ class _Played:
     def _is_done(self, look: Look) -> bool:
         if self._mended_at is None or self._whole.since is None or look.at - self._mended_at < HOLDS_S:
             return False
-        return self._is_noticed(look) or look.at - self._struck_at > self._drill.recovery_s_max
+        waits_s = self._drill.recovery_s_max if self._was_off else min(self._drill.recovery_s_max, UNNOTICED_S)
+        return self._is_noticed(look) or look.at - self._struck_at > waits_s
 
     def _note(self, name: str, text: str, at: float | None = None) -> None:
         at = self._stage.now() if at is None else at
@@ -203,7 +238,8 @@ def _since(moment: float | None, from_at: float) -> float | None:
 
 def _findings(
     drill: Drill,
-    answer: Made | None,
+    answered_by: str,
+    was_off: bool,
     recover_s: float | None,
     whole_s: float | None,
     traffic: Traffic,
@@ -220,7 +256,8 @@ def _findings(
     ]
     if drill.answered_by:
         by = " or ".join(drill.answered_by)
-        found.append(Finding("answered by", answer.decision.by if answer else "nobody", by, answer is not None))
+        nobody = "nobody" if was_off else "nobody: nothing was off"
+        found.append(Finding("answered by", answered_by or nobody, by, bool(answered_by) or not was_off))
     if drill.failed_max is not None:
         what = f"{traffic.failed:,} of {traffic.requests:,}"
         found.append(Finding("requests failed", what, f"{drill.failed_max}", traffic.failed <= drill.failed_max))
