@@ -3,11 +3,11 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tenfold.console.metrics import PostedMetrics
-from tenfold.console.server import Console
+from tenfold.console.console import Console, Place
 from tenfold.drivers.clock import WallClock
 from tenfold.facts import MetricSeen
 from tenfold.sdk import post_metric
@@ -33,18 +33,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_share_arrives_past_any_proxy(told: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_share_arrives_past_any_proxy(
+    told: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The control plane counts what was posted, also by an app that reaches others through a proxy."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
     async def story() -> None:
-        posted = PostedMetrics(WallClock())
-        console, port = Console(posted, WallClock()), free_port()
-        await console.start(port)
+        console, port = Console(tmp_path / "journal.db", "token", WallClock()), free_port()
+        await console.start(Place(port))
         told(port)
         try:
             assert await asyncio.to_thread(post_metric, "concurrent_users", 12.0)
-            (seen,) = await posted.observe()
+            (seen,) = await console.posted.observe()
             assert isinstance(seen, MetricSeen)
             assert (seen.key, seen.value) == ("web@local:concurrent_users", 12.0)
             with pytest.raises(ValueError, match="small letters"):

@@ -15,11 +15,11 @@ from typing import Any
 import click
 
 from tenfold.cli import wiring
+from tenfold.cli.console import listen, token_of
 from tenfold.cli.feed import Feed
 from tenfold.cli.here import Fail, make_state
 from tenfold.cli.lease import SpreadLease
-from tenfold.console.metrics import PostedMetrics
-from tenfold.console.server import HOST, Console
+from tenfold.console.console import Console
 from tenfold.deciders import decide
 from tenfold.deciders.standby import voter_places
 from tenfold.drivers.clock import WallClock
@@ -29,7 +29,7 @@ from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
 from tenfold.facts import DownRequest, PersonRequest
 from tenfold.loop import Answer, Desk, End, Journal, JournalError, JournalReader, Loop, World, new_request_id
-from tenfold.model import Model, Release
+from tenfold.model import LOOPBACK, Model, Release
 from tenfold.ports import DriverError, Lease
 
 log = logging.getLogger(__name__)
@@ -92,21 +92,20 @@ async def open_control_plane(
         journal.open()
     except JournalError as error:
         raise Fail(str(error)) from None
-    posted = PostedMetrics(clock)
-    console, ports = Console(posted, clock), FreePorts(project)
-    port = ports.take()
-    await console.start(port, network.console_host)
+    console, ports = Console(project.journal, token_of(project), clock), FreePorts(project)
+    also = () if network.console_host == LOOPBACK else (network.console_host,)
+    place = await listen(console, project, model, ports, also)
 
     def release_of(id_: str) -> Release | None:
         return journal.releases().get(id_)
 
     led_from = (led_from or model.home) if model.is_spread else ""
-    posts_to = f"http://{network.console_host}:{port}"
+    posts_to = f"http://{network.console_host}:{place.port}"
     drivers = wiring.build(project, model, release_of, ports, network, posts_to, led_from)
     loop = Loop(
         model=model,
         decide=decide,
-        world=World((*drivers.observers, posted), drivers.all, clock),
+        world=World((*drivers.observers, console.posted), drivers.all, clock),
         lease=lease,
         epoch=epoch,
         journal=journal,
@@ -114,7 +113,8 @@ async def open_control_plane(
         tell=console.tell,
         led_from=led_from,
     )
-    return ControlPlane(project, model, lease, journal, network, drivers, console, loop, f"http://{HOST}:{port}")
+    console.ask_why_held(lambda: loop.holding)
+    return ControlPlane(project, model, lease, journal, network, drivers, console, loop, place.url)
 
 
 async def run(

@@ -152,7 +152,7 @@ def _greet(plane: ControlPlane, is_behind: bool) -> None:
             echo(f"  {engine.version}{f' in {engine.region}' if is_spread else ''} at {engine.address}")
             if engine.note:
                 echo(f"    {engine.note}")
-    echo(f"  metrics at {plane.console_url}/api/metrics")
+    echo(f"  console at {plane.console_url}", bold=True)
     where, end = ("look at it with", "") if is_behind else ("in another terminal", "; Ctrl-C here stops everything")
     echo(f"  {where}: tenfold status --watch, tenfold logs -F, tenfold load{end}\n")
 

@@ -14,11 +14,12 @@ from typing import TypeVar
 import msgspec
 
 from tenfold.console import history
-from tenfold.console.contract import DecisionNow, State
+from tenfold.console.contract import State
 from tenfold.console.history import Figures, History, Span
-from tenfold.console.timeline import SHOWN, Timeline, told
+from tenfold.console.timeline import SHOWN, Timeline
 from tenfold.console.view import Moment, state_of
-from tenfold.loop import DecisionRow, JournalError, JournalReader, Tick
+from tenfold.loop import JournalError, JournalReader, Tick
+from tenfold.loop.reader import NEWEST
 from tenfold.model import Model
 
 T = TypeVar("T")
@@ -41,10 +42,11 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.console_url = ""
         self._threads = ThreadPoolExecutor(THREADS, "console")
         self._waiting = 0
         self._models: OrderedDict[str, Model] = OrderedDict()
-        self._states: OrderedDict[tuple[int, str], bytes] = OrderedDict()
+        self._states: OrderedDict[int, bytes] = OrderedDict()
         self._figures: OrderedDict[int, tuple[float, Figures]] = OrderedDict()
 
     async def ask(self, question: Callable[[JournalReader], T]) -> T:
@@ -76,13 +78,21 @@ class Archive:
             return found
         return await self.ask(lambda reader: self._model(reader, digest))
 
-    async def timeline(self, up_to_tick: int) -> Timeline:
-        """The newest decisions up to a tick, and who started the instances that were there then."""
-        return await self.ask(lambda reader: _timeline(reader, reader.tick(up_to_tick), up_to_tick))
+    async def timeline(self) -> Timeline:
+        """The newest decisions, and who started the instances that are there."""
+        return await self.ask(lambda reader: _timeline(reader, reader.latest(), NEWEST))
 
-    async def state_at(self, moment: float, console_url: str) -> bytes | None:
+    async def state_at(self, moment: float) -> bytes | None:
         """The state as it was at `moment`, as JSON; None before the first tick that is kept."""
-        return await self.ask(lambda reader: self._state_at(reader, moment, console_url))
+        return await self.ask(lambda reader: self._state_at(reader, moment))
+
+    async def newest(self) -> State | None:
+        """The state of the newest tick that is kept; None when there is none."""
+        return await self.ask(lambda reader: None if (kept := reader.span()) is None else self._state(reader, kept[1]))
+
+    async def last(self) -> int:
+        """The number of the newest tick that is kept; 0 when there is none."""
+        return await self.ask(lambda reader: 0 if (kept := reader.span()) is None else kept[1])
 
     async def history(self, span: Span) -> History:
         """The series over `span`."""
@@ -94,25 +104,22 @@ class Archive:
             raise JournalError("the journal lacks the model of that moment: look at a later one")
         return _kept(self._models, digest, found, MODELS_KEPT)
 
-    def _state_at(self, reader: JournalReader, moment: float, console_url: str) -> bytes | None:
+    def _state_at(self, reader: JournalReader, moment: float) -> bytes | None:
         seq = reader.at(moment)
         if seq is None:
             return None
-        found = self._states.get((seq, console_url))
-        if found is not None:
+        if (found := self._states.get(seq)) is not None:
             return found
-        state = self._state(reader, seq, console_url)
-        return (
-            None if state is None else _kept(self._states, (seq, console_url), msgspec.json.encode(state), STATES_KEPT)
-        )
+        state = self._state(reader, seq)
+        return None if state is None else _kept(self._states, seq, msgspec.json.encode(state), STATES_KEPT)
 
-    def _state(self, reader: JournalReader, seq: int, console_url: str) -> State | None:
+    def _state(self, reader: JournalReader, seq: int) -> State | None:
         tick = reader.tick(seq)
         if tick is None:
             return None
         model = self._model(reader, tick.model)
         timeline = _timeline(reader, tick, seq)
-        return state_of(Moment(model, tick, timeline.newest(), timeline.starts, False, console_url))
+        return state_of(Moment(model, tick, timeline.newest(), timeline.starts, False, self.console_url))
 
     def _history(self, reader: JournalReader, span: Span) -> History:
         if span.is_by_seconds:
@@ -162,24 +169,15 @@ def _kept(cache: OrderedDict[K, V], key: K, value: V, most: int) -> V:
 
 
 def _timeline(reader: JournalReader, tick: Tick | None, up_to_tick: int) -> Timeline:
-    timeline = Timeline()
     rows = reader.decisions(0, SHOWN, up_to_tick)
     starts = reader.ordered_by([f"start:{id_}" for id_ in tick.snapshot.instances]) if tick is not None else {}
     reasons: dict[str, str] = {}
     for id_ in set(starts.values()):
         row = reader.find_decision(id_)
         reasons[id_] = row.decision.why if row is not None else ""
-    timeline.seed(
+    return Timeline.of(
         rows,
         reader.outcomes([row.decision.id for row in rows], up_to_tick),
         reader.rejections(row.tick for row in rows),
         {key.removeprefix("start:"): (id_, reasons[id_]) for key, id_ in starts.items()},
     )
-    return timeline
-
-
-def shown(reader: JournalReader, rows: Iterable[DecisionRow]) -> list[DecisionNow]:
-    """Decisions of the journal as the page lists them, in their order."""
-    rows = list(rows)
-    ends, rejected = reader.outcomes([r.decision.id for r in rows]), reader.rejections(r.tick for r in rows)
-    return [told(r.at, r.decision, ends.get(r.decision.id, {}), rejected.get(r.decision.id, 0)) for r in rows]

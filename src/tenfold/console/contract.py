@@ -3,7 +3,7 @@
 Times are seconds since the epoch, latencies milliseconds, ratios 0..1; a figure that is not known is null, never zero.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
@@ -269,3 +269,100 @@ class State(Struct, frozen=True):
     release: ReleaseNow
     tenants: list[TenantNow] | None
     decisions: list[DecisionNow]
+
+
+class EffectNow(Struct, frozen=True):
+    """An effect of a decision, and how it ended: `outcome` is `pending` while it has not."""
+
+    text: str
+    outcome: str
+    note: str
+    at: float | None
+
+
+class RejectionNow(Struct, frozen=True):
+    """An effect that was turned down, and why."""
+
+    effect: str
+    why: str
+
+
+class DecisionWhole(Struct, frozen=True):
+    """A decision with all that is kept of it: the figures it rests on (`facts`), and what was seen of its subject then (`saw`)."""
+
+    id: str
+    at: float
+    by: str
+    subject: str
+    why: str
+    facts: list[str]
+    effects: list[EffectNow]
+    rejected: list[RejectionNow]
+    saw: dict[str, Any]
+
+
+class SpanNow(Struct, frozen=True):
+    """What time the journal covers; null while it is empty."""
+
+    first_at: float | None
+    last_at: float | None
+    live: bool
+
+
+class Alive(Struct, frozen=True):
+    """Whether the loop works: `last_tick_s_ago` is null before the first tick."""
+
+    ok: bool
+    last_tick_s_ago: float | None
+
+
+class Trouble(Struct, frozen=True):
+    """Why it was not done, as a sentence that says what to do next."""
+
+    error: str
+
+
+class Requested(Struct, frozen=True):
+    """A request that was handed in; ask `/api/requests/{id}` for its answer."""
+
+    request: str
+
+
+class AnswerNow(Struct, frozen=True):
+    """How a request ended."""
+
+    ok: bool
+    text: str
+    at: float
+
+
+class RequestNow(Struct, frozen=True):
+    """A request; `answer` is null while there is none."""
+
+    id: str
+    answer: AnswerNow | None
+
+
+class DrainBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Take `subject` out of service gently: an instance (`web-3`) or a region (`region/west`); with `is_undo` a region is asked back."""
+
+    subject: str
+    is_undo: bool = False
+
+
+class RollbackBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Go back to release `to`; null: to the one that served before."""
+
+    to: str | None = None
+
+
+class PurgeBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Forget the answers kept for these paths."""
+
+    paths: list[str]
+
+
+class LoginBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The console's token (`tenfold console --token` shows it)."""
+
+    token: str

@@ -1,68 +1,69 @@
-"""The control plane over HTTP, on loopback: `/api/health`, `/api/metrics` (GET for Prometheus, POST from apps)."""
-
-import json
+"""The console over HTTP: the page, the state and what changes of it, the past, metrics out and in, what people ask for."""
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from tenfold.console.metrics import PostedMetrics
-from tenfold.console.prometheus import CONTENT_TYPE, exposition
-from tenfold.loop import Tick
-from tenfold.model import LOOPBACK
-from tenfold.ports import Clock
-from tenfold.wire import METRICS_PATH, read_post
+from tenfold.console.api import Api, Wrong, as_json
+from tenfold.console.archive import Busy
+from tenfold.console.contract import Trouble
+from tenfold.console.guard import Guard, from_here, is_foreign, with_headers
+from tenfold.console.routes import ROUTES, Access, Route
+from tenfold.loop import JournalError
 
-HOST = LOOPBACK
 BODY_BYTES_MAX = 16 * 1024
-STALE_S = 10.0
-"""A loop whose last tick is older than this does not work: health says so."""
+KEEP_ALIVE_S = 30.0
 
 
-class Console:
-    """Serves what the loop last wrote down; the loop tells it each tick."""
+def application(api: Api) -> web.Application:
+    """All routes, each behind its guard."""
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[with_headers, _with_sentences])
+    for route in ROUTES:
+        # aiohttp's way to say that the rest of the path is the name.
+        path = route.path.replace("{name}", "{name:.+}")
+        app.router.add_route(route.method, path, _guarded(route, getattr(api, route.name), api.guard))
+    return app
 
-    def __init__(self, posted: PostedMetrics, clock: Clock) -> None:
-        self._posted = posted
-        self._clock = clock
-        self._tick: Tick | None = None
-        self._runner: web.AppRunner | None = None
 
-    def tell(self, tick: Tick) -> None:
-        """Take in the newest tick."""
-        self._tick = tick
+def _guarded(route: Route, handler: Handler, guard: Guard) -> Handler:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        _check(route, request, guard)
+        return await handler(request)
 
-    async def start(self, port: int, host: str = HOST) -> None:
-        """Listen on loopback, and at `host` where that is another address. Raises OSError when `port` is busy."""
-        app = web.Application(client_max_size=BODY_BYTES_MAX)
-        app.router.add_get("/api/health", self._health)
-        app.router.add_get(METRICS_PATH, self._metrics)
-        app.router.add_post(METRICS_PATH, self._post)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await self._runner.setup()
-        for address in {HOST, host}:
-            await web.TCPSite(self._runner, address, port).start()
+    return guarded
 
-    async def close(self) -> None:
-        """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
 
-    async def _health(self, request: web.Request) -> web.Response:
-        age_s = None if self._tick is None else round(self._clock.now() - self._tick.at, 1)
-        is_well = age_s is not None and age_s <= STALE_S
-        body = {"ok": is_well, "last_tick_s_ago": age_s}
-        return web.json_response(body, status=200 if is_well else 503)
+def _check(route: Route, request: web.Request, guard: Guard) -> None:
+    """Raise `Wrong` when this may not be asked."""
+    if not guard.names_it(request):
+        raise Wrong(403, "the console is not called that: ask it by its own address, or name this one in the blueprint")
+    if not route.is_page and is_foreign(request):
+        raise Wrong(403, "a page of another origin may not ask this")
+    has_token = guard.has_token(request)
+    if route.access is Access.ACT and not has_token:
+        raise Wrong(401, "this needs the console's token: `tenfold console --token` shows it")
+    if route.access is Access.READ and not guard.may_read(request):
+        raise Wrong(401, "sign in with the console's token: `tenfold console --token` shows it")
+    if route.access is Access.HERE and not (has_token or from_here(request)):
+        raise Wrong(401, "from another machine this needs the console's token: `tenfold console --token` shows it")
+    # A page of another site can send a form to loopback, but not this content type without being asked first.
+    if route.takes is not None and request.content_type != "application/json":
+        raise Wrong(415, "send content-type: application/json")
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        if self._tick is None:
-            return web.Response(status=503, text="nothing was seen yet\n")
-        return web.Response(body=exposition(self._tick).encode(), headers={"content-type": CONTENT_TYPE})
 
-    async def _post(self, request: web.Request) -> web.Response:
-        # A page of another site can send a form to loopback, but not this content type without being asked first.
-        if request.content_type != "application/json":
-            return web.Response(status=415, text="send content-type: application/json\n")
-        try:
-            self._posted.post(read_post(json.loads(await request.read())))
-        except ValueError as error:
-            return web.Response(status=400, text=f"{error}\n")
-        return web.Response(status=204)
+@web.middleware
+async def _with_sentences(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors as a sentence."""
+    try:
+        return await handler(request)
+    except Wrong as wrong:
+        return as_json(Trouble(str(wrong)), wrong.status)
+    except (JournalError, Busy) as error:
+        return as_json(Trouble(str(error)), 503)
+    except web.HTTPRequestEntityTooLarge:
+        return as_json(Trouble(f"the body is larger than {BODY_BYTES_MAX} bytes"), 413)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        if request.path.startswith("/api/"):
+            return as_json(
+                Trouble(f"there is no {request.method} {request.path[:100]}: see /openapi.json"), error.status
+            )
+        raise

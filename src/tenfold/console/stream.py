@@ -5,6 +5,7 @@ client that does not take its events in time is let go: it comes back and gets t
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -65,6 +66,13 @@ class Client:
             return False
         self.queue.put_nowait(data)
         return True
+
+    async def next(self, beat_s: float) -> bytes | None:
+        """What to send next: an event, a comment when there is none for `beat_s`, None at the end."""
+        try:
+            return await asyncio.wait_for(self.queue.get(), beat_s)
+        except TimeoutError:
+            return b": it lives\n\n"
 
     def end(self, last: bytes) -> None:
         """Send `last`, and no more."""
@@ -127,10 +135,8 @@ class Stream:
 
     async def _run(self) -> None:
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), PULSE_S)
-            except TimeoutError:
-                pass
             self._woken.clear()
             if self._clients:
                 try:

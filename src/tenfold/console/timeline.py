@@ -3,7 +3,7 @@
 The same is read from the journal alone for a moment of the past; both go through `told`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tenfold.console.contract import DecisionNow
@@ -28,6 +28,9 @@ SHOWN = 50
 """Decisions that a state holds."""
 WORST = ("failed", "unknown", "refused", "retryable")
 """How an effect may end other than well, the worst first."""
+
+
+LOOSE_MAX = 200
 
 
 def effect_text(effect: Effect) -> str:
@@ -84,43 +87,52 @@ class _Kept:
     ends: dict[str, str]
     told: DecisionNow
 
+    @classmethod
+    def of(cls, at: float, decision: Decision, rejected: int, ends: dict[str, str]) -> "_Kept":
+        return cls(at, decision, rejected, ends, told(at, decision, ends, rejected))
+
 
 @dataclass(slots=True)
 class Timeline:
     """The newest `SHOWN` decisions, and which decision started each instance and why."""
 
-    _kept: list[_Kept] = field(default_factory=list)
     starts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _kept: list[_Kept] = field(default_factory=list)
+    _loose: dict[str, str] = field(default_factory=dict)
+    """Outcomes of effects whose decision is not known (yet), by key."""
 
-    def seed(
-        self,
+    @classmethod
+    def of(
+        cls,
         rows: Iterable[DecisionRow],
         ends: Mapping[str, Mapping[str, str]],
         rejected: Mapping[str, int],
         starts: Mapping[str, tuple[str, str]],
-    ) -> None:
-        """What the journal knows from before: `rows` oldest first, `ends` by decision and effect, `rejected` by decision. What was added
-        meanwhile stays the newest."""
-        known = {kept.decision.id for kept in self._kept}
-        older = [
-            self._made(row.at, row.decision, rejected.get(row.decision.id, 0), dict(ends.get(row.decision.id, {})))
+    ) -> "Timeline":
+        """What the journal knows: `rows` oldest first, `ends` by decision and effect, `rejected` by decision."""
+        kept = [
+            _Kept.of(row.at, row.decision, rejected.get(row.decision.id, 0), dict(ends.get(row.decision.id, {})))
             for row in rows
-            if row.decision.id not in known
         ]
+        return cls(dict(starts), kept[-SHOWN:])
+
+    def merge(self, before: "Timeline") -> None:
+        """Put what the journal knew before the ticks that were added here."""
+        known = {kept.decision.id for kept in self._kept}
+        older = [kept for kept in before._kept if kept.decision.id not in known]
+        for key, outcome in self._loose.items():
+            _settle(older, key, outcome)
         self._kept = [*older, *self._kept][-SHOWN:]
-        self.starts = {**starts, **self.starts}
+        self.starts = {**before.starts, **self.starts}
 
     def add(self, tick: Tick) -> None:
         """Take in what a tick decided and which receipts it saw."""
         for key, receipt in tick.snapshot.receipts.items():
-            for kept in reversed(self._kept):
-                if key not in kept.ends and any(effect.key == key for effect in kept.decision.effects):
-                    kept.ends[key] = receipt.outcome
-                    kept.told = told(kept.at, kept.decision, kept.ends, kept.rejected)
-                    break
+            if not _settle(self._kept, key, receipt.outcome) and len(self._loose) < LOOSE_MAX:
+                self._loose[key] = receipt.outcome
         for decision in tick.decisions:
             rejected = sum(rejection.decision == decision.id for rejection in tick.rejected)
-            self._kept.append(self._made(tick.at, decision, rejected, {}))
+            self._kept.append(_Kept.of(tick.at, decision, rejected, {}))
             for effect in decision.effects:
                 if isinstance(effect, StartInstance):
                     self.starts[effect.instance] = (decision.id, decision.why)
@@ -133,6 +145,12 @@ class Timeline:
         """The newest first."""
         return [kept.told for kept in reversed(self._kept)]
 
-    @staticmethod
-    def _made(at: float, decision: Decision, rejected: int, ends: dict[str, str]) -> _Kept:
-        return _Kept(at, decision, rejected, ends, told(at, decision, ends, rejected))
+
+def _settle(kept: Sequence[_Kept], key: str, outcome: str) -> bool:
+    """Note how an effect ended with the newest decision that ordered it and waits for it; False when none does."""
+    for one in reversed(kept):
+        if key not in one.ends and any(effect.key == key for effect in one.decision.effects):
+            one.ends[key] = outcome
+            one.told = told(one.at, one.decision, one.ends, one.rejected)
+            return True
+    return False

@@ -225,15 +225,15 @@ class JournalReader:
             rows = self._db.execute(
                 "SELECT id, body, answered_at, ok, text FROM requests ORDER BY n DESC LIMIT ?", (limit,)
             ).fetchall()
-        found = []
-        for name, body, at, ok, text in reversed(rows):
-            try:
-                found.append(
-                    RequestRow(REQUESTS.decode(body), None if at is None else Answer(name, bool(ok), text, at))
-                )
-            except CodecError:
-                continue
-        return found
+        return [row for values in reversed(rows) if (row := _request(*values)) is not None]
+
+    def request(self, request: str) -> RequestRow | None:
+        """One request with its answer; None when there is none of that id, or it can't be read."""
+        with told(self._path, "read"):
+            row = self._db.execute(
+                "SELECT id, body, answered_at, ok, text FROM requests WHERE id = ?", (request,)
+            ).fetchone()
+        return None if row is None else _request(*row)
 
     def answer(self, request: str) -> Answer | None:
         """The answer to a request; None while there is none."""
@@ -265,6 +265,26 @@ class JournalReader:
         for minute, name, value in rows:
             series.setdefault(name, [None] * (last - first))[minute - first] = value
         return Window(first * MINUTE_S, MINUTE_S, {name: tuple(values) for name, values in sorted(series.items())})
+
+    def minutes(self, start: float, end: float, names: Sequence[str] = ()) -> Sequence[tuple[int, str, float]]:
+        """Minute history as rows (minute, series, value), in order, from the minute of `start` up to that of `end` (left out); with
+        `names` of these series alone, which is much less to read."""
+        first, last = int(start // MINUTE_S), int(end // MINUTE_S) - 1
+        with told(self._path, "read"):
+            if not names:
+                return self._db.execute(
+                    "SELECT minute, series, value FROM minutes WHERE minute BETWEEN ? AND ? ORDER BY minute",
+                    (first, last),
+                ).fetchall()
+            kept = self._db.execute("SELECT min(minute), max(minute) FROM minutes").fetchone()
+            if kept[0] is None:
+                return []
+            # Each minute is looked up by itself: the table's order is by minute, and there may be hundreds of other series.
+            return self._db.execute(
+                "WITH RECURSIVE each(n) AS (SELECT ? UNION ALL SELECT n + 1 FROM each WHERE n < ?) SELECT minute, series, value"
+                f" FROM each CROSS JOIN minutes ON minute = n AND series IN ({_marks(names)}) ORDER BY minute",
+                (max(first, kept[0]), min(last, kept[1]), *names),
+            ).fetchall()
 
     def _chunk(self, seq: int, with_decisions: bool = True) -> tuple[list[Row], dict[int, tuple[Decision, ...]]]:
         """The chunk that holds tick `seq`, or the next one after it, and the decisions of its ticks."""
@@ -328,3 +348,10 @@ def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _marks(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values))
+
+
+def _request(name: str, body: bytes, at: float | None, ok: int | None, text: str | None) -> RequestRow | None:
+    try:
+        return RequestRow(REQUESTS.decode(body), None if at is None else Answer(name, bool(ok), text or "", at))
+    except CodecError:
+        return None
