@@ -1,12 +1,13 @@
 // The page: put together, kept up to date, and led by keys.
 import { effect, signal } from "./vendor/signals-core.js";
 import { render } from "./vendor/preact.js";
+import { ask } from "./asking.js";
 import { Chart } from "./charts.js";
 import { Decisions } from "./decisions.js";
 import { Alerts, Budget, Engines, Instances, Release, Targets, Tenants, isAllShown, tenantWanted } from "./panels.js";
 import { go, history, line, listen, marks, moment, pause, problem, range, shift, silent, span, until, view } from "./state.js";
-import { Card, Icon, Spark, ago, clock, day, html, lately, ms, num, percent } from "./ui.js";
-import { World } from "./world.js";
+import { Card, Icon, Spark, ago, clock, day, html, lately, money, ms, num, percent } from "./ui.js";
+import { ManyRegions, World } from "./world.js";
 
 const $ = (id) => document.getElementById(id);
 const SPANS = [[900, "15 min"], [3600, "1 h"], [21600, "6 h"], [86400, "24 h"]];
@@ -24,6 +25,7 @@ const Line = () => {
     moment.value !== null ? ["busy", `Paused at ${clock(moment.value)}`]
     : line.value === "live" ? ["good", "Live"]
     : line.value === "ended" ? ["warn", "Not live: the control plane stopped"]
+    : line.value === "unknown" ? ["warn", "Not signed in"]
     : line.value === "lost" ? ["bad", `Not live: silent for ${ago(silent.value)}`]
     : ["busy", "Connecting"];
   return html`<span class="line ${hue}" id="line"><i class="dot ${hue}" />${text}</span>`;
@@ -37,6 +39,17 @@ const Top = ({ project }) => html`<header class="top">
   <button class="button icon-only" onClick=${() => $("help").showModal()} aria-label="Help" title="Help (?)"><${Icon} name="help" /></button>
 </header>`;
 
+const Meta = ({ s: { project, release, targets, objectives, cost } }) => {
+  const told = targets.filter((t) => t.is_met != null);
+  return html`<dl class="meta">
+    ${project.address && html`<div><dt>Address</dt><dd><a href=${project.address}>${project.address.replace(/^https?:\/\//, "")}</a></dd></div>`}
+    ${release.serving && html`<div><dt>Release</dt><dd>${release.serving}</dd></div>`}
+    ${told.length > 0 && html`<div><dt>Targets</dt><dd>${told.filter((t) => t.is_met).length} of ${told.length} met</dd></div>`}
+    ${objectives.length > 0 && html`<div><dt>Error budget</dt><dd>${percent(Math.min(...objectives.map((o) => o.budget_left_ratio)))} left</dd></div>`}
+    ${cost && html`<div><dt>Cost</dt><dd>${money(cost.per_hour, cost.currency)}/h</dd></div>`}
+  </dl>`;
+};
+
 const Hero = ({ s }) => {
   const newest = s.decisions[0];
   const { operation } = s.release;
@@ -49,6 +62,7 @@ const Hero = ({ s }) => {
       ${operation ? html`<p class="doing"><b>${operation.kind}</b> of <code>${operation.release}</code>: ${operation.step}. ${operation.why}</p>`
         : newest && html`<p class="doing"><span>${ago(s.at - newest.at)} ago</span> <b>${newest.effects[0] || newest.subject}</b> because ${newest.why}</p>`}
     </div>
+    <${Meta} s=${s} />
   </section>`;
 };
 
@@ -77,11 +91,12 @@ const RUNS = [{ key: "instances", label: "ready", hue: "good", isFilled: true, i
 const ALL = { key: "requests_per_s", label: "all", hue: "accent", isFilled: true };
 
 // The same list as long as the regions are the same: lines are drawn anew only when they changed.
+const SUM = { ...ALL, hue: "mark" };
 let drawn = [ALL];
 const requests = (names) => {
   const wanted = names.length > 1 ? names.slice(0, REGIONS_DRAWN_MAX) : [];
   if (wanted.join() !== drawn.slice(1).map((s) => s.label).join())
-    drawn = [ALL, ...wanted.map((name, i) => ({ key: `region:${name}:requests_per_s`, label: name, hue: `r${i}` }))];
+    drawn = [wanted.length ? SUM : ALL, ...wanted.map((name, i) => ({ key: `region:${name}:requests_per_s`, label: name, hue: `r${i}` }))];
   return drawn;
 };
 
@@ -115,16 +130,23 @@ const TimeBar = () => {
 
 const Page = () => {
   const s = view.value;
-  if (!s) return html`<${Top} /><main><section class="hero busy" id="now"><span class="seal"><${Icon} name="busy" /></span><div><h1>Nothing was seen yet.</h1><p class="doing">${line.value === "lost" ? "The control plane does not answer: is tenfold up running?" : "The control plane has not looked for the first time."}</p></div></section></main>`;
+  const [first, then] =
+    line.value === "unknown" ? ["Who is there?", html`<button class="button main" onClick=${() => ask("login")}>Sign in</button>`]
+    : line.value === "lost" ? ["No answer.", html`The control plane does not answer: does <code>tenfold up</code> run?`]
+    : ["Nothing was seen yet.", "The control plane has not looked for the first time. This page fills by itself."];
+  if (!s) return html`<${Top} /><main><section class="hero busy" id="now"><span class="seal"><${Icon} name="busy" /></span><div><h1>${first}</h1><p class="doing">${then}</p></div></section></main>`;
+  const isWide = s.regions.length > 1;
+  const world = html`<${World} regions=${s.regions} links=${s.links} instances=${s.instances} at=${s.at} />`;
+  const beside = html`<${Alerts} alerts=${s.alerts} anomalies=${s.anomalies} at=${s.at} /><${Release} release=${s.release} isLive=${moment.value === null} />`;
   return html`<${Top} project=${s.project} />
     <main data-seq=${s.seq} data-at=${s.at} class=${moment.value !== null ? "paused" : line.value === "live" ? "" : "stale"}>
       ${problem.value && html`<p class="problem" role="alert">${problem.value}</p>`}
       <${Hero} s=${s} />
       <${Figures} s=${s} />
-      <div class="two"><${World} regions=${s.regions} links=${s.links} instances=${s.instances} at=${s.at} /><${Decisions} decisions=${s.decisions} at=${s.at} /></div>
+      <div class="two"><div class="stack">${world}${!isWide && html`<div class="pair">${beside}</div>`}</div><${Decisions} decisions=${s.decisions} at=${s.at} /></div>
+      <${ManyRegions} regions=${s.regions} instances=${s.instances} at=${s.at} />
       <${Charts} regions=${s.regions} />
-      <div class="three"><${Targets} targets=${s.targets} /><${Budget} objectives=${s.objectives} cost=${s.cost} />
-        <div class="stack"><${Alerts} alerts=${s.alerts} anomalies=${s.anomalies} at=${s.at} /><${Release} release=${s.release} isLive=${moment.value === null} /></div></div>
+      <div class=${isWide ? "three" : "two even"}><${Targets} targets=${s.targets} /><${Budget} objectives=${s.objectives} cost=${s.cost} />${isWide && html`<div class="stack">${beside}</div>`}</div>
       <${Instances} instances=${s.instances} services=${s.services} at=${s.at} from=${s.at - range.value} all=${isAllShown.value} />
       <div class="two even"><${Engines} engines=${s.engines} /><${Tenants} tenants=${s.tenants} find=${tenantWanted.value} /></div>
     </main>

@@ -6,6 +6,7 @@ const ANSWER_TRIES = 60;
 const WORDS = {
   drain: (subject) => [`Drain ${subject}`, "It gets no new traffic; what is under way ends by itself. Others must hold its load meanwhile.", { subject, is_undo: false }],
   back: (subject) => [`Take ${subject} back`, "It gets traffic again, a little at first.", { subject, is_undo: true }],
+  login: () => ["Sign in", "This console is open to other machines: what it shows needs its token.", {}],
   rollback: (to) => [`Roll back to ${to}`, "The release that served before serves again, step by step, and without a pause.", { to }],
 };
 let path, body;
@@ -33,8 +34,9 @@ async function send() {
   $("ask-do").disabled = true;
   answer("Asking…");
   try {
+    if (path === "login") body = { token };
     const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
-    const response = await fetch(`api/actions/${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+    const response = await fetch(path === "login" ? "api/login" : `api/actions/${path}`, { method: "POST", headers, body: JSON.stringify(body) });
     const told = await response.json().catch(() => ({}));
     if (response.status === 401) {
       sessionStorage.removeItem("token");
@@ -43,8 +45,10 @@ async function send() {
     }
     if (!response.ok) throw new Error(told.error || `The console answered ${response.status}.`);
     sessionStorage.token = token;
+    if (path === "login") return location.reload();
     answer("Asked; waiting for the control plane…");
-    answer(await answered(told.request), "good");
+    const { ok, text } = await answered(told.request);
+    answer(text, ok ? "good" : "bad");
   } catch (error) {
     answer(error.message, "bad");
     $("ask-do").disabled = false;
@@ -57,7 +61,7 @@ async function answered(request) {
     if (told.answer) return told.answer;
     await new Promise((wake) => setTimeout(wake, 500));
   }
-  return "No answer yet: the timeline will show what comes of it.";
+  return { ok: true, text: "No answer yet: the timeline will show what comes of it." };
 }
 
 $("ask-form").addEventListener("submit", (event) => {

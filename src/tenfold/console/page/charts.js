@@ -3,6 +3,7 @@ import { signal } from "./vendor/signals-core.js";
 import { go, history, marks, moment, range, until } from "./state.js";
 import { clock, day, html, memo } from "./ui.js";
 
+const MANY = 24; // more marks than this are dots without lines
 const NEAR_RATIO = 0.008;
 const TICKS_S = [60, 180, 300, 900, 1800, 3600, 10800, 14400, 21600];
 const under = signal(null); // the moment under the pointer, in all charts
@@ -69,17 +70,18 @@ export const Chart = ({ title, series, say, least = 1 }) => {
   const i = index(times, at);
   const told = series.map((s) => ({ ...s, text: say(known[s.key]?.[i]) }));
   const near = under.value && marks.value.findLast((m) => Math.abs(m.at - under.value) < span * NEAR_RATIO);
+  const shown = marks.value.filter((m) => m.at > from && m.at <= until.value);
   const each = TICKS_S.find((s) => span / s <= 5.5);
   const hours = Array.from({ length: 6 }, (_, n) => (Math.ceil(from / each) + n) * each).filter((t) => t < until.value - span * 0.03 && t > from + span * 0.03);
   return html`<figure class="chart">
     <figcaption><h3>${title}</h3>
       <span class="values">${told.map((s) => html`<span key=${s.key}><i class="swatch ${s.hue}" />${s.label} <b>${s.text}</b></span>`)}</span>
     </figcaption>
-    <div class="plot" role="img" aria-label="${title} at ${clock(at)}: ${told.map((s) => `${s.label} ${s.text}, at most ${say(most(known[s.key]))}`).join("; ")}."
+    <div class="plot ${shown.length > MANY ? "many" : ""}" role="img" aria-label="${title} at ${clock(at)}: ${told.map((s) => `${s.label} ${s.text}, at most ${say(most(known[s.key]))}`).join("; ")}."
       onPointerMove=${(e) => (under.value = pointed(e))} onPointerLeave=${() => (under.value = null)} onClick=${(e) => go(Math.round(pointed(e)))}>
       ${[0, 0.5, 1].map((n) => html`<i key=${n} class="grid" style=${{ bottom: `${n * 100}%` }}><small>${say(top * n)}</small></i>`)}
       <${Lines} series=${series} times=${times} known=${known} from=${from} span=${span} top=${top} />
-      ${marks.value.map((m) => m.at > from && m.at <= until.value && html`<i key=${m.id} class="tick ${m.outcome === "failed" ? "bad" : ""}" style=${{ left: x(m.at) }} />`)}
+      ${shown.map((m) => html`<i key=${m.id} class="tick ${m.outcome === "failed" ? "bad" : ""}" style=${{ left: x(m.at) }} />`)}
       ${moment.value !== null && html`<i class="after" style=${{ left: x(moment.value) }} />`}
       ${under.value && html`<i class="under" style=${{ left: x(under.value) }} />`}
     </div>

@@ -2,7 +2,7 @@
 import { signal } from "./vendor/signals-core.js";
 import { ask } from "./asking.js";
 import { Because } from "./decisions.js";
-import { Bar, Card, Icon, State, ago, html, memo, mib, money, num, percent, plural, tone } from "./ui.js";
+import { Bar, Card, Icon, State, ago, exactly, html, memo, mib, money, num, percent, plural, tone } from "./ui.js";
 
 const SHOWN = 40;
 const isAll = signal(false);
@@ -23,7 +23,7 @@ export const Targets = memo(({ targets }) =>
 export const Budget = memo(({ objectives, cost }) =>
   html`<${Card} id="budget" title="Error budget and cost">
     ${objectives.map((o) => html`<div class="block" key=${o.name}>
-      <p class="row spread"><b>${o.name}</b><span><b>${percent(o.budget_left_ratio)}</b> <small>left of ${o.window_days} days at ${percent(o.good_ratio)}</small></span></p>
+      <p class="row spread"><b>${o.name}</b><span><b>${percent(o.budget_left_ratio)}</b> <small>left of ${o.window_days} days at ${exactly(o.good_ratio)}</small></span></p>
       <${Bar} ratio=${o.budget_left_ratio} tone=${o.budget_left_ratio > 0.5 ? "good" : o.budget_left_ratio > 0.1 ? "warn" : "bad"} label="${percent(o.budget_left_ratio)} of the error budget is left" />
       <p class="row"><small>burns</small>${Object.entries(o.burn).map(([span, rate]) => html`<span class="chip ${rate > 14 ? "bad" : rate > 1 ? "warn" : ""}">${span} ${num(rate)}×</span>`)}</p>
     </div>`)}
@@ -48,11 +48,13 @@ export const Alerts = memo(({ alerts, anomalies, at }) => {
   <//>`;
 });
 
+const stepTone = ({ state }) => (state === "running" ? "busy" : tone(state));
+
 export const Release = memo(({ release, isLive }) => {
   const { serving, previous, operation } = release;
   return html`<${Card} id="release" title="Release" more=${html`<small>${serving ? html`<code>${serving}</code> serves` : "none serves yet"}</small>`}>
     ${operation && html`<p><b>${operation.is_undoing ? "Undoing " : ""}${operation.kind}</b> of <code>${operation.release}</code>${operation.why && `: ${operation.why}`}</p>
-      <ol class="steps">${operation.steps.map((s) => html`<li key=${s.name} class=${s.name === operation.step ? "busy" : tone(s.state)}><${Icon} name=${tone(s.state)} /><span>${s.name}</span><span class="unseen">${s.state}</span></li>`)}</ol>`}
+      <ol class="steps">${operation.steps.map((s) => html`<li key=${s.name} class=${stepTone(s)}><${Icon} name=${stepTone(s)} /><span>${s.name}</span><span class="unseen">${s.state}</span></li>`)}</ol>`}
     ${!operation && html`<p class="empty">Nothing is on its way${previous && html`; <code>${previous}</code> served before`}.</p>`}
     <p class="row"><button class="button small" disabled=${!previous || !isLive} onClick=${() => ask("rollback", previous)}>Roll back</button>
       <button class="button small" disabled aria-describedby="purge-why">Purge</button><small id="purge-why">purge: the edge keeps no answers yet</small></p>

@@ -3,7 +3,7 @@ import { batch, signal } from "./vendor/signals-core.js";
 
 export const view = signal(null); // the whole state that is shown
 export const moment = signal(null); // the moment that is looked at, in seconds since the epoch; null: the present
-export const line = signal("connecting"); // live, lost, ended (the control plane stopped)
+export const line = signal("connecting"); // live, lost, ended (the control plane stopped), unknown (who looks on has not signed in)
 export const silent = signal(0); // seconds since the last event
 export const range = signal(900); // seconds that charts and time bar span
 export const until = signal(0); // where they end
@@ -11,7 +11,7 @@ export const history = signal({ times: [], series: {} });
 export const marks = signal([]); // decisions, oldest first
 export const problem = signal("");
 
-const SILENT_S_MAX = 8;
+const SILENT_S_MAX = 5;
 const MARKS_MAX = 500;
 let newest = null;
 let heard = Date.now();
@@ -21,7 +21,7 @@ let source;
 export async function get(path, options) {
   const response = await fetch(path, options);
   const body = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(body?.error || `The console answered ${response.status}.`);
+  if (!response.ok) throw Object.assign(new Error(body?.error || `The console answered ${response.status}.`), { status: response.status });
   return body;
 }
 
@@ -31,14 +31,24 @@ export function listen() {
   source.addEventListener("gone", () => (line.value = "ended"));
   source.onerror = () => {
     if (line.value !== "ended") line.value = "lost";
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+    if (source.readyState === EventSource.CLOSED) refused();
   };
 }
 
-// A connection that is half open tells nobody: silence does.
-setInterval(() => {
+// An event source does not say why it was refused: a plain question does.
+const refused = () =>
+  get("api/span").then(
+    () => setTimeout(listen, 2000),
+    (error) => (error.status === 401 ? (line.value = "unknown") : setTimeout(listen, 2000)),
+  );
+
+// A connection that is half open tells nobody, and where nothing changes nothing is sent: what is silent is asked.
+setInterval(async () => {
   silent.value = Math.round((Date.now() - heard) / 1000);
-  if (line.value === "live" && silent.value > SILENT_S_MAX) {
+  if (line.value !== "live" || silent.value < SILENT_S_MAX) return;
+  try {
+    take(await get("api/state", { signal: AbortSignal.timeout(2000) }));
+  } catch {
     line.value = "lost";
     source.close();
     listen();

@@ -18,10 +18,13 @@ export const memo = (draw) =>
 const NONE = "–";
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const fine = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const finest = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 3 });
 const told = (say) => (x, ...more) => (x == null || Number.isNaN(x) ? NONE : say(x, ...more));
-export const num = told((x) => (Math.abs(x) < 10 ? tenths : whole).format(x));
+export const num = told((x) => (Math.abs(x) < 1 ? fine : Math.abs(x) < 10 ? tenths : whole).format(x));
 export const ms = told((x) => (x < 1000 ? `${num(x)} ms` : `${tenths.format(x / 1000)} s`));
 export const percent = told((x) => `${(Math.abs(x) < 0.1 && x !== 0 ? tenths : whole).format(x * 100)}%`);
+export const exactly = told((x) => finest.format(x));
 export const mib = told((x) => `${whole.format(x / 2 ** 20)} MiB`);
 export const money = told((x, currency) => `${x < 10 ? x.toFixed(2) : whole.format(x)} ${currency}`);
 export const plural = (n, word) => `${whole.format(n)} ${word}${n === 1 ? "" : "s"}`;
@@ -36,7 +39,7 @@ export const day = (t) => new Date(t * 1000).toLocaleDateString("en-GB", { day: 
 
 const TONES = {
   good: "ready serving running primary standby leads healthy done succeeded",
-  busy: "starting returning pending waiting retryable warm",
+  busy: "starting returning pending retryable warm",
   warn: "unhealthy warning unknown refused frozen unwell",
   bad: "out exited failed critical lost",
 };

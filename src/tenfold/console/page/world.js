@@ -7,6 +7,8 @@ import { history } from "./state.js";
 const ASPECT = 360 / 134;
 const NARROWEST = 130;
 const LOSSY = 0.01;
+const CUT = 0.5;
+const CROWDED = 12;
 const DOTS_MAX = 40;
 const LABELLED_PAIRS_MAX = 6;
 
@@ -44,8 +46,11 @@ function pairs(links) {
 }
 
 // Beside its place, where it covers least of what was laid down before.
-function placed(regions, at, width, height, isSmall) {
-  const boxes = regions.map((r) => ({ x: at(r).x - 11, y: at(r).y - 11, w: 22, h: 22 }));
+function placed(regions, at, width, height, isSmall, tops) {
+  const boxes = [
+    ...regions.map((r) => ({ x: at(r).x - 11, y: at(r).y - 11, w: 22, h: 22 })),
+    ...tops.map(({ x, y }) => ({ x: x - 26, y: y - 9, w: 52, h: 18 })),
+  ];
   const over = (a, b) =>
     Math.max(0, Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x)) * Math.max(0, Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y));
   return regions.map((region) => {
@@ -84,20 +89,18 @@ class WorldMap extends Component {
     const px = ({ x, y }) => ({ x: ((x - view.x) / view.w) * width, y: ((y - view.y) / view.h) * height });
     const at = new Map(regions.map((r) => [r.name, px(spot(r))]));
     const ways = pairs(links).filter(({ ends }) => ends.every((name) => at.has(name)));
-    const labels = placed(regions, (r) => at.get(r.name), width, height, isSmall);
+    const told = ways.filter(({ late }) => late > LOSSY || !(isSmall || ways.length > LABELLED_PAIRS_MAX));
+    const tops = told.map(({ ends: [a, b] }) => crest(at.get(a), at.get(b)));
+    const labels = placed(regions, (r) => at.get(r.name), width, height, isSmall, tops);
     const flows = regions.flatMap((r) => r.ways.filter((w) => w.to !== r.name && w.ratio > 0.005 && at.has(w.to)).map((w) => ({ from: r.name, ...w })));
     return html`<div class="map" ref=${(box) => (this.box = box || this.box)}>
       <svg class="land" viewBox="${view.x} ${view.y} ${view.w} ${view.h}" aria-hidden="true"><use href="page/land.svg#land" /></svg>
-      <svg class="ways" viewBox="0 0 ${width} ${height}" aria-hidden="true">
-        ${ways.map(({ ends: [a, b], late }) => html`<path key=${a + b} class="way ${late > 0.5 ? "bad" : late > LOSSY ? "warn" : ""}" d=${curve(at.get(a), at.get(b))} />`)}
+      <svg class="ways ${ways.length > CROWDED ? "crowded" : ""}" viewBox="0 0 ${width} ${height}" aria-hidden="true">
+        ${ways.map(({ ends: [a, b], late }) => html`<path key=${a + b} class="way ${late > CUT ? "bad" : late > LOSSY ? "warn" : ""}" d=${curve(at.get(a), at.get(b))} />`)}
         ${flows.map(({ from, to, ratio }) => html`<path key=${`${from}>${to}`} class="flow" stroke-width=${1.5 + ratio * 3} d=${curve(at.get(from), at.get(to), 0.34)} />`)}
       </svg>
-      ${ways.map(({ ends: [a, b], rtt_ms, late }) => {
-        if (late <= LOSSY && (isSmall || ways.length > LABELLED_PAIRS_MAX)) return null;
-        const top = crest(at.get(a), at.get(b));
-        return html`<span key=${a + b} class="rtt ${late > 0.5 ? "bad" : late > LOSSY ? "warn" : ""}" style=${{ left: `${top.x}px`, top: `${top.y}px` }}>
-          ${late > 0.5 ? "cut" : ms(rtt_ms)}${late > LOSSY && late <= 0.5 && ` · ${percent(late)} late`}</span>`;
-      })}
+      ${told.map(({ ends, rtt_ms, late }, i) => html`<span key=${`${ends}`} class="rtt ${late > CUT ? "bad" : late > LOSSY ? "warn" : ""}" style=${{ left: `${tops[i].x}px`, top: `${tops[i].y}px` }}>
+        ${late > CUT ? "cut" : ms(rtt_ms)}${late > LOSSY && late <= CUT && ` · ${percent(late)} late`}</span>`)}
       ${regions.map((r, i) => {
         const hue = tone(r.state === "serving" ? "ready" : r.state);
         const load = r.capacity_users && r.users != null ? clamp(r.users / r.capacity_users, 0, 1) : null;
@@ -147,14 +150,25 @@ const RoundTrips = memo(({ regions, links }) => {
     })}</tr>`)}</tbody></table></div></details>`;
 });
 
+const CARDS_BESIDE_MAX = 4;
+
+const Cards = ({ regions, groups, at }) => {
+  const past = history.value;
+  return html`<div class="regions n${Math.min(regions.length, CARDS_BESIDE_MAX)}">${regions.map((r) =>
+    html`<${RegionCard} key=${r.name} r=${r} at=${at} instances=${groups.get(r.name) || NOBODY} series=${lately(past, `region:${r.name}:requests_per_s`, at)} />`)}</div>`;
+};
+
+// The map with the cards of a few regions below it; many cards get a row of their own.
 export const World = memo(({ regions, links, instances, at }) => {
   const groups = Map.groupBy(instances, (i) => i.region);
   const isMapped = regions.filter((r) => r.at).length > 1;
-  const past = history.value;
-  return html`<${Card} id="regions" title=${regions.length > 1 ? plural(regions.length, "region") : "Where it runs"} cls="world">
+  return html`<${Card} id="regions" title=${regions.length > 1 ? plural(regions.length, "region") : "Where it runs"}>
     ${isMapped && html`<${WorldMap} regions=${regions} links=${links} groups=${groups} />`}
-    <div class="regions n${Math.min(regions.length, 4)}">${regions.map((r) => html`<${RegionCard} key=${r.name} r=${r} at=${at} instances=${groups.get(r.name) || NOBODY} series=${lately(past, `region:${r.name}:requests_per_s`, at)} />`)}</div>
+    ${(!isMapped || regions.length <= CARDS_BESIDE_MAX) && html`<${Cards} regions=${regions} groups=${groups} at=${at} />`}
     ${links.length > 0 && html`<${RoundTrips} regions=${regions} links=${links} />`}
     ${regions.length === 0 && html`<p class="empty">No region was seen yet.</p>`}
   <//>`;
 });
+
+export const ManyRegions = memo(({ regions, instances, at }) => regions.filter((r) => r.at).length > CARDS_BESIDE_MAX &&
+  html`<${Card} id="each" title="Each region"><${Cards} regions=${regions} groups=${Map.groupBy(instances, (i) => i.region)} at=${at} /><//>`);
