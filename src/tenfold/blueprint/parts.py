@@ -6,6 +6,7 @@ from tenfold.blueprint.shape import Key, ListOf, MapOf, Section, TupleOf
 from tenfold.model import (
     Budget,
     CacheTimes,
+    ConsoleAt,
     Data,
     Edge,
     LatencyTargets,
@@ -192,6 +193,32 @@ EDGE = Section(
 )
 
 
+CONSOLE = Section(
+    "a mapping of console settings",
+    (
+        Key(
+            "port",
+            units.port("8081"),
+            "Where the console listens on this machine; a busy port is stepped over and said.",
+            derived="the one after the edge's",
+        ),
+        Key(
+            "host",
+            units.text(
+                "an address of this machine, or its name", "0.0.0.0", pattern=r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}|::"
+            ),
+            "Another address than loopback to listen at; there it shows nothing without its token.",
+        ),
+        Key(
+            "domains",
+            ListOf("a list of domains", DOMAIN.like("console.example")),
+            "Further names by which it is asked, as behind a proxy.",
+        ),
+    ),
+    ConsoleAt,
+)
+
+
 def _store_url(schemes: str, example: str) -> units.Unit:
     """A store's address, or a `${NAME}` that holds it."""
     what = f"an address such as {example}, or ${{NAME}} of a secret or environment variable"
@@ -270,6 +297,7 @@ PARTS = (
     ),
     Key("tiers", MapOf("a mapping of tiers", NAME.like("starter"), TIER, named="name"), "What classes of tenants get."),
     Key("edge", EDGE, "What the edge does before the app is asked."),
+    Key("console", CONSOLE, "Where the console listens, the page that shows what runs and why."),
     Key(
         "rollout",
         Section(

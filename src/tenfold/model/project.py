@@ -89,6 +89,17 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsoleAt:
+    """Where the console listens on this machine: always on loopback, at `port` (None: the one after the edge's), and at `host` too
+    where that is named; there it shows nothing without its token. `domains` are further names by which it is asked, as behind a
+    proxy."""
+
+    port: int | None = None
+    host: str | None = None
+    domains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ResidencyRule:
     """Whose requests may be served only in regions of residency `name`: those to `domains`, and those of `tenants`, told by
     the header `x-tenfold-tenant` or the cookie `tenfold-tenant`."""
@@ -183,6 +194,7 @@ class Model:
     targets: Targets = Targets()
     tiers: Mapping[str, Tier] = field(default_factory=dict)
     edge: Edge = Edge()
+    console: ConsoleAt = ConsoleAt()
     data: Data | None = None
     budget: Budget | None = None
     keep: tuple[str, ...] = ()
