@@ -79,7 +79,8 @@ class SpendSeen:
 class AnomalySeen:
     """A series of the journal behaves as it has not before; key is the series' name (`web@local.requests_per_s`). Told while it lasts.
 
-    `value` is its newest minute, `expected` what was expected of it, `score` (0..1) how sure it is, `since` when it began.
+    `value` is its newest minute, which began at `seen_at`; `expected` what was expected when it began (`since`), `score` (0..1) how
+    sure it is.
     """
 
     series: str
@@ -99,8 +100,10 @@ class CapacitySeen:
     """What one instance of a service holds, as `tenfold measure` found; key `web/office`.
 
     At `requests_per_s`, with `concurrency` requests at hand and (in the closed model) `users` users, 95 of 100 answers come within
-    `latency_ms`; `bends_at_rps` is where more load no longer gives more answers. `scaled` tells what several instances held, in
-    requests/s by their number, as far as it was measured. `release` is what was measured, `cores` what the machine had.
+    `latency_ms`; `bends_at_rps` is where more load no longer gives more answers (0: above all that was tried). `limited_by` says in words
+    what gave out first. `scaled` tells what several instances held, in requests/s by their number, as far as it was measured, and
+    `cpu_ms` what a request costs, in ms of processor time by part. `release` is the digest of the source that was measured, `command` what
+    ran it, `cores` what the machine had.
     """
 
     service: str
@@ -115,6 +118,9 @@ class CapacitySeen:
     seen_at: float
     cores: int = 0
     scaled: Mapping[str, float] = field(default_factory=dict)
+    command: str = ""
+    limited_by: str = ""
+    cpu_ms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

@@ -15,8 +15,8 @@ from enum import StrEnum
 
 from tenfold.effects import AnswerRequest, Order, Outcome, Receipt, RemoveRelease
 from tenfold.facts import DownRequest, ReceiptSeen, Snapshot
+from tenfold.loop.estimates import Estimates
 from tenfold.loop.journal import Entry, Journal, Note
-from tenfold.loop.minutes import Minutes
 from tenfold.loop.orders import Ended, Outbox
 from tenfold.loop.steady import moment
 from tenfold.loop.store import JournalError
@@ -102,7 +102,7 @@ class Loop:
         self._woken = asyncio.Event()
         self._watch = Watch(world.observers, world.clock, self._say)
         self._outbox = Outbox(world.actuators, world.clock, self.wake)
-        self._minutes = Minutes()
+        self._estimates = Estimates(model, journal.path, self._say)
         self._notes: deque[Note] = deque(maxlen=NOTES_MAX)
         self._clocks: tuple[float, float] | None = None
         self._tidying: asyncio.Future[Tidied] | None = None
@@ -122,6 +122,7 @@ class Loop:
     def use(self, model: Model) -> None:
         """Decide by `model` from the next tick on; its releases are those of the journal."""
         self._blueprint = model
+        self._estimates = Estimates(model, self._journal.path, self._say)
 
     def wake(self) -> None:
         """Tick as soon as the pace allows; any number of calls make one tick. Only from the loop's own thread."""
@@ -185,18 +186,17 @@ class Loop:
     def _decide_and_write(self) -> tuple[Tick, tuple[Ended, ...]]:
         """Everything between seeing and acting, without a pause in it. Raises `JournalError`."""
         model, requests, ended = self._current_model(), self._journal.requests(), self._outbox.ended
-        snapshot = self._journal.seen(
-            Snapshot(
-                taken_at=moment(self._clock.now()),
-                epoch=self._epoch,
-                led_from=self._led_from,
-                observed=dict(self._watch.observed),
-                **self._watch.facts(),
-                pending=self._outbox.pending,
-                receipts={e.receipt.key: _shown(e.receipt) for e in ended},
-                requests=requests,
-            )
+        seen = Snapshot(
+            taken_at=moment(self._clock.now()),
+            epoch=self._epoch,
+            led_from=self._led_from,
+            observed=dict(self._watch.observed),
+            **self._watch.facts(),
+            pending=self._outbox.pending,
+            receipts={e.receipt.key: _shown(e.receipt) for e in ended},
+            requests=requests,
         )
+        snapshot = self._journal.seen(self._estimates.look(seen))
         decided = self._decide(model, snapshot, self._journal.memory)
         tick = self._journal.append(
             Entry(
@@ -210,12 +210,12 @@ class Loop:
                     for e in ended
                     if isinstance(e.order.effect, RemoveRelease) and e.receipt.outcome is Outcome.DONE
                 ],
-                minutes=self._minutes.due,
+                minutes=self._estimates.due,
             )
         )
         self._notes.clear()
-        self._minutes.written()
-        self._minutes.add(snapshot)
+        self._estimates.written()
+        self._estimates.add(snapshot)
         return tick, ended
 
     def _current_model(self) -> Model:

@@ -61,6 +61,8 @@ class Minutes:
             metric = snapshot.metrics[key]
             if -1.0 <= snapshot.taken_at - metric.seen_at <= METRIC_FRESH_S:
                 self._count(key, metric.value)
+        for spend in snapshot.spend.values():
+            self._count("spend.per_hour", spend.per_hour)
         if snapshot.fresh("process", FRESH_S):
             ready: dict[str, int] = {}
             for instance in snapshot.instances.values():

@@ -1,0 +1,121 @@
+"""What is reckoned beside the ticks: how objectives stand, what is odd, what it costs. Stage: between seeing and deciding.
+
+The estimators are pure; here they are fed, from the ticks and, at the start, from the journal, so that a restart forgets nothing. What
+they say becomes facts of source `levels`, and is journalled with the snapshot: a replay runs no estimator.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tenfold.estimators.anomaly import ALERT_SCORE, Detector
+from tenfold.estimators.levels import Counts, Levels
+from tenfold.estimators.oddities import Oddities, is_watched, minutes_of
+from tenfold.estimators.spend import Spend
+from tenfold.facts import Snapshot
+from tenfold.loop.minutes import MINUTE_S, Minutes
+from tenfold.loop.reader import JournalReader
+from tenfold.loop.store import JournalError
+from tenfold.model import Model
+
+SOURCE = "levels"
+ENTRY = "entry"
+KEPT_S = 30 * 86_400.0
+"""Objectives reach back so far."""
+LEARNT_S = 86_400.0
+"""Detectors learn from so much of what was before."""
+MINUTES_A_TICK = 20
+"""So many minutes of before are learnt from in a tick: with ten series that is 5 ms."""
+
+
+class Estimates:
+    """The estimators of one project, over the journal at `path`."""
+
+    def __init__(self, model: Model, path: Path, say: Callable[[str], None]) -> None:
+        """Nothing is read before the first look. `say` is told what a person should know."""
+        self._model, self._path, self._say = model, path, say
+        # What clients get is what the edge nearest to them gives: with several regions that is the global entry.
+        self._edge = ENTRY if model.is_spread else model.home
+        self._levels = Levels(model.targets)
+        self._spend = Spend(model)
+        self._oddities = Oddities(Detector, ALERT_SCORE)
+        self._minutes = Minutes()
+        self._to_learn: deque[tuple[int, dict[str, float]]] = deque()
+        self._learnt = 0
+        self._has_begun = False
+
+    @property
+    def due(self) -> dict[tuple[int, str], float]:
+        """Finished minutes that are not written yet, by minute and series."""
+        return self._minutes.due | self._levels.due
+
+    def written(self) -> None:
+        """`due` is in the journal now."""
+        self._minutes.written()
+        self._levels.due = {}
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Count `snapshot`, which is in the journal now, into its minute."""
+        self._minutes.add(snapshot)
+
+    def look(self, snapshot: Snapshot) -> Snapshot:
+        """`snapshot` with the facts that are reckoned from it and from all before."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._begin(snapshot.taken_at)
+        now = snapshot.taken_at
+        served = snapshot.served.get(self._edge)
+        self._levels.take(now, served)
+        self._learn(self._minutes.due)
+        spend = self._spend.look(snapshot)
+        return replace(
+            snapshot,
+            observed={**snapshot.observed, **({SOURCE: served.seen_at} if served is not None else {})},
+            objectives={fact.key: fact for fact in self._levels.facts()},
+            anomalies={fact.key: fact for fact in self._oddities.facts()},
+            spend={spend.key: spend} if spend is not None else {},
+        )
+
+    def _learn(self, finished: Mapping[tuple[int, str], float]) -> None:
+        """Learn from the minutes that have ended, and from some of those of before."""
+        fresh = sorted((minute, series, value) for (minute, series), value in finished.items() if minute > self._learnt)
+        for minute, values in minutes_of(fresh):
+            self._to_learn.append((minute, values))
+            self._learnt = minute
+        for _ in range(min(MINUTES_A_TICK, len(self._to_learn))):
+            minute, values = self._to_learn.popleft()
+            self._oddities.observe(minute * MINUTE_S, values)
+
+    def _begin(self, now: float) -> None:
+        """Take up what the journal knows. One that can't be read costs the memory of levels, not the app its control plane."""
+        try:
+            with JournalReader(self._path) as reader:
+                self._remember(reader, now)
+        except JournalError as error:
+            self._say(f"service levels begin anew, without what was before: {error}")
+
+    def _remember(self, reader: JournalReader, now: float) -> None:
+        span, latest = reader.span(), reader.latest()
+        if span is None or latest is None:
+            return
+        self._spend = Spend(self._model, latest.snapshot.spend.get("month"))
+        # The last minutes may not have been written yet: they are counted again, from their ticks.
+        again_from = (latest.at // MINUTE_S - 1) * MINUTE_S
+        first = (reader.at(again_from) or span[0] - 1) + 1
+        fields = {name: of for of, name in self._levels.series.items()}
+        counts: dict[int, dict[str, float]] = {}
+        for minute, series, value in reader.minutes(now - KEPT_S, again_from, tuple(fields)):
+            counts.setdefault(minute, {})[fields[series]] = value
+        self._levels.tally.load((minute, _counts(found)) for minute, found in sorted(counts.items()))
+        rows = reader.minutes(now - LEARNT_S, again_from)
+        self._to_learn.extend(minutes_of(row for row in rows if is_watched(row[1])))
+        self._learnt = self._to_learn[-1][0] if self._to_learn else 0
+        for tick in reader.ticks(first, span[1]):
+            self._levels.take(tick.at, tick.snapshot.served.get(self._edge))
+            self._minutes.add(tick.snapshot)
+
+
+def _counts(found: Mapping[str, float]) -> Counts:
+    whole = {name: int(found.get(name, 0)) for name in ("requests", "failed", "timed", "late")}
+    return Counts(**whole, seen_s=found.get("seen_s", 0.0))
