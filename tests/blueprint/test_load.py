@@ -149,7 +149,7 @@ def test_says_what_is_not_acted_on() -> None:
     """Each part that changes nothing yet is named in a sentence of its own."""
     text = """
 services: {web: {command: run, scaling: {forecast: {}}}}
-targets: {throughput: 10/s}
+targets: {throughput: 10/s, cache_hit: 90%}
 regions: {a: {at: [0, 0], residency: eu}, b: {at: [0, 9], latency: 75ms}}
 tiers: {starter: {}}
 edge: {cache: {api: 1s}, limits: {burst: 1}}
@@ -168,7 +168,7 @@ budget: {monthly: 1 USD}
             "edge.cache",
             "edge.limits",
         ),
-        *("targets", "budget", "scaling.forecast"),
+        *("targets.cache_hit", "budget", "scaling.forecast"),
     ]
     assert "residency (a) binds where requests are served" in not_acted_on(read(text))[0]
 

@@ -3,7 +3,7 @@ Said to the operator, so that nobody relies on it."""
 
 from collections.abc import Iterable
 
-from tenfold.model import CacheTimes, Data, Limits, Model, Targets
+from tenfold.model import CacheTimes, Data, Limits, Model
 
 
 def not_acted_on(model: Model) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ def not_acted_on(model: Model) -> tuple[str, ...]:
         ),
         (model.edge.cache != CacheTimes(), "edge.cache: the edge keeps no answers yet"),
         (model.edge.limits != Limits(), "edge.limits: the edge limits no caller yet"),
-        (model.targets != Targets(), "targets: read; proved once `tenfold prove` exists"),
+        (model.targets.cache_hit_ratio is not None, "targets.cache_hit: never met while the edge keeps no answers"),
         (model.budget is not None, "budget: costs are not reckoned yet"),
         (bool(forecasts), f"scaling.forecast: {_listed(forecasts)} scales on what is measured, not yet on forecasts"),
     )
