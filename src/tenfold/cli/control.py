@@ -19,7 +19,7 @@ from tenfold.cli.console import listen, token_of
 from tenfold.cli.feed import Feed
 from tenfold.cli.here import Fail, make_state
 from tenfold.cli.lease import SpreadLease
-from tenfold.console.console import Console
+from tenfold.console.console import Console, Place
 from tenfold.deciders import decide
 from tenfold.deciders.standby import voter_places
 from tenfold.drivers.clock import WallClock
@@ -52,7 +52,7 @@ class ControlPlane:
     drivers: wiring.Drivers
     console: Console
     loop: Loop
-    console_url: str
+    console_place: Place
 
     async def close(self) -> None:
         """Let go of everything in reverse order; what runs goes on running. When nothing does, the network between the regions
@@ -94,7 +94,7 @@ async def open_control_plane(
         raise Fail(str(error)) from None
     console, ports = Console(project.journal, token_of(project), clock), FreePorts(project)
     also = () if network.console_host == LOOPBACK else (network.console_host,)
-    place = await listen(console, project, model, ports, also)
+    place = await listen(console, project, model, model.console, also)
 
     def release_of(id_: str) -> Release | None:
         return journal.releases().get(id_)
@@ -114,7 +114,7 @@ async def open_control_plane(
         led_from=led_from,
     )
     console.ask_why_held(lambda: loop.holding)
-    return ControlPlane(project, model, lease, journal, network, drivers, console, loop, place.url)
+    return ControlPlane(project, model, lease, journal, network, drivers, console, loop, place)
 
 
 async def run(

@@ -12,6 +12,7 @@ import click
 
 from tenfold.blueprint import not_acted_on
 from tenfold.cli import wiring
+from tenfold.cli.console import addresses
 from tenfold.cli.control import ControlPlane, echo, kill_all, log_to_file, open_control_plane, open_network, run
 from tenfold.cli.doctor import check_engines
 from tenfold.cli.here import TAKES_OVER_WITHIN_S, Fail, Here, WrongCall, lease_of, make_state
@@ -152,7 +153,11 @@ def _greet(plane: ControlPlane, is_behind: bool) -> None:
             echo(f"  {engine.version}{f' in {engine.region}' if is_spread else ''} at {engine.address}")
             if engine.note:
                 echo(f"    {engine.note}")
-    echo(f"  console at {plane.console_url}", bold=True)
+    for url in addresses(plane.project, plane.model):
+        echo(f"  console at {url}", bold=True)
+    wanted = plane.model.console.port
+    if wanted is not None and plane.console_place.port != wanted:
+        echo(f"    port {wanted} is busy")
     where, end = ("look at it with", "") if is_behind else ("in another terminal", "; Ctrl-C here stops everything")
     echo(f"  {where}: tenfold status --watch, tenfold logs -F, tenfold load{end}\n")
 
