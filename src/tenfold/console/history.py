@@ -94,6 +94,8 @@ def figures(tick: Tick) -> Figures:
     found["users"] = parts.users_of(parts.posted_users(snapshot), pools)
     if snapshot.fresh("process", MINUTE_S):
         found["instances"] = float(sum(i.state is InstanceState.READY for i in snapshot.instances.values()))
+    spend = next(iter(snapshot.spend.values()), None)
+    found["cost_per_hour"] = spend.per_hour if spend is not None else None
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -130,6 +132,8 @@ def _minute(pools: Mapping[str, Mapping[str, float]]) -> Figures:
     if posted or seen:
         sockets = sum(figures_.get("sockets", 0.0) for figures_ in seen)
         found["users"] = sum(posted) if posted else sockets or sum(f.get("in_flight", 0.0) for f in seen)
+    if "per_hour" in (spend := pools.get("spend", {})):
+        found["cost_per_hour"] = spend["per_hour"]
     ready = [figures_["instances"] for figures_ in pools.values() if "instances" in figures_]
     if ready:
         found["instances"] = sum(ready)

@@ -6,10 +6,14 @@ Figures are rounded to what a person can see, so that a state changes only where
 from collections.abc import Mapping
 
 from tenfold.console.contract import (
+    Alert,
+    AnomalyNow,
+    Cost,
     EngineNow,
     GatewayNow,
     InstanceNow,
     LinkNow,
+    Objective,
     OperationNow,
     RegionNow,
     ReleaseNow,
@@ -245,3 +249,58 @@ def tenants_now(model: Model, tick: Tick) -> list[TenantNow] | None:
         region = max(ways, key=lambda key: ways[key], default="")
         made += [TenantNow(tenant, region, None) for tenant in rule.tenants]
     return made or None
+
+
+def objectives_now(tick: Tick) -> list[Objective]:
+    """Every service level objective."""
+    return [
+        Objective(
+            name=seen.objective,
+            good_ratio=seen.good_ratio,
+            budget_left_ratio=round(seen.budget_left_ratio, 4),
+            burn={window: round(burn, 2) for window, burn in seen.burn.items()},
+            window_days=seen.window_days,
+        )
+        for seen in tick.snapshot.objectives.values()
+    ]
+
+
+def alerts_now(tick: Tick) -> list[Alert]:
+    """The alerts that fire, critical ones first, then by age."""
+    firing = [(key, alert) for key, alert in tick.memory.alerts.alerts.items() if alert.since is not None]
+    return [
+        Alert(
+            key=key,
+            severity="critical" if alert.severity == "critical" else "warning",
+            since=alert.since or 0.0,
+            text=alert.text,
+            answered_by=list(alert.answered_by),
+            is_firing=alert.well_since is None,
+        )
+        for key, alert in sorted(firing, key=lambda item: (item[1].severity != "critical", item[1].since))
+    ]
+
+
+def anomalies_now(tick: Tick) -> list[AnomalyNow]:
+    """What is odd."""
+    return [
+        AnomalyNow(seen.series, round(seen.value, 2), round(seen.expected, 2), round(seen.score, 3), seen.since)
+        for seen in tick.snapshot.anomalies.values()
+    ]
+
+
+def cost_now(model: Model, tick: Tick) -> Cost | None:
+    """What is spent, against the budget where there is one; None while nothing is reckoned."""
+    spend = next(iter(tick.snapshot.spend.values()), None)
+    if spend is None:
+        return None
+    budget = model.budget
+    return Cost(
+        per_hour=round(spend.per_hour, 4),
+        month_so_far=round(spend.month_so_far, 2),
+        month_forecast=round(spend.month_forecast, 2),
+        budget_monthly=float(budget.monthly.amount) if budget is not None else None,
+        currency=spend.currency,
+        alert_at_ratio=budget.alert_at_ratio if budget is not None else None,
+        prices_as_of=spend.prices_as_of,
+    )

@@ -9,10 +9,8 @@ from importlib.metadata import version
 
 from tenfold.console import parts
 from tenfold.console.contract import (
-    AnomalyNow,
     DecisionNow,
     Health,
-    Objective,
     Project,
     RegionNow,
     ServiceNow,
@@ -63,22 +61,10 @@ def state_of(moment: Moment) -> State:
         health=_health(moment, summary, regions, services),
         summary=summary,
         targets=targets_now(model, tick, summary, pools),
-        objectives=[
-            Objective(
-                seen.objective,
-                seen.good_ratio,
-                round(seen.budget_left_ratio, 4),
-                {window: round(burn, 2) for window, burn in seen.burn.items()},
-                seen.window_days,
-            )
-            for seen in tick.snapshot.objectives.values()
-        ],
-        alerts=[],
-        anomalies=[
-            AnomalyNow(seen.series, seen.value, seen.expected, round(seen.score, 3), seen.since)
-            for seen in tick.snapshot.anomalies.values()
-        ],
-        cost=None,
+        objectives=parts.objectives_now(tick),
+        alerts=parts.alerts_now(tick),
+        anomalies=parts.anomalies_now(tick),
+        cost=parts.cost_now(model, tick),
         regions=regions,
         links=parts.links_now(model, tick),
         services=services,
@@ -172,6 +158,7 @@ def _troubles(
             served = ", ".join(way.to for way in region.ways if way.to != region.name)
             by = f"; its clients are served by {served}" if served else ""
             yield f"region {region.name} is out ({region.why}){by}" if model.is_spread else region.why
+    yield from (alert.text for alert in parts.alerts_now(tick) if alert.severity == "critical")
     yield from _engine_troubles(tick)
     if summary.requests_per_s and summary.errors_per_s is not None:
         ratio = summary.errors_per_s / summary.requests_per_s
