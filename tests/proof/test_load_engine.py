@@ -28,6 +28,7 @@ from tenfold.proof.load import (
     run,
     run_apart,
 )
+from tenfold.proof.load.worker import Assignment, Line
 
 
 def plan(target: Target, mix: str, *, rps: float = 200, s: float = 0.2, **more: float) -> LoadPlan:
@@ -296,18 +297,20 @@ def test_it_ends_with_its_caller_and_counts_what_it_has_no_descriptors_for(stran
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)),
     ) as process:
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(msgspec.json.encode(plan(strange, "GET /never", s=600)) + b"\n")
+        assignment = Assignment(0, 1, load=plan(strange, "GET /never", s=600))
+        process.stdin.write(msgspec.json.encode(assignment) + b"\n")
         process.stdin.flush()
-        assert b'"progress"' in process.stdout.readline()
+        assert b'"ready":true' in process.stdout.readline()
+        process.stdin.write(f"{time.perf_counter()}\n".encode())
+        process.stdin.flush()
+        assert b'"piece":{' in process.stdout.readline()
         process.stdin.close()
-        result = msgspec.json.decode(process.stdout.read().splitlines()[-1], type=dict[str, LoadResult | None])[
-            "result"
-        ]
+        tally = msgspec.json.decode(process.stdout.read().splitlines()[-1], type=Line).tally
         assert process.wait(timeout=10) == 0
-    assert result is not None and result.interrupted
-    assert result.unsent > 0 and result.unfinished > 0
-    assert {sample.detail for outcome in result.outcomes for sample in outcome.examples} == {"Too many open files"}
-    assert_nothing_is_dropped(result)
+    assert tally is not None and tally.unfinished > 0
+    assert tally.kinds["unsent"] > 0
+    assert {sample.detail for samples in tally.examples.values() for sample in samples} == {"Too many open files"}
+    assert tally.due == sum(tally.kinds.values()) + tally.unfinished
 
 
 def test_a_plan_that_is_none_is_a_sentence() -> None:

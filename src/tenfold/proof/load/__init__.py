@@ -5,14 +5,13 @@ Stage: a `RateCurve` (by hand, or from a `Trace`), a `Target` and a `Mix` make a
 WebSocket connections through a drill.
 """
 
-from tenfold.proof.load.apart import run_apart
 from tenfold.proof.load.curve import RateCurve, Segment, Spacing, Stretch, UserCurve
 from tenfold.proof.load.engine import run
 from tenfold.proof.load.errors import LoadError
 from tenfold.proof.load.plan import LoadPlan, Mix, Request, Target, UserPlan
 from tenfold.proof.load.result import Latency, LoadResult, Outcome, Part, Progress, Sample, Second, SocketsPart
 from tenfold.proof.load.sockets import Reconnect, Sockets, SocketsResult
-from tenfold.proof.load.team import run_users
+from tenfold.proof.load.team import run_apart, run_users
 from tenfold.proof.load.trace import Trace, generated_day, parse_trace, read_trace
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""`python -m tenfold.proof.load`: the load engine as a process (see `apart`)."""
+"""`python -m tenfold.proof.load`: the load engine as a process (see `worker`)."""
 
 import sys
 
-from tenfold.proof.load.apart import main
+from tenfold.proof.load.worker import main
 
 sys.exit(main())

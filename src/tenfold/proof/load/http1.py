@@ -1,6 +1,6 @@
 """Reads HTTP/1.1 answers off the wire, in whatever pieces they arrive.
 
-Stage: bytes from a connection become "the answer is complete", its status and its head. Bodies are counted, not kept.
+Stage: bytes from a connection become "the answer is complete", its status and its head. Bodies are counted, and kept only if asked for.
 
 Our own, because the load engine has to cost a tenth of what the server costs: a common answer (head and body in one
 piece, with a Content-Length) takes one pass over its head and makes no object per header. It reads what a client must
@@ -10,6 +10,8 @@ be able to read (RFC 9112: sections 4, 6, 7 and 9), and calls everything else by
 import re
 
 HEAD_BYTES_MAX = 65_536
+BODY_BYTES_MAX = 8 * 1024 * 1024
+"""Of a body that is kept."""
 _LINE_BYTES_MAX = 4_096
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9]\d\d(?: |$|\r)")
 _HEADER = {
@@ -29,6 +31,22 @@ def request_id(head: bytes) -> str | None:
     return found[1].decode("latin-1").strip() if found else None
 
 
+_SET_COOKIE = re.compile(rb"\r\nset-cookie:[ \t]*([^\r\n;=]*)=([^\r\n;]*)([^\r\n]*)", re.IGNORECASE)
+_GONE = re.compile(rb";\s*max-age\s*=\s*(?:0|-\d+)\s*(?:;|$)|;\s*expires\s*=[^;]*\b19[0-9]{2}\b", re.IGNORECASE)
+
+
+def set_cookies(head: bytes) -> list[tuple[str, str | None]]:
+    """The cookies that an answer sets, by name; None for one that it takes back (an age of nothing, or a date long past).
+
+    Paths, domains and later expiry are not looked at: a user asks one site, and for minutes."""
+    if b"et-cookie" not in head and b"ET-COOKIE" not in head and b"et-Cookie" not in head:
+        return []
+    return [
+        (name.decode("latin-1").strip(), None if _GONE.search(more) else value.decode("latin-1").strip())
+        for name, value, more in _SET_COOKIE.findall(head)
+    ]
+
+
 class AnswerReader:
     """Reads the answers of one connection, one after another.
 
@@ -36,14 +54,26 @@ class AnswerReader:
     of the answer just read; `began` says whether any byte of it has come.
     """
 
-    __slots__ = ("_buffer", "_chunked", "_for_head", "_left", "_trailers", "began", "head", "keep_alive", "status")
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_for_head",
+        "_left",
+        "_pieces",
+        "_trailers",
+        "began",
+        "head",
+        "keep_alive",
+        "status",
+    )
 
     def __init__(self) -> None:
         self.start(for_head=False)
 
-    def start(self, for_head: bool) -> None:
-        """Await a new answer; `for_head`: to a HEAD request, whose answer has no body."""
+    def start(self, for_head: bool, keeps: bool = False) -> None:
+        """Await a new answer; `for_head`: to a HEAD request, whose answer has no body; `keeps`: its body is wanted."""
         self._buffer = b""
+        self._pieces: bytearray | None = bytearray() if keeps else None
         self._for_head = for_head
         self._left = 0
         """Bytes of the body, or of the chunk, still to come; -1: the body ends with the connection."""
@@ -63,6 +93,11 @@ class AnswerReader:
                 return False
             data = body
         return self._feed_chunks(data) if self._chunked else self._feed_body(data)
+
+    @property
+    def body(self) -> bytes:
+        """The body, if it was to be kept."""
+        return bytes(self._pieces or b"")
 
     def ended(self) -> bool:
         """The connection was closed: True if that completes the answer."""
@@ -119,7 +154,14 @@ class AnswerReader:
         self._left = int(length)
         return True
 
+    def _keep(self, piece: bytes) -> None:
+        if self._pieces is not None:
+            self._pieces += piece
+            if len(self._pieces) > BODY_BYTES_MAX:
+                raise ProtocolError(f"the answer is longer than the {BODY_BYTES_MAX} bytes that can be kept")
+
     def _feed_body(self, data: bytes) -> bool:
+        self._keep(data if self._left < 0 else data[: self._left])
         if self._left < 0:
             return False
         self._left -= len(data)
@@ -134,6 +176,8 @@ class AnswerReader:
         position = 0
         while True:
             skipped = min(self._left, len(data) - position)
+            # The last two of what is left are the line's end.
+            self._keep(data[position : position + max(0, min(skipped, self._left - 2))])
             position += skipped
             self._left -= skipped
             end = data.find(b"\r\n", position)

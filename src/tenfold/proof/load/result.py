@@ -10,8 +10,10 @@ a failing server look fast.
 
 from dataclasses import dataclass
 
-FAILED_KINDS = ("5xx", "connect", "timeout", "reset", "protocol")
+FAILED_KINDS = ("5xx", "connect", "timeout", "reset", "protocol", "answer")
 """The ends of a request that are failures of the server. 4xx are refusals, counted apart; `unsent` is our own fault."""
+EXAMPLES_MAX = 10
+"""Samples of each kind of end, and of the slowest."""
 
 
 @dataclass(frozen=True, slots=True)
