@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 EXAMPLE := examples/crewboard
 
 .DEFAULT_GOAL := help
-.PHONY: help env up check test test-full bench bench-regions lock wheel clean
+.PHONY: help env up check test test-full bench bench-regions bench-proof soak lock wheel clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -52,6 +52,13 @@ bench: $(STAMP) ## the figures, beside their references (JSON=file writes them t
 
 bench-regions: $(STAMP) ## the figures of several regions (as root the network between them is emulated)
 	@PATH="$(BIN):$$PATH" $(BIN)/python -m bench --set regions $(if $(JSON),--json $(JSON))
+
+bench-proof: $(STAMP) ## the figures of load engine, drills, measure, prove, console and anomalies
+	@PATH="$(BIN):$$PATH" $(BIN)/python -m bench --set proof $(if $(JSON),--json $(JSON))
+
+HOURS ?= 1
+soak: $(STAMP) ## run the reference app under load for HOURS=1 (0.05 for a try): is everything flat?
+	@PATH="$(BIN):$$PATH" $(BIN)/python -m bench.soak --hours $(HOURS) $(if $(JSON),--json $(JSON))
 
 lock: $(STAMP) ## renew requirements.lock from pyproject.toml
 	@$(PIP) install uv

@@ -21,7 +21,13 @@ EXPECTED = (Unmeasured, LoadError, JournalError, OSError)
 
 @click.command()
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there too.")
-@click.option("--set", "set_", type=click.Choice(list(SETS)), default="loop", help="Which rows (loop: one region).")
+@click.option(
+    "--set",
+    "set_",
+    type=click.Choice(list(SETS)),
+    default="loop",
+    help="Which rows (loop: one region; proof: what proves it).",
+)
 @click.option("--only", help="Only these rows, with commas between them.")
 @click.option("--list", "is_list", is_flag=True, help="Name the rows, and measure nothing.")
 def main(path: Path | None, set_: str, only: str | None, is_list: bool) -> None:

@@ -12,6 +12,7 @@ from bench import (
     home,
     instances,
     journal,
+    prove,
     regions,
     routes,
     scaling,
@@ -60,7 +61,12 @@ REGIONS: Mapping[str, Row] = {
     "random-faults": Row("random faults over several regions, simulated", trouble.random_faults),
 }
 
-SETS: Mapping[str, Mapping[str, Row]] = {"loop": LOOP, "regions": REGIONS}
-"""The rows of `make bench` and of `make bench-regions`."""
+PROOF: Mapping[str, Row] = {
+    "prove": Row("`tenfold prove` on crewboard: a verdict for each target", prove.prove),
+}
+"""In the order: load generator, drills, measure, prove, console, anomalies."""
+
+SETS: Mapping[str, Mapping[str, Row]] = {"loop": LOOP, "regions": REGIONS, "proof": PROOF}
+"""The rows of `make bench`, `make bench-regions` and `make bench-proof`."""
 
 ROWS: Mapping[str, Row] = {name: row for rows in SETS.values() for name, row in rows.items()}
