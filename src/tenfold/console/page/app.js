@@ -13,6 +13,8 @@ const $ = (id) => document.getElementById(id);
 const SPANS = [[900, "15 min"], [3600, "1 h"], [21600, "6 h"], [86400, "24 h"]];
 const THEMES = ["auto", "light", "dark"];
 const REGIONS_DRAWN_MAX = 10;
+const TROUBLES_MAX = 3;
+const LONG = 64; // letters of a sentence that is set smaller
 
 const theme = signal(localStorage.theme || "auto");
 effect(() => (document.documentElement.dataset.theme = theme.value));
@@ -39,6 +41,8 @@ const Top = ({ project }) => html`<header class="top">
   <button class="button icon-only" onClick=${() => $("help").showModal()} aria-label="Help" title="Help (?)"><${Icon} name="help" /></button>
 </header>`;
 
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
 const Meta = ({ s: { project, release, targets, objectives, cost } }) => {
   const told = targets.filter((t) => t.is_met != null);
   return html`<dl class="meta">
@@ -51,14 +55,15 @@ const Meta = ({ s: { project, release, targets, objectives, cost } }) => {
 };
 
 const Hero = ({ s }) => {
-  const newest = s.decisions[0];
+  const newest = s.decisions.find((d) => d.effects.length) || s.decisions[0];
   const { operation } = s.release;
+  const more = s.health.troubles.slice(1); // the first is in the sentence
   const hue = s.regions.length + s.instances.length === 0 ? "busy" : s.health.is_well ? "good" : "bad";
   return html`<section class="hero ${hue}" id="now" aria-labelledby="now-title" tabindex="-1">
     <span class="seal"><${Icon} name=${hue} /></span>
     <div>
-      <h1 id="now-title">${s.health.sentence}</h1>
-      ${s.health.troubles.length > 0 && html`<ul class="troubles">${s.health.troubles.slice(0, 4).map((t) => html`<li>${t}</li>`)}${s.health.troubles.length > 4 && html`<li>and ${s.health.troubles.length - 4} more</li>`}</ul>`}
+      <h1 id="now-title" class=${s.health.sentence.length > LONG ? "long" : ""}>${sentence(s.health.sentence)}</h1>
+      ${more.length > 0 && html`<ul class="troubles">${more.slice(0, TROUBLES_MAX).map((t) => html`<li>${t}</li>`)}${more.length > TROUBLES_MAX && html`<li>and ${more.length - TROUBLES_MAX} more</li>`}</ul>`}
       ${operation ? html`<p class="doing"><b>${operation.kind}</b> of <code>${operation.release}</code>: ${operation.step}. ${operation.why}</p>`
         : newest && html`<p class="doing"><span>${ago(s.at - newest.at)} ago</span> <b>${newest.effects[0] || newest.subject}</b> because ${newest.why}</p>`}
     </div>
@@ -66,21 +71,21 @@ const Hero = ({ s }) => {
   </section>`;
 };
 
-const Figure = ({ name, value, unit, more, hue, values }) => html`<div class="figure ${hue || ""}">
+const Figure = ({ name, value, unit, more, hue, points }) => html`<div class="figure ${hue || ""}">
   <dt>${name}</dt><dd><b>${value}</b>${unit && html`<small>${unit}</small>`}</dd>
-  <dd class="sub">${more || " "}</dd><${Spark} values=${values} hue=${hue || "accent"} />
+  <dd class="sub">${more || "\u00a0"}</dd><${Spark} points=${points} hue=${hue || "accent"} />
 </div>`;
 
 const Figures = ({ s }) => {
   const { summary: f, at } = s;
-  const past = (key) => lately(history.value, key, at);
+  const past = (key) => lately(history.value, key, at, range.value);
   return html`<dl class="figures" aria-label="Key figures">
-    <${Figure} name="Users" value=${num(f.users)} more=${f.users_are} values=${past("users")} />
-    <${Figure} name="Requests" value=${num(f.requests_per_s)} unit="/s" more="${num(f.connections)} connections" values=${past("requests_per_s")} />
-    <${Figure} name="Response p95" value=${ms(f.p95_ms)} more="p50 ${ms(f.p50_ms)} · p99 ${ms(f.p99_ms)}" values=${past("p95_ms")} />
-    <${Figure} name="Errors" value=${num(f.errors_per_s)} unit="/s" hue=${f.errors_per_s > 0 ? "bad" : ""} more=${f.requests_per_s > 0 ? `${percent(f.errors_per_s / f.requests_per_s)} of requests` : ""} values=${past("errors_per_s")} />
-    <${Figure} name="Cache hits" value=${percent(f.cache_hit_ratio)} more=${f.cache_hit_ratio == null ? "the edge keeps no answers" : "of what may be kept"} values=${past("cache_hit_ratio")} />
-    <${Figure} name="Instances" value=${num(f.instances_ready)} unit=" of ${num(f.instances_total)}" hue=${f.instances_ready < f.instances_total ? "warn" : ""} more="ready" values=${past("instances")} />
+    <${Figure} name="Users" value=${num(f.users)} more=${f.users_are} points=${past("users")} />
+    <${Figure} name="Requests" value=${num(f.requests_per_s)} unit="/s" more=${f.connections != null && `${num(f.connections)} connections`} points=${past("requests_per_s")} />
+    <${Figure} name="Response p95" value=${ms(f.p95_ms)} more="p50 ${ms(f.p50_ms)} · p99 ${ms(f.p99_ms)}" points=${past("p95_ms")} />
+    <${Figure} name="Errors" value=${num(f.errors_per_s)} unit="/s" hue=${f.errors_per_s > 0 ? "bad" : ""} more=${f.requests_per_s > 0 ? `${percent(f.errors_per_s / f.requests_per_s)} of requests` : ""} points=${past("errors_per_s")} />
+    <${Figure} name="Cache hits" value=${percent(f.cache_hit_ratio)} more=${f.cache_hit_ratio == null ? "the edge keeps no answers" : "of what may be kept"} points=${past("cache_hit_ratio")} />
+    <${Figure} name="Instances" value=${num(f.instances_ready)} unit=" of ${num(f.instances_total)}" hue=${f.instances_ready < f.instances_total ? "warn" : ""} more="ready" points=${past("instances")} />
   </dl>`;
 };
 
@@ -117,7 +122,7 @@ const TimeBar = () => {
   return html`<footer class="time" aria-label="Time">
     <button class="button icon-only main" onClick=${toggle} aria-label=${moment.value === null ? "Pause" : "Go on live"}><${Icon} name=${moment.value === null ? "pause" : "play"} /></button>
     <div class="track">
-      <${Spark} values=${lately(history.value, "requests_per_s", until.value, 240)} />
+      <${Spark} points=${lately(history.value, "requests_per_s", until.value, range.value, 240)} />
       ${marks.value.filter((m) => m.at > from && m.at <= until.value).map((m) => html`<i key=${m.id} class="tick ${m.outcome === "failed" ? "bad" : ""}" style=${{ left: `${x(m.at)}%` }} />`)}
       <input type="range" min=${from} max=${until.value} step="1" value=${at} aria-label="Moment that is shown" aria-valuetext=${moment.value === null ? "now" : clock(at)}
         onInput=${(e) => go(Number(e.target.value) >= until.value - 1 ? null : Number(e.target.value))} />

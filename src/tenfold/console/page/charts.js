@@ -20,10 +20,10 @@ const index = (times, at) => {
   return low - 1;
 };
 
-// A round number that is not less: 1, 2, 2.5 or 5 times a power of ten.
+// A round number that is not less, whose half is round as well.
 function round(most) {
   const power = 10 ** Math.floor(Math.log10(most));
-  return [1, 2, 2.5, 5, 10].map((n) => n * power).find((n) => n >= most * 0.999);
+  return [1, 1.2, 1.6, 2, 2.5, 3, 4, 5, 6, 8, 10].map((n) => n * power).find((n) => n >= most * 0.999);
 }
 
 function path(times, values, from, span, top, isStepped) {

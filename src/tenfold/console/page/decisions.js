@@ -45,7 +45,7 @@ const Decision = memo(({ d, age, isOpen, known }) =>
       <span class="row spread"><span><b>${d.subject}</b> <span class="chip">${d.by}</span></span><time title=${clock(d.at)}>${age}</time></span>
       <span class="why">${d.why}</span>
       <span class="row">${d.effects.slice(0, 2).map((e) => html`<span class="effect">${e}</span>`)}${d.effects.length > 2 && html`<small>+${d.effects.length - 2}</small>`}
-        <${State} state=${d.outcome} />${d.rejected > 0 && html`<small>${d.rejected} rejected</small>`}</span>
+        ${d.effects.length > 0 && html`<${State} state=${d.outcome} />`}${d.rejected > 0 && html`<small>${d.rejected} rejected</small>`}</span>
     </button>
     ${isOpen && (known ? html`<${Known} d=${known} />` : html`<p class="known"><small>asking…</small></p>`)}
   </li>`);

@@ -66,32 +66,25 @@ export const Bar = ({ ratio, tone: hue = "accent", mark, label }) =>
     ${mark != null && html`<b style=${{ left: `${mark * 100}%` }} />`}
   </div>`;
 
-export const Spark = ({ values = [], hue = "accent" }) => {
-  const known = values.filter((v) => v != null);
+// A line without axes: points are [place in the span (0..1), value].
+export const Spark = ({ points = [], hue = "accent" }) => {
+  const known = points.filter(([, v]) => v != null);
   if (known.length < 2) return html`<svg class="spark" aria-hidden="true" />`;
-  const top = Math.max(...known) || 1;
-  const x = (i) => ((i / (values.length - 1)) * 100).toFixed(1);
-  let d = "";
-  let pen = "M";
-  values.forEach((v, i) => {
-    if (v == null) return (pen = "M");
-    d += `${pen}${x(i)} ${(26 - (v / top) * 23).toFixed(1)}`;
-    pen = "L";
-  });
-  const area = known.length === values.length && `${d}L100 28L0 28Z`;
+  const top = Math.max(...known.map(([, v]) => v)) || 1;
+  const places = points.map(([x, v]) => v != null && `${(x * 100).toFixed(1)} ${(26 - (v / top) * 23).toFixed(1)}`);
+  const d = places.map((place, i) => place && `${i && places[i - 1] ? "L" : "M"}${place}`).filter(Boolean).join("");
+  const area = known.length === points.length && `${d}L${known.at(-1)[0] * 100} 28L${known[0][0] * 100} 28Z`;
   return html`<svg class="spark ${hue}" viewBox="0 0 100 28" preserveAspectRatio="none" aria-hidden="true">
     ${area && html`<path class="area" d=${area} />`}<path d=${d} />
   </svg>`;
 };
 
-// The last n seconds of a series up to a moment, thinned to what a small drawing can show.
-export const lately = ({ times, series }, key, at, n = 60) => {
+// A series within the span up to a moment, thinned to what a small drawing can show.
+export const lately = ({ times, series }, key, at, span, n = 60) => {
   const values = series[key] || [];
-  let end = times.length;
-  while (end > 0 && times[end - 1] > at) end--;
-  const shown = values.slice(0, end);
+  const shown = times.map((t, i) => [1 - (at - t) / span, values[i]]).filter(([x]) => x >= 0 && x <= 1);
   const each = Math.ceil(shown.length / n);
-  return each < 2 ? shown : shown.filter((_, i) => (shown.length - 1 - i) % each === 0);
+  return shown.filter((_, i) => (shown.length - 1 - i) % each === 0);
 };
 
 export const Card = ({ title, id, more, cls = "", children }) =>

@@ -2,7 +2,7 @@
 import { Component } from "./vendor/preact.js";
 import { ask } from "./asking.js";
 import { Bar, Card, Icon, State, ago, html, lately, memo, ms, num, percent, plural, Spark, tone } from "./ui.js";
-import { history } from "./state.js";
+import { history, range } from "./state.js";
 
 const ASPECT = 360 / 134;
 const NARROWEST = 130;
@@ -115,7 +115,7 @@ class WorldMap extends Component {
 }
 const NOBODY = [];
 
-const RegionCard = ({ r, at, instances, series }) => {
+const RegionCard = ({ r, at, instances, points }) => {
   const isOff = r.state === "drained";
   const away = r.ways.filter((w) => w.to !== r.name && w.ratio > 0.005);
   const load = r.capacity_users ? r.users / r.capacity_users : null;
@@ -131,7 +131,7 @@ const RegionCard = ({ r, at, instances, series }) => {
       <div><dt>Errors</dt><dd class=${r.errors_per_s > 0 ? "bad" : ""}>${num(r.errors_per_s)}<small>/s</small></dd></div>
     </dl>
     ${load != null && html`<${Bar} ratio=${load} tone=${load > 0.9 ? "bad" : load > 0.7 ? "warn" : "accent"} label="${percent(load)} of its capacity" />`}
-    <${Spark} values=${series} />
+    <${Spark} points=${points} />
     <p class="row"><${Dots} instances=${instances} /><small>${r.instances_ready} of ${plural(r.instances_total, "instance")} ready</small></p>
     ${r.why && html`<p class="why">${r.why}${r.since && html` <small>(${ago(at - r.since)})</small>`}</p>`}
     ${away.length > 0 && html`<p class="why moved">${away.map((w) => `${percent(w.ratio)} of its clients go to ${w.to}`).join(", ")}.</p>`}
@@ -155,7 +155,7 @@ const CARDS_BESIDE_MAX = 4;
 const Cards = ({ regions, groups, at }) => {
   const past = history.value;
   return html`<div class="regions n${Math.min(regions.length, CARDS_BESIDE_MAX)}">${regions.map((r) =>
-    html`<${RegionCard} key=${r.name} r=${r} at=${at} instances=${groups.get(r.name) || NOBODY} series=${lately(past, `region:${r.name}:requests_per_s`, at)} />`)}</div>`;
+    html`<${RegionCard} key=${r.name} r=${r} at=${at} instances=${groups.get(r.name) || NOBODY} points=${lately(past, `region:${r.name}:requests_per_s`, at, range.value)} />`)}</div>`;
 };
 
 // The map with the cards of a few regions below it; many cards get a row of their own.
