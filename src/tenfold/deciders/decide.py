@@ -2,12 +2,14 @@
 clock, no randomness.
 
 Order: which regions are well (regions), where data are written (stores), what was asked for (release), how many (scale), make
-it so (heal, engines), who gets traffic (route, ways, entry), what is due (schedule); then `arbitrate`.
+it so (heal, engines), who gets traffic (route, ways, entry), what is due (schedule); then `arbitrate`, and last who is told of what is
+wrong (alerts).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from tenfold.deciders.alerts import alert
 from tenfold.deciders.arbitrate import arbitrate
 from tenfold.deciders.engines import keep_engines
 from tenfold.deciders.entry import publish_entry
@@ -101,9 +103,18 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
         scheduled, some = schedule(serving, snapshot, memory.schedule)
         made += some
         memory = replace(memory, schedule=scheduled)
-    numbered = tuple(replace(d, id=f"d{memory.decisions + i}") for i, d in enumerate(made, 1))
+    numbered = _numbered(made, memory)
     settled, rejected, sent = arbitrate(model, snapshot, numbered, memory.sent)
-    return Decided(settled, rejected, replace(memory, decisions=memory.decisions + len(numbered), sent=sent))
+    memory = replace(memory, decisions=memory.decisions + len(numbered), sent=sent)
+    alerts, some = alert(model, snapshot, memory, settled, is_up=released.intent is Intent.UP)
+    numbered = _numbered(some, memory)
+    told, unsaid, sent = arbitrate(model, snapshot, numbered, memory.sent)
+    memory = replace(memory, alerts=alerts, decisions=memory.decisions + len(numbered), sent=sent)
+    return Decided((*settled, *told), (*rejected, *unsaid), memory)
+
+
+def _numbered(made: Iterable[Decision], memory: Memory) -> tuple[Decision, ...]:
+    return tuple(replace(d, id=f"d{memory.decisions + i}") for i, d in enumerate(made, 1))
 
 
 def _engines(model: Model, snapshot: Snapshot, memory: Memory, stores: Mapping[str, StartEngine]) -> Starts:
