@@ -8,7 +8,8 @@ had waited by then (a lower bound). 5xx answers and lost connections are left ou
 a failing server look fast.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 FAILED_KINDS = ("5xx", "connect", "timeout", "reset", "protocol", "answer")
 """The ends of a request that are failures of the server. 4xx are refusals, counted apart; `unsent` is our own fault."""
@@ -141,6 +142,8 @@ class LoadResult:
     the server had closed an idle connection. `seconds` is the course of the run. `cpu_percent` is of one core, all
     `processes` together. `users` is the most that were there at once (0: an open model without users); `actions` and
     `steps` (those of `enter` too) are in the scenario's order, and there are no `sockets` without one in the scenario.
+    `response_counts` is the whole distribution of the response time: how often each bucket was hit, by its lowest value in
+    microseconds.
     """
 
     target: str
@@ -171,6 +174,11 @@ class LoadResult:
     actions: tuple[Part, ...] = ()
     steps: tuple[Part, ...] = ()
     sockets: SocketsPart | None = None
+    response_counts: Mapping[int, int] = field(default_factory=dict)
+
+    def slower_than(self, limit_ms: float) -> int:
+        """How many of the responses took longer, exact to 3 digits."""
+        return sum(count for lowest_us, count in self.response_counts.items() if lowest_us > limit_ms * 1000)
 
     @property
     def valid(self) -> bool:
