@@ -11,6 +11,8 @@ TAIL_MEMORY = 5000
 """The tail is that of about so many observations (three to four days of minutes): rare things need a long memory."""
 EXCESS_MAX = 20.0
 """What exceeds the tail by more than this many times the usual is learned as if it were this: one disaster must not hide the next."""
+DECADES_BEYOND = 3.0
+"""The tail is believed for so many powers of ten beyond what was observed: enough to be sure in the first hour, if it is that odd."""
 SLOT_S = 900.0
 SLOTS_A_DAY = 96
 SLOTS_AROUND = 4
@@ -20,6 +22,8 @@ DAYS_BACK = (1, 2, 7)
 DAYS_KEPT = 8
 
 Floats = NDArray[np.float32]
+
+_TINY = 1e-12
 
 
 class Tail:
@@ -42,14 +46,15 @@ class Tail:
     def surprise(self, difference: float, least: float) -> float:
         """-log10 of the probability of so large a difference (0: common; 3: one in a thousand).
 
-        `least` is the smallest that counts, in the series' unit. No answer goes beyond what so many observations can bear out: what
-        was never seen is at most ten times rarer than once in all.
+        `least` is the smallest that counts, in the series' unit. No answer goes far beyond what so many observations can bear out:
+        `DECADES_BEYOND` where the size of excesses is known, nothing where there never was one (a series that stood still).
         """
         body = -math.log10(TAIL_RATIO)
         if difference <= self._quantile:
             return body * difference / self._quantile if self._quantile else 0.0
-        beyond = (difference - self._quantile) / max(self._excess, least, 1e-12)
-        return min(body + beyond / math.log(10), 1 + math.log10(self.count + 1))
+        beyond = (difference - self._quantile) / max(self._excess, least, _TINY)
+        most = math.log10(self.count + 1) + (DECADES_BEYOND if self._excess else 0.0)
+        return min(body + beyond / math.log(10), most)
 
     def learn(self, difference: float) -> None:
         """Count it in."""
@@ -112,15 +117,15 @@ class Echo:
 
     `E[k]`, in squared units, compares the series with itself `k` steps ago: at each step `E[k] = fade * E[k] + (x[t-k] - x[t])**2`,
     a sum that forgets. The difference is the root of the least of them: nearest neighbour search over all stretches of the
-    history, in one pass over an array. A stretch is not compared with itself: lags below two memories (2 / (1 - fade)) are left
-    out, and so are those that were not summed for as long.
+    history, in one pass over an array. A stretch is not compared with itself: lags below two memories are left out (one memory is
+    1 / (1 - fade) steps), and so are those that were not summed for as long.
     """
 
     __slots__ = ("_fade", "_from", "_steps", "_unlike", "lag")
 
-    def __init__(self, kept: int, fade: float) -> None:
-        self._fade = np.float32(fade)
-        self._from = round(2 / (1 - fade))
+    def __init__(self, kept: int, memory_steps: int) -> None:
+        self._fade = np.float32(1 - 1 / memory_steps)
+        self._from = 2 * memory_steps
         self._unlike: Floats = np.zeros(kept, np.float32)
         self._steps = 0
         self.lag: int | None = None
