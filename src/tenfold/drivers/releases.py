@@ -22,6 +22,9 @@ from tenfold.ports import Permanent, Retryable
 
 _NAME = re.compile(r"r[1-9][0-9]*")
 _CHUNK_BYTES = 1 << 20
+_SPOKEN = ("tenfold.yaml", "scenarios.yaml")
+"""What is said about the app, and no part of it: copied, but no change of the source. What a release keeps of it, services and
+variables, is compared by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ def source_digest(project: Project, keep: Sequence[str], built: bool) -> str:
     planned = source.plan(project.root, keep, built)
     digest = hashlib.sha256()
     for name, about in sorted(planned.files.items()):
+        if name in _SPOKEN:
+            continue
         _note(digest, name, about)
         if stat.S_ISLNK(about.st_mode):
             digest.update(os.fsencode(_link_target(project.root, name)))
@@ -117,6 +122,9 @@ def _fill(fresh: Path, root: Path, planned: source.Plan) -> str:
     digest = hashlib.sha256()
     for name, about in sorted(planned.files.items()):
         target = fresh / name
+        if name in _SPOKEN:
+            _copy(root, name, target, about, lambda chunk: None)
+            continue
         _note(digest, name, about)
         if stat.S_ISLNK(about.st_mode):
             link = _link_target(root, name)

@@ -128,7 +128,7 @@ class Secrets:
         fresh = self._path.with_name(self._path.name + ".new")
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(self._path.parent):
+            with locked(self._path.parent):
                 values = self._read()
                 yield values
                 handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -142,7 +142,7 @@ class Secrets:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Alone in `folder` while the block runs."""
     lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:

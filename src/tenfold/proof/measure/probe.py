@@ -1,0 +1,101 @@
+"""Makes one steady load of a scenario on a trial, and says what came of it and what it cost.
+
+Stage: a rate of actions -> `proof.load` in processes of its own -> a `Point`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenfold.drivers.procs import Processes
+from tenfold.model import Scenario
+from tenfold.proof.load import LoadResult, Progress, RateCurve, Target, UserPlan, run_users
+from tenfold.proof.measure.cost import Used, between, cores, look
+from tenfold.proof.measure.search import Point
+
+WARM_UP_S = 2.0
+"""At the beginning of each step, not counted: connections are made, new users sign in, queues of the step before are gone."""
+TAKEN_RATIO_MAX = 0.25
+"""Others that use more of the machine than this spoil a load that was missed: it might have been held without them."""
+GENERATOR = "load generator"
+
+
+@dataclass(slots=True)
+class TrialProbe:
+    """Loads `target`, the edge of a trial whose processes are `processes`, and its control plane `control_plane`."""
+
+    target: Target
+    scenario: Scenario
+    processes: Processes
+    control_plane: int | None
+    timeout_s: float
+    on_progress: Callable[[Progress], None] | None = None
+    steps: int = 0
+
+    async def __call__(self, rate: float, seconds: float) -> Point:
+        """One step; another seed each time, so that a repeat is one. Raises `LoadError`."""
+        self.steps += 1
+        curve = RateCurve.steps((WARM_UP_S + seconds, rate))
+        plan = UserPlan(
+            self.target, self.scenario, arrivals=curve, seed=self.steps, timeout_s=self.timeout_s, warm_up_s=WARM_UP_S
+        )
+        before = look(self.processes, self.control_plane)
+        running = asyncio.ensure_future(run_users(plan, self.on_progress))
+        try:
+            # What is used is looked at while the load lasts: the last answers of an overload may be long in coming.
+            await asyncio.wait({running}, timeout=WARM_UP_S)
+            before = look(self.processes, self.control_plane)
+            await asyncio.wait({running}, timeout=seconds)
+            after = look(self.processes, self.control_plane)
+            result = await running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        return point(rate, seconds, result, between(before, after))
+
+
+def point(rate: float, seconds: float, result: LoadResult, used: Used) -> Point:
+    """What a load of `rate` actions/s for `seconds` (after the warm-up) shows."""
+    parts = {**used.parts, GENERATOR: result.cpu_percent / 100}
+    taken_cores = max(0.0, used.machine_cores - sum(parts.values()))
+    third = [
+        s.p95_ms for s in result.seconds if s.p95_ms is not None and 2 / 3 <= (s.at_s - WARM_UP_S) / seconds <= 1.1
+    ]
+    failed = result.failed + result.refused + result.unsent
+    return Point(
+        rate=rate,
+        offered_rps=result.due / seconds,
+        answered_rps=_answered_rps(result, seconds),
+        requests=result.due,
+        failed_ratio=failed / max(result.due, 1),
+        mean_ms=result.response.mean_ms or 0.0,
+        p95_ms=result.response.p95_ms,
+        late_p95_ms=sum(third) / len(third) if third else result.response.p95_ms,
+        action_ms=_action_ms(result),
+        doubts=result.invalid,
+        disturbed=_disturbed(taken_cores),
+        cpu_cores=parts,
+        taken_cores=taken_cores,
+    )
+
+
+def _answered_rps(result: LoadResult, seconds: float) -> float:
+    """Answers within the step itself: those of an overload that come afterwards are no throughput."""
+    within = [s for s in result.seconds if WARM_UP_S < s.at_s <= WARM_UP_S + seconds + 0.5]
+    if len(within) < 2:
+        return result.answered / seconds
+    return sum(s.answered for s in within[1:]) / max(within[-1].at_s - within[0].at_s, 1e-3)
+
+
+def _action_ms(result: LoadResult) -> float:
+    """The mean response time of an action, in ms."""
+    timed = [(part.count, part.response.mean_ms) for part in result.actions if part.response.mean_ms is not None]
+    count = sum(number for number, _ in timed)
+    return sum(number * ms for number, ms in timed) / count if count else result.response.mean_ms or 0.0
+
+
+def _disturbed(taken_cores: float) -> str:
+    """Why a load that was missed says nothing: others used too much of the machine; empty when they did not."""
+    if taken_cores <= TAKEN_RATIO_MAX * cores():
+        return ""
+    return f"other programs used {taken_cores:.1f} of this machine's {cores()} cores meanwhile: end them, or measure elsewhere"

@@ -1,0 +1,206 @@
+"""The search for the highest load that is held: bracket it, halve the bracket, and look again at both of its edges.
+
+Stage: a `Probe` makes a steady load and tells what came of it as a `Point`; the search chooses the loads. It reads no clock and makes no
+load itself, so that it can be tried on a made-up system.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tenfold.estimators.capacity import Offered
+
+BRACKET_S = 4.0
+STEP_S = 8.0
+EDGE_S = 12.0
+"""How long a step lasts while the bracket is sought, while it is halved, and at its edges: the nearer, the longer."""
+STEP_S_MAX = 60.0
+COUNT_MIN = 400
+"""Requests in a step, so that the rank of its 95th percentile is known to within 2.1 points (`percentile_error`)."""
+PRECISION_RATIO = 0.04
+"""The bracket is narrow enough when its upper end is this much above its lower one."""
+RATE_MIN = 0.2
+"""Actions per second; an app that does not hold these is not one whose capacity is worth knowing."""
+RATE_MAX = 50_000.0
+TRIES_MAX = 2
+"""How often a step is made when its figures can't be trusted."""
+ROUNDS_MAX = 6
+"""How often an edge that did not stand is looked for anew."""
+HELD_OF = 2
+"""An edge stands when it was held this many times more, before it was missed as many times."""
+
+
+class Standing(StrEnum):
+    """HELD and MISSED are about the goal; DOUBTFUL: the figures can't be trusted, so neither is known."""
+
+    HELD = "held"
+    MISSED = "missed"
+    DOUBTFUL = "doubtful"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What must be so: 95 of 100 response times within `latency_ms`, and at most `error_ratio` (0..1) of the requests failed."""
+
+    latency_ms: float
+    error_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What came of one steady load of `rate` actions per second.
+
+    Times are response times, from the intended start, in ms; `p95_ms` is None where nothing was answered, `late_p95_ms` is that of the last
+    third of the step alone (a queue that grows shows there first). `doubts` say why the figures can't be trusted, `disturbed` why
+    they can't when the goal was missed. `cpu_cores` is what each part of the project used, `taken_cores` what all else on the machine did.
+    """
+
+    rate: float
+    offered_rps: float
+    answered_rps: float
+    requests: int
+    failed_ratio: float
+    mean_ms: float
+    p95_ms: float | None
+    late_p95_ms: float | None
+    action_ms: float = 0.0
+    doubts: tuple[str, ...] = ()
+    disturbed: str = ""
+    cpu_cores: Mapping[str, float] = field(default_factory=dict)
+    taken_cores: float = 0.0
+
+    @property
+    def offered(self) -> Offered:
+        """The same, as estimators see it."""
+        return Offered(self.offered_rps, self.answered_rps, self.mean_ms)
+
+    def standing(self, goal: Goal) -> Standing:
+        """How it stands against the goal."""
+        if self.doubts:
+            return Standing.DOUBTFUL
+        times = (self.p95_ms, self.late_p95_ms)
+        if self.failed_ratio > goal.error_ratio or any(ms is None or ms > goal.latency_ms for ms in times):
+            return Standing.DOUBTFUL if self.disturbed else Standing.MISSED
+        return Standing.HELD
+
+
+Probe = Callable[[float, float], Awaitable[Point]]
+"""Makes a load of so many actions per second for so many seconds."""
+Tell = Callable[[Point, Standing], None]
+
+
+class NothingHeld(Exception):
+    """Not even the least load was held, or nothing could be trusted; the message says what was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The highest load that stood: `edge` is how it looked then, `above` the least that was not held, and why: MISSED, or DOUBTFUL when the
+    machine or the load generator gave out first. `points` are all steps, in order."""
+
+    edge: Point
+    above_rate: float
+    above: Standing
+    points: tuple[Point, ...]
+
+
+async def search(probe: Probe, goal: Goal, start: float, requests_per_action: float, tell: Tell) -> Held:
+    """Find the highest load that `goal` allows, beginning at `start` actions per second. Raises `NothingHeld`."""
+    hunt = _Hunt(probe, goal, requests_per_action, tell)
+    low, high = await _bracket(hunt, min(max(start, RATE_MIN), RATE_MAX))
+    for _ in range(ROUNDS_MAX):
+        while high > low * (1 + PRECISION_RATIO):
+            middle = (low * high) ** 0.5
+            if await hunt.step(middle, STEP_S) is Standing.HELD:
+                low = middle
+            else:
+                high = middle
+        # What was missed may have been bad luck (a neighbour's burst): asked again, it must be missed again.
+        if high < RATE_MAX and await hunt.step(high, EDGE_S) is Standing.HELD:
+            low, high = await _upwards(hunt, high, 1 + 2 * PRECISION_RATIO)
+            continue
+        if await hunt.stands(low):
+            return hunt.held(low, high)
+        low, high = await _downwards(hunt, low)
+    raise NothingHeld(
+        f"no load was held twice in a row near {low:.3g} actions/s: this machine is too busy with other things to measure on"
+    )
+
+
+async def _bracket(hunt: "_Hunt", rate: float) -> tuple[float, float]:
+    """A load that was held, and twice as much that was not."""
+    if await hunt.step(rate, BRACKET_S) is Standing.HELD:
+        return await _upwards(hunt, rate, 2.0)
+    return await _downwards(hunt, rate, 2.0)
+
+
+async def _upwards(hunt: "_Hunt", held: float, factor: float) -> tuple[float, float]:
+    while held < RATE_MAX:
+        above = min(held * factor, RATE_MAX)
+        if await hunt.step(above, BRACKET_S) is not Standing.HELD:
+            return held, above
+        held = above
+    return held, held
+
+
+async def _downwards(hunt: "_Hunt", missed: float, factor: float = 1 + 2 * PRECISION_RATIO) -> tuple[float, float]:
+    while missed > RATE_MIN:
+        below = max(missed / factor, RATE_MIN)
+        if await hunt.step(below, BRACKET_S) is Standing.HELD:
+            return below, missed
+        missed = below
+    raise NothingHeld(hunt.nothing())
+
+
+class _Hunt:
+    """One search: its steps so far."""
+
+    def __init__(self, probe: Probe, goal: Goal, requests_per_action: float, tell: Tell) -> None:
+        self._probe = probe
+        self._goal = goal
+        self._requests_per_action = requests_per_action
+        self._tell = tell
+        self._points: list[Point] = []
+
+    async def step(self, rate: float, seconds: float) -> Standing:
+        """Make one load, again when its figures can't be trusted; DOUBTFUL when they never could."""
+        needed_s = COUNT_MIN / (rate * self._requests_per_action)
+        standing = Standing.DOUBTFUL
+        for _ in range(TRIES_MAX):
+            point = await self._probe(rate, min(max(seconds, needed_s), STEP_S_MAX))
+            standing = point.standing(self._goal)
+            self._points.append(point)
+            self._tell(point, standing)
+            if standing is not Standing.DOUBTFUL:
+                break
+        return standing
+
+    async def stands(self, rate: float) -> bool:
+        """True when the load is held `HELD_OF` times more before it is missed as often."""
+        held = missed = 0
+        while held < HELD_OF and missed < HELD_OF:
+            if await self.step(rate, EDGE_S) is Standing.HELD:
+                held += 1
+            else:
+                missed += 1
+        return held == HELD_OF
+
+    def held(self, low: float, high: float) -> Held:
+        """What was found: the edge as its longest steps saw it, the median one by its 95th percentile."""
+        at_edge = [p for p in self._points if p.rate == low and p.standing(self._goal) is Standing.HELD][-HELD_OF:]
+        edge = sorted(at_edge, key=lambda point: point.p95_ms or 0.0)[len(at_edge) // 2]
+        above = [p.standing(self._goal) for p in self._points if p.rate == high] or [Standing.HELD]
+        return Held(edge, high, above[-1], tuple(self._points))
+
+    def nothing(self) -> str:
+        """Why nothing was held, by the last and lightest load."""
+        point = self._points[-1]
+        if doubt := next(filter(None, (*point.doubts, point.disturbed)), ""):
+            return f"no figure could be trusted: {doubt}"
+        light = f"even at {point.rate:.3g} actions/s"
+        if point.failed_ratio > self._goal.error_ratio:
+            return f"{light} {point.failed_ratio:.1%} of the requests fail: try them with `tenfold load`, and mend that first"
+        return (
+            f"{light} the 95th percentile is {point.p95_ms or 0:,.0f} ms, above {self._goal.latency_ms:,.0f} ms: "
+            "no number of instances helps; make the slow answers faster, or give a --latency that they can meet"
+        )
