@@ -4,6 +4,7 @@ The past is played at full speed up to now; from there `go_on` lets it live in r
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,6 +34,13 @@ from tenfold.sim import Behaviour, Rate, Simulation, VirtualClock, World
 STEP_S = 1.0
 WARM_S = 90.0
 """Until all serves and the entry has learned what is usual."""
+TARGETS = Targets(
+    concurrent_users=10_000,
+    throughput_rps=1000.0,
+    latency=LatencyTargets(p95_ms=500.0),
+    availability_ratio=0.9999,
+    error_ratio=0.001,
+)
 
 
 class Played(Simulation):
@@ -50,9 +58,9 @@ class Played(Simulation):
         for decision in decided.decisions:
             self._decisions.update((effect.key, decision.id) for effect in decision.effects)
         receipts = [
-            (Receipt(seen.key, Outcome(seen.outcome), seen.at, seen.note), decision)
+            (Receipt(seen.key, Outcome(seen.outcome), seen.at, seen.note), made_by)
             for seen in snapshot.receipts.values()
-            if (decision := self._decisions.pop(seen.key, ""))
+            if (made_by := self._decisions.pop(seen.key, ""))
         ]
         self._minutes.add(snapshot)
         self.tick = self._journal.append(Entry(model, snapshot, decided, receipts, minutes=self._minutes.due))
@@ -90,6 +98,7 @@ def played(
 ) -> Played:
     """A small web app in `places` (none: in one region without a place), `each` instances in each, up since `seconds` ago."""
     residence = "eu" if tenants else None
+    names = [f"tenant-{n:04}" for n in range(tenants)]
     regions = {
         place: Region(place, at, capacity, residency=residence if n == 0 else None)
         for n, (place, at) in enumerate(places.items())
@@ -101,16 +110,8 @@ def played(
         regions or {"local": Region("local")},
         environment=Environment("worldwide") if regions else Environment("development"),
         data=Data(),
-        targets=Targets(
-            concurrent_users=10_000,
-            throughput_rps=1000.0,
-            availability_ratio=0.9999,
-            error_ratio=0.001,
-            latency=LatencyTargets(p95_ms=500.0),
-        ),
-        residency={"eu": ResidencyRule("eu", tenants=tuple(f"tenant-{n:04}" for n in range(tenants)))}
-        if tenants
-        else {},
+        targets=TARGETS,
+        residency={"eu": ResidencyRule("eu", tenants=tuple(names))} if names else {},
         rollout=Rollout(watch_s=3.0),
     )
     world = World(
@@ -136,7 +137,7 @@ def _sockets(rate: Rate) -> Rate:
 
 def _rtt_ms(a: tuple[float, float], b: tuple[float, float]) -> float:
     """About what cables make of it: light's way there and back, half as long again. Degrees count as 111 km, cables carry 200 km/ms."""
-    return round(20.0 + 1.5 * 2 * 111.0 / 200.0 * ((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2) ** 0.5, 1)
+    return round(20.0 + 1.5 * 2 * 111.0 / 200.0 * math.hypot(a[0] - b[0], a[1] - b[1]), 1)
 
 
 def opened(path: Path) -> Journal:
