@@ -66,6 +66,7 @@ class Share:
     http: str = "1.1"
     index: int = 0
     of: int = 1
+    warm_up_s: float = 0.0
 
     @property
     def duration_s(self) -> float:
@@ -85,7 +86,7 @@ class Crowd:
 
     def __init__(self, share: Share) -> None:
         self.script = share.script
-        self.recorder = Recorder(share.begin_s, len(share.script.actions), len(share.script.steps))
+        self.recorder = Recorder(share.begin_s, len(share.script.actions), len(share.script.steps), share.warm_up_s)
         self.in_flight = 0
         self._share = share
         self._loop = asyncio.get_running_loop()

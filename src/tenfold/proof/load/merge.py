@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from tenfold.proof.load.curve import RateCurve
-from tenfold.proof.load.histogram import Histogram
+from tenfold.proof.load.histogram import Counts, Histogram
 from tenfold.proof.load.result import (
     EXAMPLES_MAX,
     FAILED_KINDS,
@@ -142,10 +142,13 @@ class Merger:
             kinds.update(tally.kinds)
         due = sum(tally.due for tally in tallies)
         sent = due - kinds["unsent"]
+        # The warm-up took its time too.
+        all_sent = self._due - self._kinds["unsent"]
         duration_s = max(tally.duration_s for tally in tallies)
         cpu_s = sum(tally.cpu_s for tally in tallies)
         busiest = max(100 * tally.cpu_s / max(tally.duration_s, 1e-3) for tally in tallies)
         lag = _added(tally.lag for tally in tallies).latency()
+        response = _added(tally.response for tally in tallies)
         outline = self._outline
         return LoadResult(
             target=outline.target,
@@ -163,11 +166,11 @@ class Merger:
             unfinished=sum(tally.unfinished for tally in tallies),
             resent=sum(tally.resent for tally in tallies),
             received_bytes=sum(tally.received_bytes for tally in tallies),
-            response=_added(tally.response for tally in tallies).latency(),
+            response=response.latency(),
             service=_added(tally.service for tally in tallies).latency(),
             lag=lag,
             cpu_percent=round(100 * cpu_s / max(duration_s, 1e-3), 1),
-            cpu_us_per_request=round(cpu_s / sent * 1e6, 1) if sent else None,
+            cpu_us_per_request=round(cpu_s / all_sent * 1e6, 1) if all_sent else None,
             outcomes=tuple(
                 Outcome(kind, count, kind in FAILED_KINDS, _examples(kind, tallies))
                 for kind, count in sorted(kinds.items())
@@ -185,6 +188,7 @@ class Merger:
             actions=_parts(outline.actions, [tally.actions for tally in tallies]),
             steps=_parts(outline.steps, [tally.steps for tally in tallies]),
             sockets=_sockets([tally.sockets for tally in tallies if tally.sockets is not None]),
+            response_counts=response.counts,
         )
 
 
@@ -192,10 +196,10 @@ def _examples(kind: str, tallies: Sequence[Tally]) -> tuple[Sample, ...]:
     return tuple(sample for tally in tallies for sample in tally.examples.get(kind, ()))[:EXAMPLES_MAX]
 
 
-def _added(encoded: Iterable[str]) -> Histogram:
+def _added(parts: Iterable[Counts]) -> Histogram:
     histogram = Histogram()
-    for text in encoded:
-        histogram.add(text)
+    for counts in parts:
+        histogram.add(counts)
     return histogram
 
 

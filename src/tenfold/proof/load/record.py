@@ -40,7 +40,7 @@ class PartBook:
 
     def tally(self) -> PartTally:
         """What came together."""
-        return PartTally(self.count, self.failed, self.refused, self.response.encoded(), self.service.encoded())
+        return PartTally(self.count, self.failed, self.refused, self.response.counts, self.service.counts)
 
 
 class SocketsBook:
@@ -64,22 +64,28 @@ class SocketsBook:
             self.sent,
             self.unanswered,
             self.messages,
-            self.round_trip.encoded(),
-            self.gap.encoded(),
+            self.round_trip.counts,
+            self.gap.counts,
         )
 
 
 class Recorder:
-    """The book of one process. `began_s` is the start of the run on `perf_counter`."""
+    """The book of one process. `began_s` is the start of the run on `perf_counter`.
 
-    def __init__(self, began_s: float, actions: int, steps: int) -> None:
+    What became due before `judged_s` (the same, and `warm_up_s` later) is counted in the seconds alone.
+    """
+
+    def __init__(self, began_s: float, actions: int, steps: int, warm_up_s: float = 0.0) -> None:
         self.began_s = began_s
+        self.judged_s = began_s + warm_up_s
         self.actions = [PartBook() for _ in range(actions)]
         self.steps = [PartBook() for _ in range(steps)]
         self.sockets = SocketsBook()
         self.received_bytes = 0
         self.resent = 0
         self._kinds: Counter[str] = Counter()
+        self._early: Counter[str] = Counter()
+        self._is_warm = warm_up_s <= 0
         self._examples: dict[str, list[Sample]] = {}
         self._slowest: list[tuple[float, int, Sample]] = []
         self._serial = count()
@@ -98,7 +104,8 @@ class Recorder:
 
     def lagged(self, lag_s: float) -> None:
         """Something that the clock made due was done so late."""
-        self._lag.record(lag_s)
+        if self._is_warm:
+            self._lag.record(lag_s)
         self._window.lag.record(lag_s)
 
     def ended(
@@ -116,13 +123,17 @@ class Recorder:
         """A request has ended, in whatever way. `sent_s` is 0 if it was never written: it waited all its time for that."""
         self._kinds[kind] += 1
         response_s = now_s - due_s
+        if kind in _TIMED:
+            self._window.response.record(response_s)
+        if due_s < self.judged_s:
+            self._early[kind] += 1
+            return
         service_s = now_s - (sent_s or due_s)
         self.steps[part].ended(kind, response_s, service_s)
         slowest = self._slowest
         if kind in _TIMED:
             self._response.record(response_s)
             self._service.record(service_s)
-            self._window.response.record(response_s)
             if len(slowest) < EXAMPLES_MAX or response_s > slowest[0][0]:
                 entry = (response_s, next(self._serial), self._sample(name, due_s, now_s, status, head, detail))
                 heappush(slowest, entry) if len(slowest) < EXAMPLES_MAX else heapreplace(slowest, entry)
@@ -133,15 +144,16 @@ class Recorder:
 
     def close_second(self, index: int, in_flight: int, users: int) -> Slice:
         """End the current second and begin the next."""
-        window = self._window
+        window, now_s = self._window, perf_counter()
+        self._is_warm = self._is_warm or now_s >= self.judged_s
         self._window = _Window(self._due, self._kinds.copy())
         return Slice(
             index=index,
-            at_s=round(perf_counter() - self.began_s, 3),
+            at_s=round(now_s - self.began_s, 3),
             due=self._due - window.due,
             kinds=dict(self._kinds - window.kinds),
-            response=window.response.encoded(),
-            lag=window.lag.encoded(),
+            response=window.response.counts,
+            lag=window.lag.counts,
             cpu_s=self._window.cpu_s - window.cpu_s,
             in_flight=in_flight,
             users=users,
@@ -153,14 +165,14 @@ class Recorder:
             started_at_s=round(self._started_at_s, 6),
             duration_s=round(perf_counter() - self.began_s, 3),
             cpu_s=process_time() - self._cpu_began_s,
-            due=self._due,
-            kinds=dict(self._kinds),
+            due=self._due - self._early.total(),
+            kinds=dict(self._kinds - self._early),
             unfinished=unfinished,
             resent=self.resent,
             received_bytes=self.received_bytes,
-            response=self._response.encoded(),
-            service=self._service.encoded(),
-            lag=self._lag.encoded(),
+            response=self._response.counts,
+            service=self._service.counts,
+            lag=self._lag.counts,
             examples={kind: tuple(samples) for kind, samples in self._examples.items()},
             slowest=tuple(sample for _, _, sample in sorted(self._slowest, reverse=True)),
             actions=tuple(book.tally() for book in self.actions),

@@ -71,6 +71,7 @@ def share_of(plan: Plan, address: tuple[str, int], begin_s: float, index: int = 
         http=plan.http,
         index=index,
         of=of,
+        warm_up_s=plan.warm_up_s,
     )
 
 

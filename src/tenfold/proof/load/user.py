@@ -201,7 +201,8 @@ class User:
         self._action = None
         if action.part >= 0:
             sent_s = self._action_sent_s or self._action_due_s
-            crowd.recorder.actions[action.part].ended(kind, now_s - self._action_due_s, now_s - sent_s)
+            if self._action_due_s >= crowd.recorder.judged_s:
+                crowd.recorder.actions[action.part].ended(kind, now_s - self._action_due_s, now_s - sent_s)
         else:
             self.has_entered = kind in _GOOD
         crowd.over(self, now_s)
@@ -291,10 +292,10 @@ class Held:
 
     def socket_said(self) -> None:
         """A message has come: it ends the wait of the oldest one sent."""
-        book = self._crowd.recorder.sockets
-        book.messages += 1
-        if self._asked_s:
-            book.round_trip.record(perf_counter() - self._asked_s.pop(0))
+        recorder = self._crowd.recorder
+        recorder.sockets.messages += 1
+        if self._asked_s and (asked_s := self._asked_s.pop(0)) >= recorder.judged_s:
+            recorder.sockets.round_trip.record(perf_counter() - asked_s)
 
     def socket_closed(self, code: int) -> None:
         """It was open and is closed: open it again."""
