@@ -1,12 +1,13 @@
 """What one load process says of its share of a run: a `Slice` each second, a `Tally` at its end. Plain data, ready for JSON.
 
-Stage: `record.Recorder` fills these in each process; `merge.Merger` adds up those of all. Histograms travel in
-HdrHistogram's own text, so that sums are exact.
+Stage: `record.Recorder` fills these in each process; `merge.Merger` adds up those of all. Histograms travel as
+counts of their buckets, so that sums are exact.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tenfold.proof.load.histogram import Counts
 from tenfold.proof.load.result import Sample
 
 
@@ -18,8 +19,8 @@ class Slice:
     at_s: float
     due: int
     kinds: Mapping[str, int]
-    response: str
-    lag: str
+    response: Counts
+    lag: Counts
     cpu_s: float
     in_flight: int
     users: int
@@ -32,8 +33,8 @@ class PartTally:
     count: int
     failed: int
     refused: int
-    response: str
-    service: str
+    response: Counts
+    service: Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ class SocketsTally:
     sent: int
     unanswered: int
     messages: int
-    round_trip: str
-    gap: str
+    round_trip: Counts
+    gap: Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,9 @@ class Tally:
     unfinished: int
     resent: int
     received_bytes: int
-    response: str
-    service: str
-    lag: str
+    response: Counts
+    service: Counts
+    lag: Counts
     examples: Mapping[str, tuple[Sample, ...]]
     slowest: tuple[Sample, ...]
     actions: tuple[PartTally, ...]
