@@ -16,7 +16,7 @@ from tenfold.blueprint import BlueprintError, load, schema
 from tenfold.blueprint.parts import BLUEPRINT
 from tenfold.blueprint.services import TRIGGERS
 from tenfold.blueprint.shape import NO_DEFAULT, Key, ListOf, MapOf, Section, default_of, written
-from tenfold.blueprint.tree import Entries, Node, compose
+from tenfold.blueprint.tree import Entries, Items, Node, compose
 from tenfold.blueprint.units import Unit
 from tenfold.model import KNOWN_TRIGGERS, Model, Scaling
 
@@ -49,6 +49,10 @@ def places(section: Section, around: type[Any] | None, node: Entries) -> Iterato
         kind = key.kind
         if isinstance(kind, Section) and isinstance(entry, Entries):
             yield from places(kind, section.build or around, entry)
+        elif isinstance(kind, ListOf) and isinstance(kind.item, Section) and isinstance(entry, Items):
+            for item_node in entry.items:
+                if isinstance(item_node, Entries):
+                    yield from places(kind.item, None, item_node)
         elif isinstance(kind, MapOf) and isinstance(entry, Entries) and name != "environments":
             for each, inner in entry.entries.items():
                 item = kind.known.get(each, kind.item)
@@ -61,6 +65,7 @@ def declared(section: Section) -> Iterator[Key]:
     for key in section.keys:
         yield key
         kinds = [key.kind.item, *key.kind.known.values()] if isinstance(key.kind, MapOf) else [key.kind]
+        kinds = [key.kind.item] if isinstance(key.kind, ListOf) else kinds
         for kind in kinds if key.name != "environments" else []:
             if isinstance(kind, Section):
                 yield from declared(kind)
@@ -98,7 +103,7 @@ def test_holds_every_key() -> None:
 
 def test_every_attribute_has_a_key() -> None:
     """Each key goes to an attribute that the model has, and each of the model's settings has a key."""
-    made = {"name", "metric", "environment", "releases"}
+    made = {"name", "metric", "environment", "releases", "as_of", "source"}
     for build in {place.build for place in PLACES if place.build}:
         attributes = {place.key.to for place in PLACES if place.build is build and not _groups(place.key)}
         assert attributes - {"environments"} <= set(build.__dataclass_fields__) <= attributes | made

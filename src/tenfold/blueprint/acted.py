@@ -35,7 +35,6 @@ def not_acted_on(model: Model) -> tuple[str, ...]:
         (model.edge.cache != CacheTimes(), "edge.cache: the edge keeps no answers yet"),
         (model.edge.limits != Limits(), "edge.limits: the edge limits no caller yet"),
         (model.targets.cache_hit_ratio is not None, "targets.cache_hit: never met while the edge keeps no answers"),
-        (model.budget is not None, "budget: costs are not reckoned yet"),
         (bool(forecasts), f"scaling.forecast: {_listed(forecasts)} scales on what is measured, not yet on forecasts"),
     )
     return tuple(sentence for is_given, sentence in sentences if is_given)

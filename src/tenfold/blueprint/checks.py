@@ -33,6 +33,8 @@ def check(model: Model, reading: Reading) -> None:
     _secrets(model, reading)
     _data(model, reading)
     _keep(model, reading)
+    _alerts(model, reading)
+    _prices(model, reading)
     check_spread(model, reading)
 
 
@@ -152,3 +154,26 @@ def _keep(model: Model, reading: Reading) -> None:
         elif outer and inner[: len(outer)] == outer:
             message = f"{quoted('/'.join(inner))} lies within {quoted('/'.join(outer))}, which is kept whole; remove it"
             reading.note("keep", message)
+
+
+def _alerts(model: Model, reading: Reading) -> None:
+    for number, rung in enumerate(model.alerts.escalation):
+        at = f"alerts.escalation[{number}]"
+        if rung.webhook is None and rung.command is None and reading.sound(at):
+            reading.note(at, "tells nobody; give it a webhook: ${PAGER_URL} or a command")
+
+
+def _prices(model: Model, reading: Reading) -> None:
+    """Nothing is converted from one currency into another: a rate that was right once would be a guess."""
+    if model.budget is None or not reading.sound("budget"):
+        return
+    prices, currency = model.prices, model.budget.monthly.currency
+    if prices.core_hour.currency != prices.gib_hour.currency:
+        reading.note("budget.prices", f"are in two currencies; write both in {currency}")
+    elif prices.currency != currency:
+        own = "prices are" if model.budget.prices is not None else "the prices that come with Tenfold are"
+        example = f"prices: {{core_hour: 0.04 {currency}, gib_hour: 0.0045 {currency}}}"
+        message = (
+            f"is in {currency} and {own} in {prices.currency}; nothing is converted, so write what you pay: {example}"
+        )
+        reading.note("budget.monthly", message)

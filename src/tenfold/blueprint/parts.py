@@ -4,14 +4,17 @@ from tenfold.blueprint import units
 from tenfold.blueprint.services import ENV, ENV_NAME, NAME, SERVICE, SERVICE_NAME, WORD
 from tenfold.blueprint.shape import Key, ListOf, MapOf, Section, TupleOf
 from tenfold.model import (
+    Alerts,
     Budget,
     CacheTimes,
     ConsoleAt,
     Data,
     Edge,
+    Escalation,
     LatencyTargets,
     Limits,
     Model,
+    Prices,
     Region,
     ResidencyRule,
     Rollout,
@@ -266,8 +269,54 @@ BUDGET = Section(
     (
         Key("monthly", units.money("300 USD"), "What may be spent in a month.", is_required=True),
         Key("alert_at", units.percent("80%"), "The share of it at which to say so.", "alert_at_ratio"),
+        Key(
+            "prices",
+            Section(
+                "a mapping of prices",
+                (
+                    Key("core_hour", units.money("0.04 USD", digits=6), "One core for an hour.", is_required=True),
+                    Key(
+                        "gib_hour",
+                        units.money("0.0045 USD", digits=6),
+                        "One GiB of memory for an hour.",
+                        is_required=True,
+                    ),
+                ),
+                Prices,
+            ),
+            "What instances cost.",
+            derived="the dated list prices that come with Tenfold, in USD",
+        ),
     ),
     Budget,
+)
+
+RUNG = Section(
+    "a mapping of who is told and when",
+    (
+        Key("after", units.duration("15m", low_s=0.0), "How long the alert has lasted then.", "after_s"),
+        Key(
+            "webhook",
+            units.text(
+                "a URL, or ${NAME} of a secret or environment variable",
+                "${PAGER_URL}",
+                pattern=r"(?:https?://|\$\{[A-Za-z_][A-Za-z0-9_]*\})[^\s]{0,2000}",
+                is_private=True,
+            ),
+            "Where the alert is sent by HTTP POST, as JSON.",
+        ),
+        Key(
+            "command",
+            units.text("a command", "notify-send Tenfold", is_private=True),
+            "A command that gets the alert as JSON on its standard input.",
+        ),
+        Key(
+            "only",
+            units.text("critical or warning", "critical", pattern="critical|warning"),
+            "Alerts of this severity alone.",
+        ),
+    ),
+    Escalation,
 )
 
 PARTS = (
@@ -316,6 +365,15 @@ PARTS = (
     ),
     Key("data", DATA, "PostgreSQL and Valkey for the app, embedded or your own; without it no store runs."),
     Key("budget", BUDGET, "What may be spent."),
+    Key(
+        "alerts",
+        Section(
+            "a mapping of alert settings",
+            (Key("escalation", ListOf("a list of rungs", RUNG), "Who is told of an alert, and when, lowest first."),),
+            Alerts,
+        ),
+        "Who is told when something is wrong.",
+    ),
     Key(
         "keep",
         ListOf("a list of paths", FOLDER_PATH),

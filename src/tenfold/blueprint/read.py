@@ -111,13 +111,14 @@ class Reading:
 
     def _list(self, kind: ListOf, node: Node, at: str) -> Any:
         if not isinstance(node, Items):
-            return self._expected(at, node, kind.what, example_of(kind), is_private=kind.item.is_private)
+            is_private = isinstance(kind.item, Unit) and kind.item.is_private
+            return self._expected(at, node, kind.what, example_of(kind), is_private=is_private)
         values: dict[Any, None] = {}
         for index, item in enumerate(node.items):
             here = f"{at}[{index}]"
             self.nodes[here] = item
-            value = self._scalar(kind.item, item, here)
-            if value in values:
+            value = self._value(kind.item, item, here)
+            if value in values and self.sound(here):
                 self.note(here, "is given twice; keep one of them")
             elif value is not _BAD:
                 values[value] = None

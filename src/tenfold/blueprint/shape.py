@@ -16,7 +16,7 @@ class ListOf:
     """A list of `item`, each at most once; becomes a tuple."""
 
     what: str
-    item: Unit
+    item: "Unit | Section"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def written(kind: Kind, value: Any) -> str:
         case Unit():
             return kind.write(value)
         case ListOf():
-            return f"[{', '.join(map(kind.item.write, value))}]"
+            return f"[{', '.join(written(kind.item, each) for each in value)}]"
         case TupleOf():
             return f"[{', '.join(item.write(part) for item, part in zip(kind.items, value, strict=True))}]"
         case MapOf() | Section():

@@ -217,8 +217,8 @@ def cidr(example: Written) -> Unit:
     return Unit(_CIDR, example, r"[0-9A-Fa-f:.]{2,45}(?:/\d{1,3})?", _read_cidr)
 
 
-def money(example: Written) -> Unit:
-    """An amount above nothing and its currency."""
+def money(example: Written, *, digits: int = 2) -> Unit:
+    """An amount above nothing, of at most `digits` after the point, and its currency."""
 
     def read(text: Written) -> Money:
         amount, currency = text.split()
@@ -226,7 +226,8 @@ def money(example: Written) -> Unit:
             raise ValueError("expected an amount above 0")
         return Money(Decimal(amount), currency)
 
-    return Unit("an amount and a currency (three capital letters)", example, r"\d{1,12}(?:\.\d{1,2})? [A-Z]{3}", read)
+    pattern = rf"\d{{1,12}}(?:\.\d{{1,{digits}}})? [A-Z]{{3}}"
+    return Unit("an amount and a currency (three capital letters)", example, pattern, read)
 
 
 def flag() -> Unit:

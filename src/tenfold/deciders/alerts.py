@@ -189,7 +189,7 @@ def _notifies(draft: _Draft, key: str, found: AlertMemory, state: str, since: fl
     """To each rung that is due and has not heard of it."""
     due = []
     for number, rung in enumerate(draft.model.alerts.escalation):
-        is_for_it = found.severity == CRITICAL or not rung.is_critical_only
+        is_for_it = rung.only in (None, found.severity)
         if is_for_it and number not in found.told and draft.now - since >= rung.after_s:
             due.append(_notify(draft.model, key, found, state, number))
     return tuple(n for n in due if n is not None)
