@@ -23,6 +23,8 @@ COMMANDS = {
     "secrets": ("tenfold.cli.secrets", "Set, list and remove secrets"),
     "load": ("tenfold.cli.load", "Put a load on the edge: a trace, or a steady rate"),
     "measure": ("tenfold.cli.measure", "Find out what one instance holds at the target latency"),
+    "drill": ("tenfold.cli.drill", "Harm what runs on purpose, and measure what comes of it"),
+    "prove": ("tenfold.cli.prove", "Make load and harm, and judge the targets: a verdict each, a score, a report"),
     "doctor": ("tenfold.cli.doctor", "Say what is missing on this machine and how to mend it"),
     "blueprint": ("tenfold.cli.blueprint", "Check the blueprint; print its JSON Schema"),
 }

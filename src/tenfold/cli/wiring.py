@@ -13,6 +13,7 @@ from tenfold.drivers.env import Surroundings
 from tenfold.drivers.envoy import EntryDriver, EnvoyDriver, LinkProbes
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import FreePorts
+from tenfold.drivers.harm import Harms, harm_of
 from tenfold.drivers.network import Network, network_of
 from tenfold.drivers.postgres import PostgresByUrl, PostgresDriver
 from tenfold.drivers.process import ProcessDriver
@@ -124,6 +125,12 @@ def network(project: Project, model: Model, wan: bool | None = None) -> Network:
         return network_of(project, model, wan)
     except DriverError as error:
         raise Fail(str(error)) from None
+
+
+def harm(project: Project, model: Model, between: Network) -> Harms:
+    """Harm to what `project` runs, for drills. Raises `Fail` as `build` does."""
+    envoy = build(project, model, lambda _: None, FreePorts(project), between, None).envoy
+    return harm_of(project, between, model.regions, envoy.recipe.admin_socket)
 
 
 def _stores(

@@ -33,7 +33,7 @@ class ProcessHarm:
             case Freeze(subject, seconds):
                 await self._begin("freeze", subject, seconds)
             case FillDisk(subject, seconds):
-                folder = _own_disk_of(self._processes, subject)
+                folder = own_disk_of(self._processes, subject)
                 await self._begin("fill", subject, seconds, folder=str(folder))
             case _:
                 raise Permanent(
@@ -68,7 +68,7 @@ class ProcessHarm:
             await asyncio.sleep(_LOOK_EVERY_S)
 
 
-def _own_disk_of(processes: Processes, store: str) -> Path:
+def own_disk_of(processes: Processes, store: str) -> Path:
     """The folder of a store's data, on a file system that holds nothing but this project; raises `Permanent` elsewhere."""
     project = processes.project
     folder = (project.data / store.replace("/", "-")).resolve()
