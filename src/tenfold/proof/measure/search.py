@@ -24,8 +24,9 @@ RATE_MIN = 0.2
 RATE_MAX = 50_000.0
 TRIES_MAX = 2
 """How often a step is made when its figures can't be trusted."""
-ROUNDS_MAX = 6
-"""How often an edge that did not stand is looked for anew."""
+RAISES_MAX = 2
+LOWERINGS_MAX = 10
+"""How often an edge that did not stand is looked for higher up, and lower down."""
 HELD_OF = 2
 """An edge stands when it was held this many times more, before it was missed as many times."""
 
@@ -107,24 +108,30 @@ class Held:
 async def search(probe: Probe, goal: Goal, start: float, requests_per_action: float, tell: Tell) -> Held:
     """Find the highest load that `goal` allows, beginning at `start` actions per second. Raises `NothingHeld`."""
     hunt = _Hunt(probe, goal, requests_per_action, tell)
-    low, high = await _bracket(hunt, min(max(start, RATE_MIN), RATE_MAX))
-    for _ in range(ROUNDS_MAX):
-        while high > low * (1 + PRECISION_RATIO):
-            middle = (low * high) ** 0.5
-            if await hunt.step(middle, STEP_S) is Standing.HELD:
-                low = middle
-            else:
-                high = middle
+    low, high = await _halved(hunt, *await _bracket(hunt, min(max(start, RATE_MIN), RATE_MAX)))
+    for _ in range(RAISES_MAX):
         # What was missed may have been bad luck (a neighbour's burst): asked again, it must be missed again.
-        if high < RATE_MAX and await hunt.step(high, EDGE_S) is Standing.HELD:
-            low, high = await _upwards(hunt, high, 1 + 2 * PRECISION_RATIO)
-            continue
+        if high >= RATE_MAX or await hunt.step(high, EDGE_S) is not Standing.HELD:
+            break
+        low, high = await _halved(hunt, *await _upwards(hunt, high, 1 + 2 * PRECISION_RATIO))
+    for lowered in range(LOWERINGS_MAX):
         if await hunt.stands(low):
             return hunt.held(low, high)
-        low, high = await _downwards(hunt, low)
+        low, high = low / (1 + PRECISION_RATIO * (1 + lowered // 2)), low
     raise NothingHeld(
-        f"no load was held twice in a row near {low:.3g} actions/s: this machine is too busy with other things to measure on"
+        f"no load was held {HELD_OF} times in a row down to {low:.3g} actions/s: this machine is too busy with other things to measure on"
     )
+
+
+async def _halved(hunt: "_Hunt", low: float, high: float) -> tuple[float, float]:
+    """The bracket, narrow enough."""
+    while high > low * (1 + PRECISION_RATIO):
+        middle = (low * high) ** 0.5
+        if await hunt.step(middle, STEP_S) is Standing.HELD:
+            low = middle
+        else:
+            high = middle
+    return low, high
 
 
 async def _bracket(hunt: "_Hunt", rate: float) -> tuple[float, float]:
