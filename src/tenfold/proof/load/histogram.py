@@ -36,8 +36,10 @@ class Histogram:
         """Count one latency; above an hour it counts as an hour, below zero as zero."""
         latency_us = int(latency_s * 1e6)
         shift_bits = latency_us.bit_length() - _PRECISE_BITS
-        if shift_bits > 0:
-            latency_us = min(latency_us, LATENCY_US_MAX) >> shift_bits << shift_bits
+        if latency_us > LATENCY_US_MAX:
+            latency_us = _low_us(LATENCY_US_MAX)
+        elif shift_bits > 0:
+            latency_us = latency_us >> shift_bits << shift_bits
         elif latency_us < 0:
             latency_us = 0
         counts = self._counts
@@ -72,6 +74,12 @@ class Histogram:
         mean_us = sum(_middle_us(low_us) * count for low_us, count in self._counts.items()) / total if total else None
         p50, p90, p95, p99, p999, highest = self.percentiles_ms(50.0, 90.0, 95.0, 99.0, 99.9, 100.0)
         return Latency(total, None if mean_us is None else round(mean_us / 1000, 3), p50, p90, p95, p99, p999, highest)
+
+
+def _low_us(latency_us: int) -> int:
+    """The lowest value that counts in the same bucket."""
+    shift_bits = max(latency_us.bit_length() - _PRECISE_BITS, 0)
+    return latency_us >> shift_bits << shift_bits
 
 
 def _highest_us(low_us: int) -> int:

@@ -5,19 +5,18 @@ browser's page does when its socket closes: it opens the next one at once, over 
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-
 from tenfold.proof.load.errors import LoadError
-from tenfold.proof.load.plan import Target
+from tenfold.proof.load.plan import Target, loopback_address
+from tenfold.proof.load.websocket import WebSocket
 
 _RETRY_S = 0.02
 """Between two attempts of one client: at once for a person, but not a busy loop against a closed port."""
-_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,36 +64,31 @@ class Sockets:
         open_timeout_s: float = 10.0,
         attempt_timeout_s: float = 2.0,
     ) -> None:
-        self._url = f"ws://{target.authority}{path}"
-        self._headers = headers or {}
+        self._target = target
+        self._path = path
+        self._headers = tuple((headers or {}).items())
         self._open_timeout_s = open_timeout_s
         self._attempt_timeout_s = attempt_timeout_s
-        self._clients = [_Held() for _ in range(clients)]
-        self._tasks: list[asyncio.Task[None]] = []
+        self._clients = [_Held(self) for _ in range(clients)]
         self._reconnects: list[Reconnect] = []
         self._close_codes: dict[int, int] = {}
         self._began_s = perf_counter()
         self._ended_s: float | None = None
-        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._began_s = perf_counter()
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=True), headers=self._headers
-        )
-        self._tasks = [asyncio.create_task(self._hold(client, self._session)) for client in self._clients]
-        opened = asyncio.gather(*(client.opened.wait() for client in self._clients))
+        for client in self._clients:
+            client.open()
+        waiting = asyncio.gather(*(client.opened.wait() for client in self._clients))
         try:
-            await asyncio.wait_for(opened, self._open_timeout_s)
+            await asyncio.wait_for(waiting, self._open_timeout_s)
         except TimeoutError:
-            missing = sum(not client.opened.is_set() for client in self._clients)
-            last = next((client.error for client in self._clients if client.error), "no answer")
+            missing = [client for client in self._clients if not client.is_open]
             await self.close()
             raise LoadError(
-                f"{missing} of {len(self._clients)} WebSocket connections to {self._url} did not open within "
-                f"{self._open_timeout_s:g} s ({last}): check that the path speaks WebSocket"
+                f"{len(missing)} of {len(self._clients)} WebSocket connections to ws://{self._target.authority}{self._path} "
+                f"did not open within {self._open_timeout_s:g} s ({missing[0].error if missing else 'they closed again'}): check the path and the app"
             ) from None
-        except asyncio.CancelledError:
+        except BaseException:
             await self.close()
             raise
         return self
@@ -112,11 +106,12 @@ class Sockets:
     async def close(self) -> None:
         """Close all connections; `result` stays as it was at this moment."""
         self._ended_s = perf_counter()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        tasks = [client.task for client in self._clients if client.task is not None]
+        for client in self._clients:
+            client.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # The loop tells of a closed connection in its next turn.
+        await asyncio.sleep(0)
 
     def result(self) -> SocketsResult:
         """What happened so far."""
@@ -136,50 +131,109 @@ class Sockets:
             close_codes=dict(self._close_codes),
         )
 
-    async def _hold(self, client: "_Held", session: aiohttp.ClientSession) -> None:
-        """One client's life: open, listen until it closes, open again."""
-        code = 0
-        while True:
-            socket, attempts = await self._open(client, session)
-            if client.opened.is_set():
-                gap_ms = round((perf_counter() - client.closed_s) * 1000, 3)
-                self._reconnects.append(Reconnect(round(client.closed_s - self._began_s, 3), gap_ms, code, attempts))
-            client.is_open = True
-            client.opened.set()
-            opened_s = perf_counter()
-            async for _ in socket:
-                client.messages += 1
-            client.closed_s = perf_counter()
-            client.is_open = False
-            code = socket.close_code or 1006
-            self._close_codes[code] = self._close_codes.get(code, 0) + 1
-            if client.closed_s - opened_s < _RETRY_S:
-                # A server that accepts only to close is one more kind of closed port.
-                await asyncio.sleep(_RETRY_S)
+    async def dial(self, client: "_Held") -> None:
+        """One attempt of a client."""
+        host = loopback_address(self._target.host) or self._target.host
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._attempt_timeout_s):
+                _, socket = await loop.create_connection(
+                    client.begin(self._target, self._path, self._headers), host, self._target.port
+                )
+        except (OSError, TimeoutError) as error:
+            client.socket_refused(str(error) or "no connection in time")
+            return
+        loop.call_later(self._attempt_timeout_s, socket.give_up)
 
-    async def _open(
-        self, client: "_Held", session: aiohttp.ClientSession
-    ) -> tuple[aiohttp.ClientWebSocketResponse, int]:
-        """Try until a connection is open; also says how many attempts it took."""
-        attempts = 0
-        while True:
-            attempts += 1
-            try:
-                async with asyncio.timeout(self._attempt_timeout_s):
-                    return await session.ws_connect(self._url), attempts
-            except _ERRORS as error:
-                client.error = str(error) or type(error).__name__
-                await asyncio.sleep(_RETRY_S)
+    def came_back(self, client: "_Held", attempts: int) -> None:
+        """A client that had lost its connection has one again."""
+        gap_ms = round((perf_counter() - client.closed_s) * 1000, 3)
+        self._reconnects.append(Reconnect(round(client.closed_s - self._began_s, 3), gap_ms, client.code, attempts))
+
+    def went(self, code: int) -> None:
+        """A client's connection was closed."""
+        self._close_codes[code] = self._close_codes.get(code, 0) + 1
 
 
 class _Held:
-    """The state of one client."""
+    """One client: it opens, listens until it is closed, and opens again."""
 
-    __slots__ = ("closed_s", "error", "is_open", "messages", "opened")
+    __slots__ = (
+        "_attempts",
+        "_is_over",
+        "_opened_s",
+        "_socket",
+        "_sockets",
+        "closed_s",
+        "code",
+        "error",
+        "is_open",
+        "messages",
+        "opened",
+        "task",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: Sockets) -> None:
+        self._sockets = sockets
+        self._attempts = 0
+        self._opened_s = 0.0
+        self._is_over = False
+        self._socket: WebSocket | None = None
         self.opened = asyncio.Event()
         self.is_open = False
         self.closed_s = 0.0
+        self.code = 0
         self.messages = 0
         self.error = ""
+        self.task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Try to open it."""
+        if not self._is_over:
+            self._attempts += 1
+            self.task = asyncio.get_running_loop().create_task(self._sockets.dial(self))
+
+    def begin(self, target: Target, path: str, headers: tuple[tuple[str, str], ...]) -> Callable[[], WebSocket]:
+        """A new socket, which is known before its server can say anything."""
+
+        def made() -> WebSocket:
+            self._socket = WebSocket(self, target.authority, path, headers)
+            return self._socket
+
+        return made
+
+    def close(self) -> None:
+        """Close it and open it no more."""
+        self._is_over = True
+        if self.task is not None:
+            self.task.cancel()
+        if self._socket is not None:
+            self._socket.close()
+
+    def socket_opened(self) -> None:
+        """The server has accepted it."""
+        if self.opened.is_set():
+            self._sockets.came_back(self, self._attempts)
+        self._attempts = 0
+        self._opened_s = perf_counter()
+        self.is_open = True
+        self.opened.set()
+
+    def socket_said(self) -> None:
+        """A message has come."""
+        self.messages += 1
+
+    def socket_closed(self, code: int) -> None:
+        """It was open and is closed."""
+        self.closed_s = perf_counter()
+        self.is_open = False
+        self.code = code
+        self._sockets.went(code)
+        # A server that accepts only to close is one more kind of closed port.
+        is_short = self.closed_s - self._opened_s < _RETRY_S
+        asyncio.get_running_loop().call_later(_RETRY_S if is_short else 0, self.open)
+
+    def socket_refused(self, why: str) -> None:
+        """It did not open."""
+        self.error = why
+        asyncio.get_running_loop().call_later(_RETRY_S, self.open)
