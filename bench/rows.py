@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bench import (
     brain,
     chain,
+    console,
     crashes,
     deploys,
     edge,
@@ -63,6 +64,7 @@ REGIONS: Mapping[str, Row] = {
 
 PROOF: Mapping[str, Row] = {
     "prove": Row("`tenfold prove` on crewboard: a verdict for each target", prove.prove),
+    "console": Row("the console's page in a real browser: 10 regions, 200 instances, 1,000 tenants", console.console),
 }
 """In the order: load generator, drills, measure, prove, console, anomalies."""
 
