@@ -42,6 +42,7 @@ class Globe:
     lacking: set[str] = field(default_factory=set)
     sick: set[str] = field(default_factory=set)
     is_data_away: bool = False
+    drained: set[str] = field(default_factory=set)
     stale: set[str] = field(default_factory=set)
     pools: dict[str, PoolSeen] = field(default_factory=dict)
     memory: RegionsMemory = RegionsMemory()
@@ -113,7 +114,7 @@ class Globe:
         self.now += seconds
         snapshot, model = self.snapshot(), self.model
         before = self.memory.ways
-        self.memory, said = judge(model, RELEASE, snapshot, self.memory, self.is_data_away)
+        self.memory, said = judge(model, RELEASE, snapshot, self.memory, self.is_data_away, self.drained)
         self.memory = choose_ways(model, RELEASE, snapshot, self.memory)
         self.changes += self.memory.ways != before
         self.said += said

@@ -14,6 +14,7 @@ COMMANDS = {
     "down": ("tenfold.cli.up", "Drain and stop everything of this project; data stays"),
     "deploy": ("tenfold.cli.ship", "Ship the folder as the next release, without downtime"),
     "rollback": ("tenfold.cli.ship", "Go back to the release that served before"),
+    "drain": ("tenfold.cli.drain", "Take an instance or a region out of service gently"),
     "status": ("tenfold.cli.status", "What runs, how it is, and what was decided last"),
     "console": ("tenfold.cli.console", "The page that shows what runs, why, and what was"),
     "plan": ("tenfold.cli.plan", "What would be done, and why, without doing it"),

@@ -15,6 +15,7 @@ COLOURS = {
     "heal": "yellow",
     "scale": "cyan",
     "release": "green",
+    "drain": "bright_blue",
     "route": "blue",
     "schedule": "magenta",
     "failover": "red",

@@ -12,6 +12,7 @@ STATE_COLOURS = {
     "starting": "yellow",
     "returning": "yellow",
     "draining": "cyan",
+    "drained": "cyan",
     "stopping": "cyan",
     "unhealthy": "red",
     "exited": "red",

@@ -158,7 +158,7 @@ def _troubles(
             served = ", ".join(way.to for way in region.ways if way.to != region.name)
             by = f"; its clients are served by {served}" if served else ""
             yield f"region {region.name} is out ({region.why}){by}" if model.is_spread else region.why
-    yield from (alert.text for alert in parts.alerts_now(tick) if alert.severity == "critical")
+    yield from (a.text for a in parts.alerts_now(tick) if a.severity == "critical" and a.is_firing)
     yield from _engine_troubles(tick)
     if summary.requests_per_s and summary.errors_per_s is not None:
         ratio = summary.errors_per_s / summary.requests_per_s

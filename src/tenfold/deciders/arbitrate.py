@@ -1,5 +1,5 @@
 """Settles conflicts: one effect per subject and tick. Vetoes first,
-then failover > heal > release > route > scale > schedule > alert.
+then failover > heal > release > drain > route > scale > schedule > alert.
 
 What is turned down is journalled with the reason; what is already under way is dropped silently,
 since it was decided before.
@@ -14,7 +14,8 @@ from tenfold.model import Model
 
 REPEAT_AFTER_S = 3.0
 """The same effect goes out again after this long at the soonest."""
-RANK = {name: rank for rank, name in enumerate(("failover", "heal", "release", "route", "scale", "schedule", "alert"))}
+RANKED = ("failover", "heal", "release", "drain", "route", "scale", "schedule", "alert")
+RANK = {name: rank for rank, name in enumerate(RANKED)}
 """Who wins a subject that two deciders want in one tick; lower is stronger."""
 
 

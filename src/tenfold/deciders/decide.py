@@ -1,9 +1,9 @@
 """Composes the deciders: model + snapshot + memory become decisions with their reasons, and the next memory. No
 clock, no randomness.
 
-Order: which regions are well (regions), where data are written (stores), what was asked for (release), how many (scale), make
-it so (heal, engines), who gets traffic (route, ways, entry), what is due (schedule); then `arbitrate`, and last who is told of what is
-wrong (alerts).
+Order: what people take out of service (drain), which regions are well (regions), where data are written (stores), what was asked for
+(release), how many (scale), make it so (heal, engines), who gets traffic (route, ways, entry), what is due (schedule); then
+`arbitrate`, and last who is told of what is wrong (alerts).
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from tenfold.deciders.alerts import alert
 from tenfold.deciders.arbitrate import arbitrate
+from tenfold.deciders.drain import answer_drains, take_up_drains
 from tenfold.deciders.engines import keep_engines
 from tenfold.deciders.entry import publish_entry
 from tenfold.deciders.heal import Line, heal
@@ -57,7 +58,11 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     if not is_up:
         # What was stopped was not lost: every region begins anew with the next start.
         memory = replace(memory, regions=RegionsMemory())
-    judged, some = judge(model, serving if is_up else None, snapshot, memory.regions, is_data_away)
+    memory, some = take_up_drains(model, snapshot, memory)
+    made += some
+    judged, some = judge(
+        model, serving if is_up else None, snapshot, memory.regions, is_data_away, memory.drain.regions
+    )
     made += some
     kept, starts, some = keep_stores(model, snapshot, judged, memory.stores, is_up=is_up)
     made += some
@@ -99,6 +104,8 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
         released, some = answer_up(_answering(model, memory), snapshot, released, wanted, routed)
         made += some
         memory = replace(memory, route=routed, release=released)
+    memory, some = answer_drains(snapshot, memory)
+    made += some
     if serving is not None and up:
         scheduled, some = schedule(serving, snapshot, memory.schedule)
         made += some

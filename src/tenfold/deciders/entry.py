@@ -90,7 +90,11 @@ def _way(
     others = [
         name
         for name, region in model.regions.items()
-        if name in known and name not in shares and (not residency or region.residency == residency)
+        if name in known
+        and name not in shares
+        and (not residency or region.residency == residency)
+        # A second try is traffic too.
+        and not ((judged := memory.regions.get(name)) is not None and judged.state is RegionState.DRAINED)
     ]
 
     def order(name: str) -> tuple[bool, float, str]:

@@ -151,11 +151,13 @@ class RouteMemory:
 
 
 class RegionState(StrEnum):
-    """SERVING takes the traffic that is nearest to it; OUT takes none; RETURNING takes more and more of it again."""
+    """SERVING takes the traffic that is nearest to it; OUT takes none; RETURNING takes more and more of it again. DRAINED takes none
+    because a person wished so."""
 
     SERVING = "serving"
     OUT = "out"
     RETURNING = "returning"
+    DRAINED = "drained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,15 @@ class RegionsMemory:
     why: str = ""
     looked_at: float = 0.0
     data_away_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DrainMemory:
+    """The regions that people took out of service, and since when; and the requests to drain something (`web-3`, `region/west`) that are
+    answered once it is done, by id."""
+
+    regions: Mapping[str, float] = field(default_factory=dict)
+    waiting: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,5 +309,6 @@ class Memory:
     stores: Mapping[str, StoreMemory] = field(default_factory=dict)
     schedule: ScheduleMemory = ScheduleMemory()
     alerts: AlertsMemory = AlertsMemory()
+    drain: DrainMemory = DrainMemory()
     decisions: int = 0
     sent: Mapping[str, float] = field(default_factory=dict)

@@ -8,7 +8,7 @@ Once nothing has been amiss for a while the region returns in steps, and one tha
 region is never taken out: a poor answer is better than none.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -51,6 +51,8 @@ FAR_MS = 50.0
 CUT_RATIO = 0.9
 """A region to which, from everywhere, this share of probes is lost is cut off."""
 
+TAKING = (RegionState.SERVING, RegionState.RETURNING)
+"""The states in which a region takes traffic."""
 HARD = ("gateway", "instances", "checks", "cut")
 UNREACHED = ("gateway", "checks", "cut")
 BY_TRAFFIC = ("unanswered", "errors", "slow", "tail")
@@ -78,10 +80,16 @@ class Signals:
 
 
 def judge(
-    model: Model, serving: Release | None, snapshot: Snapshot, memory: RegionsMemory, is_data_away: bool = False
+    model: Model,
+    serving: Release | None,
+    snapshot: Snapshot,
+    memory: RegionsMemory,
+    is_data_away: bool = False,
+    drained: Container[str] = (),
 ) -> tuple[RegionsMemory, tuple[Decision, ...]]:
     """The state of every region now, and a decision for each that changed. `is_data_away` tells that a store's primary does not
-    serve: then instances are sick everywhere, and no region is better for its clients than their own.
+    serve: then instances are sick everywhere, and no region is better for its clients than their own. People want the `drained` ones
+    to take no traffic.
 
     A region that was never well is not known yet: it enters as serving the first time that it is.
     """
@@ -100,7 +108,7 @@ def judge(
             if not seen.shown and not seen.unknown:
                 regions[region] = RegionMemory(since=now, well_since=now)
             continue
-        regions[region] = _next(before, seen, now)
+        regions[region] = _next(before, seen, now, region in drained)
     _keep_one(regions, memory.regions, signals, now)
     for region, after in regions.items():
         why = _told(region, memory.regions.get(region), after)
@@ -111,7 +119,7 @@ def judge(
     return replace(memory, regions=regions), tuple(decisions)
 
 
-def _next(before: RegionMemory, seen: Signals, now: float) -> RegionMemory:
+def _next(before: RegionMemory, seen: Signals, now: float, is_drained: bool) -> RegionMemory:
     """The region's state after one more look at it alone."""
     kept = {name: at for name, at in before.ailing_since.items() if name in seen.unknown}
     ailing = {name: min(before.ailing_since.get(name, now), now) for name in seen.shown} | kept
@@ -119,6 +127,12 @@ def _next(before: RegionMemory, seen: Signals, now: float) -> RegionMemory:
     after = before
     if (ailing, well_since) != (before.ailing_since, before.well_since):
         after = replace(before, ailing_since=ailing, well_since=well_since)
+    if is_drained:
+        since = before.since if before.state is RegionState.DRAINED else now
+        return replace(
+            after, state=RegionState.DRAINED, since=since, signal="", why="it is drained until it is asked back",
+            is_hard=seen.is_hard, share_ratio=0.0,
+        )  # fmt: skip
     acting = [name for name in seen.shown if name in HARD or now - ailing[name] >= SOFT_S]
     if before.state is RegionState.RETURNING:
         acting = list(seen.shown)
@@ -131,6 +145,8 @@ def _next(before: RegionMemory, seen: Signals, now: float) -> RegionMemory:
             after, state=RegionState.OUT, since=now if again else before.since, signal=worst, why=seen.shown[worst],
             is_hard=seen.is_hard, share_ratio=0.0, outs=outs,
         )  # fmt: skip
+    if before.state is RegionState.DRAINED:
+        return replace(after, state=RegionState.RETURNING, since=now, why="", is_hard=False, share_ratio=STEPS[0])
     if before.state is RegionState.OUT:
         if before.is_hard and not seen.is_hard and not seen.unknown:
             # It can answer: those who must not be served elsewhere need not wait until it returns.
@@ -156,10 +172,11 @@ def _wait_s(before: RegionMemory) -> float:
 def _keep_one(
     regions: dict[str, RegionMemory], before: Mapping[str, RegionMemory], signals: Mapping[str, Signals], now: float
 ) -> None:
-    """When all would be out, those that show the least stay in, and it is not held against them."""
-    if not regions or any(r.state is not RegionState.OUT for r in regions.values()):
+    """When none would take traffic, those that show the least stay in, and it is not held against them: a drained one only when no
+    other is as well."""
+    if not regions or any(r.state in TAKING for r in regions.values()):
         return
-    severity = {name: signals[name].severity for name in regions}
+    severity = {name: (signals[name].severity, r.state is RegionState.DRAINED) for name, r in regions.items()}
     least = min(severity.values())
     for name, region in regions.items():
         if severity[name] == least:
@@ -184,6 +201,10 @@ def _told(region: str, before: RegionMemory | None, after: RegionMemory) -> str:
             return f"{region} {'is lost now' if after.is_hard else 'is there again, and stays out'}: {after.why}"
         case RegionState.OUT:
             return f"{region} is taken out: {after.why}"
+        case RegionState.DRAINED:
+            return ""  # who drained it has told
+        case RegionState.RETURNING if before.state is RegionState.DRAINED:
+            return f"{region} is asked back and takes {after.share_ratio:.0%} of what is meant for it"
         case RegionState.RETURNING:
             return f"{region} is well again and takes {after.share_ratio:.0%} of what is meant for it"
         case RegionState.SERVING if before.state is RegionState.SERVING:

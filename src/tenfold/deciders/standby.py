@@ -11,7 +11,7 @@ VOTERS_MAX = 5
 """More than five make no region's loss less likely to matter, and each must be asked at every renewal."""
 KINDS = ("voter", "control")
 
-_WORSE = {RegionState.SERVING: 0, RegionState.RETURNING: 1, RegionState.OUT: 2}
+_WORSE = {RegionState.SERVING: 0, RegionState.RETURNING: 1, RegionState.DRAINED: 2, RegionState.OUT: 3}
 
 
 def voter_places(model: Model) -> tuple[str, ...]:

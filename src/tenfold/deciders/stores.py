@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tenfold.deciders.memory import RegionsMemory, RegionState, StoreMemory
+from tenfold.deciders.memory import RegionsMemory, StoreMemory
 from tenfold.effects import Decision, Effect, Promote, StartEngine, StopEngine
 from tenfold.facts import EngineSeen, EngineState, ReplicaRole, ReplicaSeen, Snapshot
 from tenfold.model import Data, Model
@@ -113,7 +113,7 @@ class _Look:
     def is_out(self, region: str) -> bool:
         """True while its region can't answer at all."""
         judged = self.regions.regions.get(region)
-        return judged is not None and judged.state is RegionState.OUT and judged.is_hard
+        return judged is not None and judged.is_hard
 
     def fence(self, region: str) -> StopEngine:
         """What keeps a store from ever taking writes again."""

@@ -200,10 +200,12 @@ def _targets(model: Model, memory: RegionsMemory) -> Mapping[str, tuple[Shares, 
     states = memory.regions
     serving = [name for name in model.regions if _is(states.get(name), RegionState.SERVING)]
     returning = [name for name in model.regions if _is(states.get(name), RegionState.RETURNING)]
+    # From a drained one traffic moves as it moves towards a region: step by step.
+    leaving = [name for name in model.regions if _is(states.get(name), RegionState.DRAINED)]
     within = serving + returning or list(model.regions)
     targets, near = _blend(model, memory, within, serving, returning), Nearness(memory, model)
     ways: dict[str, tuple[Shares, Sequence[str]]] = {
-        f"{origin}|": (shares, within) for origin, shares in targets.items()
+        f"{origin}|": (shares, [*within, *leaving]) for origin, shares in targets.items()
     }
     for residency in model.residency:
         # A poor answer from where the law allows it is better than none; a region that can't answer is no answer at all.
@@ -215,7 +217,8 @@ def _targets(model: Model, memory: RegionsMemory) -> Mapping[str, tuple[Shares, 
         well = [name for name in allowed if name in within] or allowed
         for origin in model.regions:
             order = sorted(well, key=lambda name: (near.cost_ms(origin, name), name))
-            ways[f"{origin}|{residency}"] = ({order[0]: 1.0} if order else {}, well)
+            may = [*well, *(name for name in leaving if name in allowed)]
+            ways[f"{origin}|{residency}"] = ({order[0]: 1.0} if order else {}, may)
     return ways
 
 
@@ -340,6 +343,8 @@ def _cause(model: Model, memory: RegionsMemory, origin: str, shares: Mapping[str
         return ""
     if own is not None and own.state is RegionState.OUT:
         return f" ({origin} is out: {own.why})"
+    if own is not None and own.state is RegionState.DRAINED:
+        return f" ({origin} is drained)"
     if own is not None and own.state is RegionState.RETURNING:
         return f" ({origin} takes {own.share_ratio:.0%} so far)"
     first = max(shares, key=lambda name: (shares[name], name))
