@@ -15,6 +15,7 @@ from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import FreePorts
 from tenfold.drivers.harm import Harms, harm_of
 from tenfold.drivers.network import Network, network_of
+from tenfold.drivers.notify import Notifier
 from tenfold.drivers.postgres import PostgresByUrl, PostgresDriver
 from tenfold.drivers.process import ProcessDriver
 from tenfold.drivers.project import Project
@@ -49,6 +50,7 @@ class Drivers:
     process: ProcessDriver
     envoy: EnvoyDriver
     stores: tuple[Store, ...]
+    notifier: Notifier
     entry: EntryDriver | None = None
     links: LinkProbes | None = None
     voters: VoterDriver | None = None
@@ -61,6 +63,11 @@ class Drivers:
         return (self.process, self.envoy, *self.stores, *spread)
 
     @property
+    def actuators(self) -> tuple[Actuator, ...]:
+        """Those that act."""
+        return (*self.all, self.notifier)
+
+    @property
     def observers(self) -> tuple[Observer, ...]:
         """Those that see."""
         return self.all if self.links is None else (*self.all, self.links)
@@ -71,6 +78,7 @@ class Drivers:
             await self.links.close()
         for driver in self.all:
             await driver.close()
+        await self.notifier.close()
 
 
 def build(
@@ -91,7 +99,9 @@ def build(
     envoy = EnvoyDriver(project, ports, fence, model.edge.port, between, model.is_spread, within_ms)
     # With several regions apps reach a store by the gateway of their region, which knows where its primary is.
     front = envoy.store_address if model.is_spread else None
-    stores = _stores(project, model, secrets, fence, ports, between, front)
+    lookup = _lookup(secrets)
+    stores = _stores(project, model, lookup, fence, ports, between, front)
+    notifier = Notifier(project, model.name, model.environment.name, fence, lookup)
 
     def store_urls(region: str) -> Mapping[str, str]:
         return {name: url for store in stores for name, url in store.urls(region).items()}
@@ -103,13 +113,14 @@ def build(
         project, release_of, secrets, fence, ports, store_urls, led_from or model.home, extra, between
     )
     if not model.is_spread:
-        return Drivers(process, envoy, stores)
+        return Drivers(process, envoy, stores, notifier)
     command = (*PROGRAM, "-C", str(project.root), "standby", "--region")
     env = {name: value for name, value in os.environ.items() if not name.startswith(environment.PREFIX)}
     return Drivers(
         process,
         envoy,
         stores,
+        notifier,
         EntryDriver(project, ports, fence, model.edge.port, between, within_ms),
         LinkProbes(envoy.probe_sockets),
         VoterDriver(project, ports, fence, between, led_from or model.home),
@@ -133,10 +144,21 @@ def harm(project: Project, model: Model, between: Network) -> Harms:
     return harm_of(project, between, model.regions, envoy.recipe.admin_socket)
 
 
+def _lookup(secrets: Secrets) -> Callable[[str], str | None]:
+    """What knows the value of a variable of the environment, or of a secret; None where it is neither."""
+
+    def lookup(name: str) -> str | None:
+        if name in os.environ:
+            return os.environ[name]
+        return secrets.values((name,))[name] if name in secrets.names() else None
+
+    return lookup
+
+
 def _stores(
     project: Project,
     model: Model,
-    secrets: Secrets,
+    lookup: Callable[[str], str | None],
     fence: Fence,
     ports: FreePorts,
     between: Network,
@@ -145,12 +167,6 @@ def _stores(
     if model.data is None:
         return ()
     home = model.home
-
-    def lookup(name: str) -> str | None:
-        if name in os.environ:
-            return os.environ[name]
-        return secrets.values((name,))[name] if name in secrets.names() else None
-
     try:
         postgres: Store = (
             PostgresByUrl(model.data.url, home, lookup)
