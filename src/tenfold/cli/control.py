@@ -105,7 +105,7 @@ async def open_control_plane(
     loop = Loop(
         model=model,
         decide=decide,
-        world=World((*drivers.observers, console.posted), drivers.all, clock),
+        world=World((*drivers.observers, console.posted), drivers.actuators, clock),
         lease=lease,
         epoch=epoch,
         journal=journal,
