@@ -13,6 +13,7 @@ from bench import (
     home,
     instances,
     journal,
+    nab,
     prove,
     regions,
     routes,
@@ -63,6 +64,7 @@ REGIONS: Mapping[str, Row] = {
 }
 
 PROOF: Mapping[str, Row] = {
+    "nab": Row("odd minutes told from usual ones, on labelled series", nab.nab),
     "prove": Row("`tenfold prove` on crewboard: a verdict for each target", prove.prove),
     "console": Row("the console's page in a real browser: 10 regions, 200 instances, 1,000 tenants", console.console),
 }

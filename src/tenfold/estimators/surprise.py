@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 TAIL_RATIO = 0.05
 """The largest twentieth of all differences counts as the tail: seldom enough to be a tail, often enough to be known."""
-TAIL_MEMORY = 5000
+TAIL_STEPS = 5000
 """The tail is that of about so many observations (three to four days of minutes): rare things need a long memory."""
 EXCESS_MAX = 20.0
 """What exceeds the tail by more than this many times the usual is learned as if it were this: one disaster must not hide the next."""
@@ -59,7 +59,7 @@ class Tail:
     def learn(self, difference: float) -> None:
         """Count it in."""
         self.count += 1
-        weight = max(1 / self.count, 1 / TAIL_MEMORY)
+        weight = max(1 / self.count, 1 / TAIL_STEPS)
         if self.count == 1:
             self._quantile = self._mean = difference
             return
@@ -71,8 +71,8 @@ class Tail:
             excess = difference - self._quantile
             if self._excess:
                 excess = min(excess, EXCESS_MAX * self._excess)
-            self._excess += max(1 / self._exceeded, 1 / (TAIL_MEMORY * TAIL_RATIO)) * (excess - self._excess)
-        pace = max(3 / self.count**0.7, 2 / TAIL_MEMORY)
+            self._excess += max(1 / self._exceeded, 1 / (TAIL_STEPS * TAIL_RATIO)) * (excess - self._excess)
+        pace = max(3 / self.count**0.7, 2 / TAIL_STEPS)
         self._quantile = max(0.0, self._quantile + pace * step * (self._excess or self._mean))
 
 
