@@ -18,7 +18,15 @@ from tenfold.effects import (
     StopEngine,
     StopInstance,
 )
-from tenfold.facts import DeployRequest, EngineState, InstanceState, ReplicaRole, RollbackRequest, UpRequest
+from tenfold.facts import (
+    DeployRequest,
+    DrainRequest,
+    EngineState,
+    InstanceState,
+    ReplicaRole,
+    RollbackRequest,
+    UpRequest,
+)
 from tenfold.model import Data, Health, Model, Region, Release, Rollout, Scaling, Service, Targets
 from tenfold.model.project import ResidencyRule
 from tenfold.sim.behaviour import Behaviour, Breakage
@@ -72,6 +80,7 @@ class Trial:
         self._over_s = max(TROUBLE_S, *ends)
         self._asks = sorted(random.uniform(5, TROUBLE_S) for _ in range(random.choice((0, 0, 1, 2))))
         self._releases = [f"r{number}" for number in range(2, 2 + len(self._asks))]
+        self._drains = _drains(seed, names)
         # Those that break later are found by a longer watch than there is time for here; other stories tell of them, as they do
         # of errors, which are nothing that fails in a quiet world.
         others = (Breakage.CRASH_LATER, Breakage.SICK_LATER, Breakage.ERRORS)
@@ -106,7 +115,11 @@ class Trial:
             while self._asks and self._asks[0] <= clock.elapsed_s:
                 self._asks.pop(0)
                 self._ask()
+            while self._drains and self._drains[0][0] <= clock.elapsed_s:
+                self._drain(*self._drains.pop(0)[1:])
             self._step()
+        for name in simulation.model.regions:
+            self._drain(f"region/{name}", is_undo=True)
         lacking = self._lacking()
         while lacking or not settled(simulation.memory):
             self._hold(clock.elapsed_s < self._over_s + QUIET_S, f"not whole in the end: {lacking or 'not settled'}")
@@ -132,6 +145,12 @@ class Trial:
         else:
             self.simulation.ask(RollbackRequest(f"back-{id_}", now))
 
+    def _drain(self, subject: str, is_undo: bool) -> None:
+        now = self.simulation.world.clock.now()
+        self.simulation.ask(
+            DrainRequest(f"{'back' if is_undo else 'drain'}-{subject}-{now:.3f}", now, subject, is_undo)
+        )
+
     # --- what must hold at every step ---------------------------------------------------------------------------------
 
     def _step(self) -> None:
@@ -155,7 +174,8 @@ class Trial:
     def _look_at_ways(self) -> None:
         memory, model = self.simulation.memory.regions, self.simulation.model
         states = [region.state for region in memory.regions.values()]
-        self._hold(not states or any(s is not RegionState.OUT for s in states), "all regions are out")
+        taking = (RegionState.SERVING, RegionState.RETURNING)
+        self._hold(not states or any(state in taking for state in states), "no region takes traffic")
         table = self._spread.entry.table
         for way in table.ways if table is not None else ():
             whole = sum(share.ratio for share in way.shares)
@@ -255,6 +275,15 @@ def source_of(effect: Effect) -> str:
             return effect.kind
         case _:
             return ""
+
+
+def _drains(seed: int, names: str) -> list[tuple[float, str, bool]]:
+    """When people drain what, or ask it back, drawn apart from all else: in half of the trials nobody does."""
+    random = Random(f"drains/{seed}")
+    subjects = [f"region/{name}" for name in names] + ["web-1", "web-2", "web-5", "worker-1"]
+    count = random.choice((0, 0, 1, 3))
+    drawn = [(random.uniform(BEGIN_S, TROUBLE_S), random.choice(subjects), random.random() < 0.3) for _ in range(count)]
+    return sorted(drawn)
 
 
 def _services(random: Random) -> dict[str, Service]:
