@@ -1,9 +1,9 @@
 """What a proof does, known before it begins: which load, for how long, which harm. Stage: targets, scenario -> acts. Pure."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tenfold.model import Model, Scenario
+from tenfold.model import Model, Scenario, Step
 from tenfold.proof.bounds import requests_to_show
 from tenfold.proof.load import Target
 from tenfold.proof.verdict import WEIGHTS, named
@@ -20,9 +20,14 @@ RATE_MARGIN = 1.05
 """Arrivals are random: a little more than asked is sent, so that the mean is not below it by chance."""
 DRILL_S = 45.0
 """What a drill takes, about: what is normal, the harm, until all is as before."""
+DRILL_USERS_MAX = 40
+"""Beside a drill. More would sign in for longer than it looks at what is normal."""
 USERS_DEFAULT = 50
 QUICK = 1 / 3
 """Of the ramp, the settling and the hold."""
+
+PLACE = "tenfold_place"
+"""A user's variable: where it is."""
 
 LOAD_KEYS = WEIGHTS.keys() - {"cache_hit", "recovery"}
 """The targets that people are needed for."""
@@ -122,3 +127,27 @@ def steps_in_mean(scenario: Scenario) -> float:
 def expected_rps(scenario: Scenario, users: int) -> float:
     """Requests a second that so many people ask for if they are answered at once."""
     return users * steps_in_mean(scenario) / max(scenario.think_s, 0.05)
+
+
+def drill_users(ask: Ask) -> int:
+    """How many people are there beside a drill: half of the crowd, as in an ordinary hour, but not very many."""
+    users = ask.users or ask.model.targets.concurrent_users or USERS_DEFAULT
+    return max(min(users // 2, DRILL_USERS_MAX), 1)
+
+
+def placed(scenario: Scenario, model: Model) -> Scenario:
+    """`scenario` played by people near all regions alike, where the edge believes what it is told of places."""
+    places = [f"{region.at[0]},{region.at[1]}" for region in model.regions.values() if region.at is not None]
+    if not (model.is_spread and model.edge.trust and places):
+        return scenario
+    header = ("x-tenfold-place", f"{{{PLACE}}}")
+
+    def near(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        return tuple(replace(step, headers=(*step.headers, header)) for step in steps)
+
+    return replace(
+        scenario,
+        enter=near(scenario.enter),
+        actions=tuple(replace(action, steps=near(action.steps)) for action in scenario.actions),
+        users=tuple({**row, PLACE: place} for row in scenario.users or ({},) for place in places),
+    )

@@ -146,10 +146,15 @@ def error_ratio_max(targets: Targets) -> float:
     return ERROR_RATIO_DEFAULT if targets.availability_ratio is None else 1.0 - targets.availability_ratio
 
 
+def _spoilt_by(held: Held) -> str:
+    """The first reason, without its advice."""
+    return f"the load was spoilt: {held.invalid[0].partition(': ')[0]}"
+
+
 def _spoilt(case: _Case, held: Held, measured: str, how: str) -> Verdict | None:
     """Why nothing can be said by this load, if so."""
     if held.invalid:
-        return case.not_shown(f"the load was spoilt: {held.invalid[0]}", QUIETER, measured, how)
+        return case.not_shown(_spoilt_by(held), QUIETER, measured, how)
     if held.lasted_s < held.wanted_s * 0.98:
         why = f"the load was held for {seconds(held.lasted_s)} of {seconds(held.wanted_s)}"
         return case.not_shown(why, RUN_AGAIN, measured, how)
@@ -232,7 +237,7 @@ def _timed(
 ) -> Verdict:
     value_ms = timed.mean_ms if is_mean else timed.p95_ms
     if timed.count == 0 or value_ms is None:
-        return case.not_shown(missing, "give the scenario one, or leave the target out")
+        return case.not_shown(missing, _without(case))
     measured = ms(value_ms)
     statistic = "mean" if is_mean else "95th percentile"
     how = f"{statistic} of {timed.count:,} {what}{f' ({timed.of})' if timed.of else ''}"
@@ -246,6 +251,12 @@ def _timed(
     if value_ms > case.bound:
         return case.verdict(False, measured, how, advice=_because(case, advice))
     return case.verdict(True, measured, how)
+
+
+def _without(case: _Case) -> str:
+    if case.key == "latency.database_mean":
+        return "let the app use the blueprint's `data` (with `url`, measure it where it runs), or leave the target out"
+    return "give the scenario one, or leave the target out"
 
 
 def _database(case: _Case) -> Verdict:
@@ -266,7 +277,7 @@ def _availability(case: _Case) -> Verdict:
     sure = f"{CONFIDENCE:.0%} sure: at least {percent_at_least(1 - bound)}"
     held = case.evidence.users or case.evidence.rate
     if held is not None and held.invalid:
-        return case.not_shown(f"the load was spoilt: {held.invalid[0]}", QUIETER, measured, how)
+        return case.not_shown(_spoilt_by(held), QUIETER, measured, how)
     if bound <= allowed:
         return case.verdict(True, measured, how, sure)
     if is_broken(bad, seen, allowed):

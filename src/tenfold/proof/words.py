@@ -35,8 +35,10 @@ def percent_at_most(ratio: float) -> str:
 
 def seconds(value_s: float) -> str:
     """`0.42 s`, `8.5 s`, `45 s`, `4 min 10 s`, `3.2 h`, `5 days`."""
-    if value_s < 9.95:
+    if value_s < 0.995:
         return f"{value_s:.2g} s"
+    if value_s < 9.95:
+        return f"{round(value_s, 1):g} s"
     if value_s < 119.5:
         return f"{value_s:.0f} s"
     if value_s < 3600:

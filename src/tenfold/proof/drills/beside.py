@@ -27,6 +27,7 @@ _Play = Callable[[Callable[[Progress], None], asyncio.Event], Coroutine[None, No
 
 LONGEST_S = 3600.0
 BEGINS_WITHIN_S = 30.0
+SETTLE_S = 3.0
 COME_PER_S = 10.0
 """So many users come each second."""
 CALM_S = 0.5
@@ -50,6 +51,13 @@ class Demand:
         """So many times as much."""
         users = None if self.users is None else max(1, round(self.users * factor))
         return replace(self, rate_rps=self.rate_rps * factor, users=users)
+
+    @property
+    def warm_up_s(self) -> float:
+        """How long it takes until all have come and signed in: what is measured begins after that."""
+        if self.scenario is None:
+            return 0.0
+        return SETTLE_S + (self.users / COME_PER_S if self.users is not None else 0.0)
 
     @property
     def said(self) -> str:
@@ -144,7 +152,7 @@ def _plan(
     here = demand.times(share)
     if here.users is not None:
         # All at once they would sign in at once.
-        ramp_s = min(seconds / 2, here.users / COME_PER_S)
-        curve = UserCurve.steps((seconds, here.users), ramp_s=ramp_s)
-        return UserPlan(target, scenario, curve, seed=seed, headers=headers)
-    return UserPlan(target, scenario, arrivals=RateCurve.steps((seconds, here.rate_rps)), seed=seed, headers=headers)
+        curve = UserCurve.steps((seconds, here.users), ramp_s=demand.warm_up_s - SETTLE_S)
+        return UserPlan(target, scenario, curve, seed=seed, headers=headers, warm_up_s=demand.warm_up_s)
+    rate = RateCurve.steps((seconds, here.rate_rps))
+    return UserPlan(target, scenario, arrivals=rate, seed=seed, headers=headers, warm_up_s=demand.warm_up_s)

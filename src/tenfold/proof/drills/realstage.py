@@ -95,12 +95,13 @@ class RealStage:
 
     async def normal(self) -> None:
         """A load for a while to know what is usual, and then one that stays."""
-        first = Beside(self._around.target, self._demand, self._seed + 1000, self._normal_s)
-        self._load = first
+        warm_up_s, target = self._demand.warm_up_s, self._around.target
+        first = self._load = Beside(target, self._demand, self._seed + 1000, warm_up_s + self._normal_s)
         await first.begin()
         self._normal = await first.whole()
-        self._load = Beside(self._around.target, self._demand, self._seed)
+        self._load = Beside(target, self._demand, self._seed)
         await self._load.begin()
+        await asyncio.sleep(warm_up_s)
 
     async def look(self) -> Look:
         """The newest tick, the last probe, the last second of the load."""

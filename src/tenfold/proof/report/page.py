@@ -95,12 +95,12 @@ def _named(target: str) -> str:
 
 
 def _todo(report: Report) -> Iterator[str]:
-    open_ones = [verdict for verdict in report.verdicts if not verdict.is_met and verdict.advice]
-    if not open_ones:
+    if not report.todo:
         return
     yield '<h2>What to do</h2>\n<ul class="todo">'
-    for verdict in open_ones:
-        yield f"<li><b>{escape(_named(verdict.target))}</b> ({verdict.word}): {_said(verdict.advice)}</li>\n"
+    for advice, verdicts in report.todo:
+        of = ", ".join(f"{_named(v.target)} ({v.word})" for v in verdicts)
+        yield f"<li><b>{escape(of)}</b>: {_said(advice)}</li>\n"
     yield "</ul>\n"
 
 

@@ -94,3 +94,12 @@ class Report:
         words = [verdict.word for verdict in self.verdicts]
         rest = [f"{words.count(word)} {word}" for word in ("missed", "not shown") if word in words]
         return ", ".join([f"{words.count('met')} of {len(words)} targets met", *rest])
+
+    @property
+    def todo(self) -> tuple[tuple[str, tuple[Verdict, ...]], ...]:
+        """What to do, each with the verdicts that call for it: misses first."""
+        found: dict[str, list[Verdict]] = {}
+        for verdict in sorted(self.verdicts, key=lambda v: v.is_met is None):
+            if not verdict.is_met and verdict.advice:
+                found.setdefault(verdict.advice, []).append(verdict)
+        return tuple((advice, tuple(verdicts)) for advice, verdicts in found.items())
