@@ -18,6 +18,8 @@ from tenfold.drivers import freeport, logs, source, valkey
 from tenfold.loop.upkeep import RETENTION
 from tenfold.model import Rollout
 from tenfold.model.places import DETOUR_RATIO, FIBRE_KM_PER_MS
+from tenfold.proof import acts, verdict
+from tenfold.proof.bounds import requests_to_show
 from tenfold.render import envoy
 from tenfold.wire.lease import TTL_S
 
@@ -73,6 +75,14 @@ FIGURES = (
         "edge.md",
         f"At most {envoy.REPLAYS_RATIO:.0%} of the requests at hand may be second tries ({envoy.REPLAYS_MIN} at least)",
     ),
+    *(("proof.md", f"| `{key}` | {weight} |") for key, weight in verdict.WEIGHTS.items()),
+    *(
+        ("proof.md", f"| {requests_to_show(share):,} | {requests_to_show(share, 1):,} |")
+        for share in (1e-2, 1e-3, 1e-4, 1e-5)
+    ),
+    ("proof.md", f"half of the users, {acts.DRILL_USERS_MAX} at the most"),
+    ("proof.md", f"a 95th percentile needs {verdict.TAIL_MIN}, a mean {verdict.MEAN_MIN}"),
+    ("proof.md", f"{acts.RATE_MARGIN - 1:.0%} more, for\n   {acts.RATE_S:.0f} s"),
 )
 
 

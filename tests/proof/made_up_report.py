@@ -107,7 +107,8 @@ def made_up() -> Report:
         spans=(
             Span("500 users come", "ramp", 0.0, 50.0),
             Span("500 users at once", "load", 50.0, 178.0),
-            Span("instance-kill", "harm", 180.0, 238.0),
+            Span("instance-kill", "drill", 180.0, 238.0),
+            Span("web-2 harmed", "harm", 190.0, 192.3),
         ),
         moments=tuple(moments),
         instances=(Series("web@local", ready), Series("worker@local", workers)),

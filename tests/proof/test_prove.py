@@ -192,7 +192,7 @@ async def test_a_sound_app_meets_its_targets() -> None:
     assert set(words(report).values()) == {"met"}
     assert (report.score, report.is_met, report.why_incomplete) == (100.0, True, "")
     assert (len(ground.plans), ground.drills) == (1, ["instance-kill"])
-    assert [span.kind for span in report.spans] == ["ramp", "load", "harm"]
+    assert [span.kind for span in report.spans] == ["ramp", "load", "drill", "harm"]
     assert "100 of 100" in page(report)
 
 
@@ -217,7 +217,7 @@ async def test_a_throughput_that_people_do_not_ask_for_is_tried_by_itself() -> N
     assert fixed.arrivals is not None
     assert fixed.arrivals.peak_rps == pytest.approx(50 * 1.05 / 1.6)
     assert words(report)["throughput"] == "met"
-    assert [span.kind for span in report.spans] == ["ramp", "load", "rate", "harm"]
+    assert [span.kind for span in report.spans] == ["ramp", "load", "rate", "drill", "harm"]
 
 
 async def test_failures_are_missed_targets() -> None:

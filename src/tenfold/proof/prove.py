@@ -221,7 +221,8 @@ class _Proof:
             self._seen.evidence = replace(self._seen.evidence, recovery=Recovered(name, trouble=str(error)))
             return
         self._seen.drills.append(result)
-        self._span(name, "harm", from_s, self._ground.now() - self._started_at - from_s)
+        self._span(name, "drill", from_s, self._ground.now() - self._started_at - from_s)
+        self._span(f"{', '.join(result.subjects)} harmed", "harm", *_harmed_s(result, self._started_at))
         if result.is_interrupted:
             self._halted = self._halted or f"it was stopped during the drill {name}"
         self._seen.evidence = replace(self._seen.evidence, recovery=recovered_of(result))
@@ -254,3 +255,9 @@ class _Proof:
             p95_ms_max=ask.model.targets.latency.p95_ms,
             why_incomplete=self._halted,
         )
+
+
+def _harmed_s(result: DrillResult, started_at: float) -> tuple[float, float]:
+    """When the harm was done, and for how long it showed: until recovery, or to the end of the drill where there was none."""
+    lasted_s = result.recover_s if result.recover_s is not None else result.mended_at - result.struck_at
+    return result.struck_at - started_at, max(lasted_s, 0.5)

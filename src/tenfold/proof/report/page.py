@@ -164,7 +164,7 @@ def _course(report: Report) -> Iterator[str]:
 
 def _kinds(report: Report) -> Iterator[tuple[str, str]]:
     """The kinds of stretches that there are, for the legend."""
-    names = {"ramp": "users come", "load": "users held", "rate": "a fixed rate", "harm": "harm"}
+    names = {"ramp": "users come", "load": "users held", "rate": "a fixed rate", "drill": "a drill", "harm": "harm"}
     there = {span.kind for span in report.spans}
     return ((kind, name) for kind, name in names.items() if kind in there)
 

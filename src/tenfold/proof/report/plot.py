@@ -139,7 +139,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time with a name: `kind` is its colour (`ramp`, `load`, `rate`, `harm`)."""
+    """A stretch of time with a name: `kind` is its colour (`ramp`, `load`, `rate`, `drill`, `harm`)."""
 
     name: str
     kind: str

@@ -4,11 +4,11 @@ STYLE = """
 :root{color-scheme:light dark;--bg:#fcfcfa;--card:#fff;--ink:#1b1f23;--soft:#59636e;--line:#dfe3e6;--grid:#e9ecee;
 --good:#0a7d47;--bad:#c4320a;--open:#8f6400;--good-bg:#e6f5ec;--bad-bg:#fdece6;--open-bg:#fbf3dc;
 --c1:#2563c9;--c2:#d97706;--c3:#8b3fb0;--c4:#0d8f6f;--c5:#c93a73;--c6:#4a8fb5;--c7:#7a6b2c;--c8:#6b7280;
---ramp:#8892a0;--load:#2563c9;--rate:#0d8f6f;--harm:#d9480f}
+--ramp:#8892a0;--load:#2563c9;--rate:#0d8f6f;--drill:#b8860b;--harm:#d9480f}
 @media (prefers-color-scheme:dark){:root{--bg:#101417;--card:#161b1f;--ink:#e7ebee;--soft:#9aa6b1;--line:#2b333a;--grid:#232a30;
 --good:#4cc78a;--bad:#ff8a65;--open:#e6b94a;--good-bg:#12301f;--bad-bg:#3a1d14;--open-bg:#322813;
 --c1:#6ea3f7;--c2:#f2a33c;--c3:#c58be0;--c4:#45c9a5;--c5:#f07fa9;--c6:#7fc0e2;--c7:#cdbb6a;--c8:#a3adb8;
---ramp:#5d6874;--load:#3f74d1;--rate:#2aa384;--harm:#e8663a}}
+--ramp:#5d6874;--load:#3f74d1;--rate:#2aa384;--drill:#c9a227;--harm:#e8663a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;
 font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
@@ -56,8 +56,8 @@ svg.narrow{display:none}
 .grid{stroke:var(--grid)}.tick{stroke:var(--soft)}
 .mark{stroke:var(--ink);stroke-opacity:.16;stroke-dasharray:2 3}
 .span{fill-opacity:.07}
-.s-ramp{fill:var(--ramp)}.s-load{fill:var(--load)}.s-rate{fill:var(--rate)}.s-harm{fill:var(--harm)}
-.lane .span{fill-opacity:.22}
+.s-ramp{fill:var(--ramp)}.s-load{fill:var(--load)}.s-rate{fill:var(--rate)}.s-drill{fill:var(--drill)}.s-harm{fill:var(--harm);fill-opacity:.2}
+.lane .span{fill-opacity:.22}.lane .s-harm{fill-opacity:.6}
 .lane text.on{fill:var(--ink)}
 .pin circle{fill:var(--card);stroke:var(--ink);stroke-opacity:.55}
 .pin text{fill:var(--ink);font-size:11px}
@@ -69,7 +69,7 @@ svg.narrow{display:none}
 .a7{fill:var(--c7)}.a8{fill:var(--c8)}
 .b1{background:var(--c1)}.b2{background:var(--c2)}.b3{background:var(--c3)}.b4{background:var(--c4)}.b5{background:var(--c5)}
 .b6{background:var(--c6)}.b7{background:var(--c7)}.b8{background:var(--c8)}
-.b-ramp{background:var(--ramp)}.b-load{background:var(--load)}.b-rate{background:var(--rate)}.b-harm{background:var(--harm)}
+.b-ramp{background:var(--ramp)}.b-load{background:var(--load)}.b-rate{background:var(--rate)}.b-drill{background:var(--drill)}.b-harm{background:var(--harm)}
 .limit{stroke:var(--bad);stroke-dasharray:6 4}
 svg .limit-t{fill:var(--bad)}
 .h{fill:transparent}.h:hover{fill:var(--ink);fill-opacity:.07}
