@@ -3,7 +3,7 @@
 import pytest
 
 from tenfold.blueprint import BlueprintError, app_name, load, not_acted_on
-from tenfold.model import InstanceSize, Model, Region, ResidencyRule, Scaling, Service
+from tenfold.model import Action, InstanceSize, Model, Region, ResidencyRule, Scaling, Scenario, Service, Step
 
 
 def read(text: str, environment: str | None = None) -> Model:
@@ -19,9 +19,11 @@ def problems(text: str, environment: str | None = None) -> list[str]:
 
 
 def test_smallest() -> None:
-    """Two lines are a whole blueprint; everything else is the model's own default."""
+    """Two lines are a whole blueprint; everything else is the model's own default, and users ask for the first path."""
     model = read("name: shop\nservices: {web: {command: run}}\n")
-    assert model == Model("shop", {"web": Service("web", "run", paths=("/",))}, {"local": Region("local")})
+    browse = Scenario("default", (Action("browse", 1.0, (Step("GET", "/"),)),))
+    web = Service("web", "run", paths=("/",))
+    assert model == Model("shop", {"web": web}, {"local": Region("local")}, scenarios={"default": browse})
     assert tuple(model.regions) == ("local",)
     assert not_acted_on(model) == ()
 

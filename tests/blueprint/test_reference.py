@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tenfold.blueprint import BlueprintError, load, schema
 from tenfold.blueprint.parts import BLUEPRINT
 from tenfold.blueprint.services import TRIGGERS
-from tenfold.blueprint.shape import NO_DEFAULT, Key, ListOf, MapOf, Section, default_of, written
+from tenfold.blueprint.shape import NO_DEFAULT, Either, Key, ListOf, MapOf, Section, default_of, written
 from tenfold.blueprint.tree import Entries, Items, Node, compose
 from tenfold.blueprint.units import Unit
 from tenfold.model import KNOWN_TRIGGERS, Model, Scaling
@@ -49,15 +49,18 @@ def places(section: Section, around: type[Any] | None, node: Entries) -> Iterato
         kind = key.kind
         if isinstance(kind, Section) and isinstance(entry, Entries):
             yield from places(kind, section.build or around, entry)
-        elif isinstance(kind, ListOf) and isinstance(kind.item, Section) and isinstance(entry, Items):
+        elif isinstance(kind, Either) and isinstance(entry, Entries):
+            yield from places(kind.whole, None, entry)
+        elif isinstance(kind, ListOf) and isinstance(entry, Items):
+            item = kind.item.whole if isinstance(kind.item, Either) else kind.item
             for item_node in entry.items:
-                if isinstance(item_node, Entries):
-                    yield from places(kind.item, None, item_node)
+                if isinstance(item, Section) and isinstance(item_node, Entries):
+                    yield from places(item, None, item_node)
         elif isinstance(kind, MapOf) and isinstance(entry, Entries) and name != "environments":
             for each, inner in entry.entries.items():
-                item = kind.known.get(each, kind.item)
-                if isinstance(item, Section) and isinstance(inner, Entries):
-                    yield from places(item, None, inner)
+                one = kind.known.get(each, kind.item)
+                if isinstance(one, Section) and isinstance(inner, Entries):
+                    yield from places(one, None, inner)
 
 
 def declared(section: Section) -> Iterator[Key]:
@@ -67,8 +70,9 @@ def declared(section: Section) -> Iterator[Key]:
         kinds = [key.kind.item, *key.kind.known.values()] if isinstance(key.kind, MapOf) else [key.kind]
         kinds = [key.kind.item] if isinstance(key.kind, ListOf) else kinds
         for kind in kinds if key.name != "environments" else []:
-            if isinstance(kind, Section):
-                yield from declared(kind)
+            whole = kind.whole if isinstance(kind, Either) else kind
+            if isinstance(whole, Section):
+                yield from declared(whole)
 
 
 PLACES = tuple(places(BLUEPRINT, None, compose(EXAMPLE, "docs/blueprint.yaml")[0]))

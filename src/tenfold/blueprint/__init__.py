@@ -2,11 +2,12 @@
 
 from tenfold.blueprint.acted import not_acted_on
 from tenfold.blueprint.editors import schema
-from tenfold.blueprint.load import app_name, load
+from tenfold.blueprint.load import Beside, app_name, load
 from tenfold.blueprint.problem import BlueprintError, Problem
 from tenfold.blueprint.starter import NotRecognised, Starter, is_read, starter
 
 __all__ = [
+    "Beside",
     "BlueprintError",
     "NotRecognised",
     "Problem",

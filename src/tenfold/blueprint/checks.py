@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from tenfold.blueprint.derive import HTTP_TRIGGERS
 from tenfold.blueprint.problem import quoted
 from tenfold.blueprint.read import Reading
+from tenfold.blueprint.scenarios import check_scenarios
 from tenfold.blueprint.spread import check_spread
 from tenfold.model import Model, Service
 from tenfold.wire import environment
@@ -34,6 +35,7 @@ def check(model: Model, reading: Reading) -> None:
     _data(model, reading)
     _keep(model, reading)
     _alerts(model, reading)
+    check_scenarios(model.scenarios, reading)
     _prices(model, reading)
     check_spread(model, reading)
 

@@ -4,7 +4,7 @@ whether all fits together."""
 from typing import Any
 
 from tenfold.blueprint.parts import BLUEPRINT, OVERRIDES
-from tenfold.blueprint.shape import NO_DEFAULT, Key, Kind, ListOf, MapOf, Section, TupleOf, default_of, written
+from tenfold.blueprint.shape import NO_DEFAULT, Either, Key, Kind, ListOf, MapOf, Section, TupleOf, default_of, written
 from tenfold.blueprint.units import Unit
 
 Json = dict[str, Any]
@@ -45,7 +45,8 @@ def _kind(kind: Kind, around: type[Any] | None, *, is_override: bool) -> Json:
             text: Json = {"type": "string", "pattern": _whole(kind), "examples": [kind.example]}
             return {"anyOf": [*({"type": name} for name in kind.json_types), text]} if kind.json_types else text
         case ListOf():
-            return {"type": "array", "items": _kind(kind.item, None, is_override=is_override), "uniqueItems": True}
+            unique = {"uniqueItems": True} if kind.is_set else {}
+            return {"type": "array", "items": _kind(kind.item, None, is_override=is_override)} | unique
         case TupleOf():
             items = [_kind(item, None, is_override=is_override) for item in kind.items]
             return {"type": "array", "prefixItems": items, "items": False, "minItems": len(items)}
@@ -58,6 +59,9 @@ def _kind(kind: Kind, around: type[Any] | None, *, is_override: bool) -> Json:
             }
         case Section():
             return _section(kind, around, is_override=is_override)
+        case Either():
+            both = (kind.short, kind.whole)
+            return {"anyOf": [_kind(each, None, is_override=is_override) for each in both]}
 
 
 def _whole(unit: Unit) -> str:

@@ -2,27 +2,43 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tenfold.blueprint.checks import check
 from tenfold.blueprint.derive import derived
 from tenfold.blueprint.parts import BLUEPRINT, ENVIRONMENT_NAME, OVERRIDES
 from tenfold.blueprint.problem import BlueprintError, Problem, below, quoted
 from tenfold.blueprint.read import PROBLEMS_MAX, Reading
+from tenfold.blueprint.scenarios import BESIDE, check_scenarios, default_scenario
 from tenfold.blueprint.shape import Section
 from tenfold.blueprint.tree import Entries, Node, compose, kind_of, overlay
-from tenfold.model import DEFAULT_REGION, Environment, Model, Region
+from tenfold.model import DEFAULT_REGION, Environment, Model, Region, Scenario
 
 PRODUCTION = "production"
 ENVIRONMENTS_MAX = 20
 
 
-def load(text: str | bytes, *, name: str = "tenfold.yaml", environment: str | None = None, default_name: str) -> Model:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A file of scenarios beside the blueprint."""
+
+    name: str
+    text: str | bytes
+
+
+def load(
+    text: str | bytes,
+    *,
+    name: str = "tenfold.yaml",
+    environment: str | None = None,
+    default_name: str,
+    beside: Beside | None = None,
+) -> Model:
     """The model of `environment` that `text` describes.
 
     `name` is the file's, for messages. `default_name` (the folder's, say) names the app where the blueprint does not.
-    Without an `environment` it is the one for development. All environments are checked, whichever is asked for. Raises
-    `BlueprintError` with every problem.
+    Without an `environment` it is the one for development. All environments are checked, whichever is asked for. The
+    scenarios of a file `beside` are those of every environment. Raises `BlueprintError` with every problem.
     """
     root, problems = compose(text, name)
     found = dict.fromkeys(problems)
@@ -38,14 +54,42 @@ def load(text: str | bytes, *, name: str = "tenfold.yaml", environment: str | No
         node = root.entries.get("environments", root)
         message = f"there is no environment {quoted(asked)}; known are {', '.join(models)}"
         found[Problem(name, node.line, "environments", message)] = None
+    own = _beside(beside, found) if beside is not None else {}
+    for model in models.values():
+        for twice in own.keys() & model.scenarios.keys():
+            assert beside is not None, "what is twice is there too"
+            found[Problem(beside.name, _line(beside, twice), twice, f"is in {name} too; keep one of them")] = None
     if found:
         raise BlueprintError(_in_order(found, name))
-    return models[asked]
+    scenarios = own | dict(models[asked].scenarios)
+    default = default_scenario(models[asked].services)
+    if not scenarios and default is not None:
+        scenarios = {default.name: default}
+    return replace(models[asked], scenarios=scenarios)
+
+
+def _beside(beside: Beside, found: dict[Problem, None]) -> dict[str, Scenario]:
+    """The scenarios of the file beside; its problems join `found`."""
+    try:
+        root, problems = compose(beside.text, beside.name)
+    except BlueprintError as error:
+        found.update(dict.fromkeys(error.problems))
+        return {}
+    reading = Reading(beside.name, root)
+    scenarios: dict[str, Scenario] = reading.keys(BESIDE, Entries(1, "", {"scenarios": root})).get("scenarios", {})
+    check_scenarios(scenarios, reading)
+    found.update(dict.fromkeys((*problems, *reading.problems)))
+    return scenarios
+
+
+def _line(beside: Beside, scenario: str) -> int:
+    """Where a scenario stands in the file beside."""
+    return compose(beside.text, beside.name)[0].entries[scenario].line
 
 
 def _in_order(found: Iterable[Problem], file: str) -> tuple[Problem, ...]:
     """The problems by line; no more of them than anyone mends in one go."""
-    problems = sorted(found, key=lambda problem: problem.line)
+    problems = sorted(found, key=lambda problem: (problem.file != file, problem.line))
     shown = tuple(problems[:PROBLEMS_MAX])
     if len(problems) <= PROBLEMS_MAX:
         return shown

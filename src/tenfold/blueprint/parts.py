@@ -1,6 +1,7 @@
 """What a blueprint may say: the one declaration from which it is read, hinted at, and described to editors."""
 
 from tenfold.blueprint import units
+from tenfold.blueprint.scenarios import SCENARIOS
 from tenfold.blueprint.services import ENV, ENV_NAME, NAME, SERVICE, SERVICE_NAME, WORD
 from tenfold.blueprint.shape import Key, ListOf, MapOf, Section, TupleOf
 from tenfold.model import (
@@ -373,6 +374,12 @@ PARTS = (
             Alerts,
         ),
         "Who is told when something is wrong.",
+    ),
+    Key(
+        "scenarios",
+        SCENARIOS,
+        "What users do, for load, measurements, drills and proofs; may stand in scenarios.yaml beside this file instead.",
+        derived="one, `default`, that asks for the first path",
     ),
     Key(
         "keep",

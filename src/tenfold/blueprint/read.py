@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from tenfold.blueprint.problem import Problem, below, quoted
-from tenfold.blueprint.shape import Kind, ListOf, MapOf, Section, TupleOf, example_of
+from tenfold.blueprint.shape import Either, Kind, ListOf, MapOf, Section, TupleOf, example_of
 from tenfold.blueprint.tree import Entries, Items, Node, Scalar, kind_of
 from tenfold.blueprint.units import Unit
 
@@ -98,6 +98,11 @@ class Reading:
                 return self._map(kind, node, at)
             case Section():
                 return self._section(kind, node, at, named)
+            case Either(short=short, whole=whole):
+                if not isinstance(node, Entries):
+                    return self._scalar(short, node, at)
+                value = self._section(whole, node, at, {})
+                return value if value is _BAD else kind.made(value)
 
     def _scalar(self, unit: Unit, node: Node, at: str) -> Any:
         if not isinstance(node, Scalar) or node.text is None:
@@ -113,15 +118,18 @@ class Reading:
         if not isinstance(node, Items):
             is_private = isinstance(kind.item, Unit) and kind.item.is_private
             return self._expected(at, node, kind.what, example_of(kind), is_private=is_private)
-        values: dict[Any, None] = {}
+        values: list[Any] = []
+        known: set[Any] = set()
         for index, item in enumerate(node.items):
             here = f"{at}[{index}]"
             self.nodes[here] = item
             value = self._value(kind.item, item, here)
-            if value in values and self.sound(here):
+            if kind.is_set and value in known and self.sound(here):
                 self.note(here, "is given twice; keep one of them")
             elif value is not _BAD:
-                values[value] = None
+                values.append(value)
+                if kind.is_set:
+                    known.add(value)
         return tuple(values)
 
     def _tuple(self, kind: TupleOf, node: Node, at: str) -> Any:

@@ -4,7 +4,7 @@ Reading, hints, the JSON Schema and the proof of the annotated example all walk 
 among them: it is that of the model's dataclass (`default_of`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
@@ -13,10 +13,11 @@ from tenfold.blueprint.units import Unit
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list of `item`, each at most once; becomes a tuple."""
+    """A list of `item`, each at most once where it `is_set`; becomes a tuple."""
 
     what: str
-    item: "Unit | Section"
+    item: "Kind"
+    is_set: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,22 @@ class Section:
         return next((key for key in self.keys if key.name == name), None)
 
 
-Kind = Unit | ListOf | TupleOf | MapOf | Section
+@dataclass(frozen=True, slots=True)
+class Either:
+    """What may be said in short, as a scalar, or whole, as a mapping; `made` turns what the mapping becomes into what the scalar
+    does."""
+
+    short: Unit
+    whole: Section
+    made: Callable[[Any], Any]
+
+    @property
+    def example(self) -> str:
+        """A right value, as a blueprint writes it."""
+        return self.short.example
+
+
+Kind = Unit | ListOf | TupleOf | MapOf | Section | Either
 
 NO_DEFAULT: Any = object()
 """What `default_of` gives for what must be given, and for what has no value of its own."""
@@ -102,7 +118,7 @@ NO_DEFAULT: Any = object()
 
 def example_of(kind: Kind) -> str:
     """A right value of `kind`, as a blueprint writes it."""
-    return f"[{kind.item.example}]" if isinstance(kind, ListOf) else kind.example
+    return f"[{example_of(kind.item)}]" if isinstance(kind, ListOf) else kind.example
 
 
 def _in_flow(example: str) -> str:
@@ -127,6 +143,8 @@ def written(kind: Kind, value: Any) -> str:
             return "none"
         case Unit():
             return kind.write(value)
+        case Either(short=short):
+            return short.write(value)
         case ListOf():
             return f"[{', '.join(written(kind.item, each) for each in value)}]"
         case TupleOf():

@@ -126,6 +126,11 @@ def _syntax(error: yaml.MarkedYAMLError, text: str | bytes) -> tuple[int, str]:
             line + 1,
             "is not valid YAML: a command that holds {port} must stand in quotes here, as braces mean a mapping",
         )
+    if re.search(r"/[^\s{]{0,200}\{\w{1,40}\}", here):
+        return (
+            line + 1,
+            "is not valid YAML: a request that holds {name} must stand in quotes here, as braces mean a mapping",
+        )
     what = error.problem or error.context or "it can't be read"
     if error.problem and error.context and error.context_mark and error.context_mark.line != line:
         what += f" {error.context} that begins in line {error.context_mark.line + 1}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tenfold.blueprint import BlueprintError, load
+from tenfold.blueprint import Beside, BlueprintError, load
 from tenfold.drivers.procs import Processes
 from tenfold.drivers.project import Project
 from tenfold.loop import FileLease, JournalError, JournalMissing, JournalReader
@@ -15,6 +15,8 @@ from tenfold.model import Model
 
 TAKES_OVER_WITHIN_S = 10.0
 """A control plane that stands by leads after about half of this."""
+SCENARIOS_FILE = "scenarios.yaml"
+"""Beside the blueprint, for scenarios that would make it long."""
 NEVER_RUN = "nothing has run here yet: start this project with `tenfold up`"
 
 
@@ -63,6 +65,16 @@ class Here:
         except OSError as error:
             raise WrongCall(f"{self.blueprint} can't be read: {error.strerror}") from None
 
+    def _scenarios(self) -> Beside | None:
+        """The file of scenarios beside the blueprint, where there is one."""
+        path = self.directory / SCENARIOS_FILE
+        try:
+            return Beside(SCENARIOS_FILE, path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise WrongCall(f"{path} can't be read: {error.strerror}") from None
+
     def model(self) -> Model:
         """The blueprint, read and checked; raises `Problems` with all that is wrong with it."""
         text = self.read_blueprint()
@@ -72,6 +84,7 @@ class Here:
                 name=self.file_name,
                 environment=self.environment,
                 default_name=self.directory.resolve().name,
+                beside=self._scenarios(),
             )
         except BlueprintError as error:
             raise Problems(error) from None
