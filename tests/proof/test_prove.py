@@ -243,7 +243,7 @@ async def test_no_harm_is_done_that_is_not_allowed() -> None:
     ground = Immediate()
     report = await proved(ground, ask(with_harm=False))
     assert (ground.drills, words(report)["recovery"]) == ([], "not shown")
-    assert "--no-harm" in {v.target: v for v in report.verdicts}["recovery"].confidence
+    assert "--no-harm" in {v.target: v for v in report.verdicts}["recovery"].advice
 
 
 async def test_only_what_is_asked_for_is_done() -> None:

@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tenfold.blueprint.scenarios import DEFAULT_SCENARIO
 from tenfold.cli import wiring
 from tenfold.cli.drill import demand_of, find_drill, real_stage, refuse_production
 from tenfold.cli.here import Fail, Here, WrongCall
 from tenfold.cli.status import View, look
 from tenfold.loop import Tick
-from tenfold.model import Action, Model, Scenario, Step
+from tenfold.model import Model, Scenario
 from tenfold.proof.acts import Acts, Ask, acts_of, drill_users, placed
 from tenfold.proof.drills import DrillRefused, DrillResult, run_drill
 from tenfold.proof.load import LoadError, LoadResult, Progress, Target, UserPlan, run_users
@@ -42,10 +43,6 @@ targets:
   recovery: 10s"""
 """What a blueprint without targets may begin with."""
 
-VISIT = Scenario("visit", (Action("visit", 1.0, (Step("GET", "/"),)),))
-"""What users do where the blueprint does not say."""
-
-DOWN_WITHIN_S = 120.0
 COLOURS = {"met": "green", "missed": "bold red", "not shown": "yellow"}
 
 
@@ -94,7 +91,10 @@ def prove_command(
     for path in filter(None, (json_path, html_path)):
         _writable(path)
     wanted = _Wanted(users, minutes, quick, keys, not no_harm, seed)
-    report = asyncio.run(_prove(here, model, scenario, wanted))
+    try:
+        report = asyncio.run(_prove(here, model, scenario, wanted))
+    except asyncio.CancelledError:
+        raise Fail("stopped at once; load and harm are ended, and nothing is written") from None
     _show(report)
     if json_path is not None:
         _write(json_path, msgspec.json.format(msgspec.json.encode(report), indent=1).decode() + "\n", "figures")
@@ -143,11 +143,10 @@ def _only(model: Model, only: str | None) -> tuple[str, ...]:
 
 def _scenario(model: Model, name: str | None) -> Scenario:
     """The scenario that is played. Raises `WrongCall`."""
+    if not model.scenarios:
+        raise WrongCall("none of the blueprint's services speaks HTTP, so there is nothing that users could do")
     if name is not None and name not in model.scenarios:
-        there = f"there are: {', '.join(model.scenarios)}" if model.scenarios else "the blueprint has no `scenarios`"
-        raise WrongCall(f"there is no scenario {name}; {there}")
-    if name is None and not model.scenarios:
-        return VISIT
+        raise WrongCall(f"there is no scenario {name}; there are: {', '.join(model.scenarios)}")
     return model.scenarios[name] if name is not None else next(iter(model.scenarios.values()))
 
 
@@ -172,9 +171,18 @@ def _write(path: Path, text: str, what: str) -> None:
 
 async def _prove(here: Here, model: Model, scenario: Scenario, wanted: _Wanted) -> Report:
     stop, screen = asyncio.Event(), _Screen()
-    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None, "it runs in one"
+
+    def end() -> None:
+        if stop.is_set():
+            task.cancel()
+            return
+        screen.say("stopping: load and harm end, and what was measured is written (again: at once, nothing is written)")
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, end)
     async with _running(here, stop) as view:
         if view.model.environment.name != model.environment.name:
             raise Fail(
@@ -210,31 +218,26 @@ async def _running(here: Here, stop: asyncio.Event) -> AsyncIterator[View]:
         return
     click.echo("it is not up: starting it (`tenfold up --detach`)")
     try:
-        if await _tenfold(here, ("up", "--detach"), stop) != 0:
-            raise Fail("it was stopped before it served" if stop.is_set() else "it did not start: see above")
+        if await _tenfold(here, "up", "--detach") != 0:
+            raise Fail("it did not start: see above")
+        if stop.is_set():
+            raise Fail("stopped before anything was measured")
         yield _view(here)
     finally:
         if here.control_plane_soon() is not None:
             click.echo("stopping what was started for this")
-            await _tenfold(here, ("down",), asyncio.Event())
+            await _tenfold(here, "down")
 
 
-async def _tenfold(here: Here, words: Sequence[str], stop: asyncio.Event) -> int:
-    """Run another `tenfold` and show what it says; its exit status. A Ctrl-C at the terminal does not reach it; `stop` ends it."""
+async def _tenfold(here: Here, *words: str) -> int:
+    """Run another `tenfold` and show what it says; its exit status. A Ctrl-C at the terminal does not reach it."""
     command = [*wiring.PROGRAM, "-C", str(here.directory), "-f", here.file_name]
     if here.environment:
         command += ["-e", here.environment]
     process = await asyncio.create_subprocess_exec(
         *command, *words, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
     )
-    ended, stopped = asyncio.create_task(process.wait()), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if not ended.done():
-            process.send_signal(signal.SIGINT)
-        return await ended
-    finally:
-        stopped.cancel()
+    return await process.wait()
 
 
 def _view(here: Here) -> View:
@@ -305,8 +308,8 @@ class _Screen:
         targets = many(len(ask.keys), "target")
         until = time.strftime("%H:%M", time.localtime(time.time() + acts.lasts_s))
         click.echo(f"proving {targets} at {ask.target.authority} with the scenario {ask.scenario.name}")
-        if ask.scenario is VISIT:
-            click.echo("  (the blueprint has no `scenarios`: users only ask for /)")
+        if ask.scenario.name == DEFAULT_SCENARIO:
+            click.echo("  (the blueprint has no `scenarios`: users only ask for the first page)")
         click.echo(
             f"this takes about {seconds(acts.lasts_s)}, until {until}; Ctrl-C ends it early, and what was measured is kept"
         )

@@ -4,7 +4,7 @@ First people come and stay; where they ask for less than the throughput target, 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -90,7 +90,7 @@ class _Proof:
 
     async def walk(self) -> None:
         """Do each act, unless the proof is stopped before."""
-        acts, gaps = self._acts, dict(self._gaps())
+        acts, gaps = self._acts, dict[str, str]()
         if acts.crowd is not None:
             await self._people(acts.crowd)
         if acts.rate_rps is not None and not self._stop.is_set() and self._is_rate_needed(acts.rate_rps):
@@ -101,10 +101,6 @@ class _Proof:
             else:
                 await self._harm(acts.drill)
         self._seen.evidence = replace(self._seen.evidence, gaps=gaps)
-
-    def _gaps(self) -> Iterable[tuple[str, str]]:
-        if "recovery" in self._ask.keys and not self._ask.with_harm:
-            yield "recovery", "no harm was allowed (--no-harm)"
 
     def _is_rate_needed(self, asked_rps: float) -> bool:
         held = self._seen.evidence.users

@@ -114,7 +114,7 @@ def judge(targets: Targets, evidence: Evidence, only: Sequence[str] = ()) -> tup
             continue
         case = _Case(key, bound, _asked(key, bound), targets, evidence)
         gap = evidence.gaps.get(key, "")
-        found.append(case.not_shown(gap, "let the proof look at it") if gap else JUDGES[key](case))
+        found.append(case.not_shown(gap, RUN_AGAIN) if gap else JUDGES[key](case))
     return tuple(found)
 
 
@@ -237,7 +237,8 @@ def _timed(
 ) -> Verdict:
     value_ms = timed.mean_ms if is_mean else timed.p95_ms
     if timed.count == 0 or value_ms is None:
-        return case.not_shown(missing, _without(case))
+        spoilt = _spoilt(case, held, "-", "") if held is not None else None
+        return spoilt or case.not_shown(missing, _without(case))
     measured = ms(value_ms)
     statistic = "mean" if is_mean else "95th percentile"
     how = f"{statistic} of {timed.count:,} {what}{f' ({timed.of})' if timed.of else ''}"
@@ -334,7 +335,7 @@ def _cache_hit(case: _Case) -> Verdict:
 def _recovery(case: _Case) -> Verdict:
     seen = case.evidence.recovery
     if seen is None:
-        return case.not_shown("no instance was killed", "run it without `--no-harm`")
+        return case.not_shown("no harm was allowed, so no instance was killed", "run it without `--no-harm`")
     if seen.trouble:
         return case.not_shown(seen.trouble, "mend that, and prove it again")
     how = f"drill instance-kill: {seen.subject} killed under load, until another was ready in its place"
