@@ -11,13 +11,11 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
-from rich.text import Text
 
 from tenfold.cli import wiring
 from tenfold.cli.here import Fail, Here, WrongCall, make_state
 from tenfold.cli.status import View, look
-from tenfold.cli.tables import figure, table
+from tenfold.cli.tables import figure
 from tenfold.drivers.harm.process import own_disk_of
 from tenfold.drivers.network import Delayed, Network
 from tenfold.drivers.procs import Processes
@@ -25,6 +23,7 @@ from tenfold.drivers.project import Project
 from tenfold.drivers.wan.wan import Wan
 from tenfold.model import Model, Scenario
 from tenfold.ports import DriverError
+from tenfold.proof.consistency import Consistency
 from tenfold.proof.drills import Drill, DrillRefused, DrillResult, Offer, Stage, drills_for, run_drill
 from tenfold.proof.drills.beside import Demand
 from tenfold.proof.drills.catalogue import SIMULATED, Means
@@ -34,6 +33,7 @@ from tenfold.proof.drills.simstage import SimStage
 from tenfold.proof.history import write_history
 from tenfold.proof.load import LoadError, Target
 
+USERS = 50
 RATE_RPS = 50.0
 SIM_RATE_RPS = 100.0
 
@@ -59,8 +59,17 @@ class _Asked:
 @click.argument("name", required=False)
 @click.option("--sim", "simulate", is_flag=True, help="In the simulator instead of on what runs here.")
 @click.option("--seed", default=1, show_default=True, help="Same seed, same choices; in the simulator the same story.")
-@click.option("--users", type=click.IntRange(1), help="So many users play the scenario beside it.")
-@click.option("--rate", "rate_rps", type=float, help=f"Instead of users: requests a second (default {RATE_RPS:g}).")
+@click.option(
+    "--users",
+    type=click.IntRange(1),
+    help=f"So many users play the scenario beside it (default {USERS}, where there is one).",
+)
+@click.option(
+    "--rate",
+    "rate_rps",
+    type=float,
+    help=f"Instead of users: actions a second (without a scenario: of GET /, default {RATE_RPS:g}).",
+)
 @click.option("--scenario", help="Which scenario they play (default: the blueprint's first).")
 @click.option("--region", help="Which region to strike (default: the last, without a store where there is one).")
 @click.option("--seconds", type=click.FloatRange(0.5, 600), help="How long the harm lasts (default: as each does).")
@@ -132,11 +141,12 @@ def _list(here: Here, asked: _Asked) -> None:
         data = [{"name": o.name, "what": o.line, "can": o.drill is not None, "why_not": o.why_not} for o in offers]
         click.echo(json.dumps(data))
         return
-    shown = table("drill", "what is done", "now", "why")
     for offer in offers:
-        can = Text("yes", style="green") if offer.drill is not None else Text("no", style="yellow")
-        shown.add_row(Text(offer.name, style="bold"), offer.line, can, Text(offer.why_not, style="dim"))
-    Console(highlight=False).print(shown)
+        can = offer.drill is not None
+        click.echo(f"  {click.style(f'{offer.name:20}', bold=can, dim=not can)} {offer.line}")
+        if not can:
+            click.secho(f"  {'':20} not here: {offer.why_not}", fg="yellow")
+    click.echo("`tenfold drill NAME` plays one on what runs here, `tenfold drill NAME --sim` in the simulator")
 
 
 def _export(here: Here, asked: _Asked) -> None:
@@ -250,6 +260,8 @@ def demand_of(
             raise WrongCall(f"there is no scenario {scenario_name} in what runs here; there are: {there}")
     if users is not None and scenario is None:
         raise WrongCall("--users play a scenario, and the blueprint that runs here has none: give a --rate")
+    if users is None and rate_rps is None and scenario is not None:
+        users = USERS
     places: tuple[str, ...] = ()
     if view.model.is_spread and view.model.edge.trust:
         places = tuple(f"{r.at[0]},{r.at[1]}" for r in view.model.regions.values() if r.at is not None)
@@ -334,60 +346,61 @@ def as_data(result: DrillResult) -> dict[str, object]:
     return {**data, "met": result.met}
 
 
-FIGURES = ("detect s", "recover s", "whole s", "requests", "failed", "slow", "writes", "lost", "doubled")
+HEADER = "drill                detect s  recover s   whole s  requests  failed    slow  writes  lost  twice  answered by     "
 
 
 def show(results: list[DrillResult]) -> None:
     """A row for each drill, and what it says of itself below."""
-    console = Console(highlight=False)
-    shown = table("drill", *FIGURES, "answered by", "", right=FIGURES)
+    click.secho(f"\n{HEADER}", dim=True)
     for r in results:
-        writes, answer = r.writes, " ".join(filter(None, (r.answered_by, r.decision)))
-        shown.add_row(
-            Text(r.drill, style="bold"),
-            figure(r.detect_s, ".1f"),
-            figure(r.recover_s, ".1f"),
-            figure(r.whole_s, ".1f"),
-            f"{r.traffic.requests:,}",
-            _count(r.traffic.failed),
-            figure(r.traffic.slow, ",d"),
-            figure(writes.acknowledged if writes else None, ",d"),
-            _count(len(writes.lost)) if writes else "-",
-            _count(len(writes.doubled)) if writes else "-",
-            answer or "-",
+        writes = r.writes
+        cells = (
+            click.style(f"{r.drill:19}", bold=True),
+            *(
+                f"{figure(value, '.1f'):>{width}}"
+                for value, width in ((r.detect_s, 9), (r.recover_s, 10), (r.whole_s, 9))
+            ),
+            f"{r.traffic.requests:9,}",
+            _bad(r.traffic.failed, 7),
+            f"{figure(r.traffic.slow, ',d'):>7}",
+            f"{figure(writes.acknowledged if writes else None, ',d'):>7}",
+            *(_bad(len(lost) if lost is not None else None, width) for lost, width in _lacking(writes)),
+            f" {' '.join(filter(None, (r.answered_by, r.decision))) or '-':15}",
             _verdict(r),
         )
-    console.print()
-    console.print(shown)
-    for r in results:
+        click.echo(" ".join(cells))
         for line in _details(r):
-            console.print(line)
+            click.echo(line)
 
 
-def _count(value: int) -> Text:
-    return Text(f"{value:,}", style="red" if value else "")
+def _lacking(writes: Consistency | None) -> tuple[tuple[tuple[str, ...] | None, int], ...]:
+    return ((writes.lost, 5), (writes.doubled, 6)) if writes else ((None, 5), (None, 6))
 
 
-def _verdict(result: DrillResult) -> Text:
+def _bad(value: int | None, width: int) -> str:
+    """A count that should be zero."""
+    return click.style(f"{figure(value, ',d'):>{width}}", fg="red" if value else None)
+
+
+def _verdict(result: DrillResult) -> str:
     if result.is_interrupted:
-        return Text("interrupted", style="yellow")
-    return Text("met", style="green") if result.met else Text("missed", style="bold red")
+        return click.style("interrupted", fg="yellow")
+    return click.style("met", fg="green") if result.met else click.style("missed", fg="red", bold=True)
 
 
-def _details(result: DrillResult) -> list[Text]:
-    lines = [Text(f"  {result.decision}: {result.why}", style="dim")] if result.decision else []
+def _details(result: DrillResult) -> list[str]:
+    lines = [click.style(f"  {result.decision}: {result.why}", dim=True)] if result.decision else []
     for finding in result.findings:
         if not finding.met:
             what = f"  missed: {finding.what} {finding.measured}, must be {finding.must_show}"
-            lines.append(Text(what, style="red"))
-    lines += [Text(f"  failed: {reason}", style="red") for reason in result.traffic.reasons]
-    lines += [Text(f"  in doubt: {reason}", style="yellow") for reason in result.traffic.invalid]
+            lines.append(click.style(what, fg="red"))
+    lines += [click.style(f"  failed: {reason}", fg="red") for reason in result.traffic.reasons]
+    lines += [click.style(f"  in doubt: {reason}", fg="yellow") for reason in result.traffic.invalid]
+    notes = list(result.notes)
     if result.traffic.slow_ms is not None:
-        lines.append(Text(f"  slow: beyond {result.traffic.slow_ms:,.0f} ms", style="dim"))
+        notes.append(f"slow: beyond {result.traffic.slow_ms:,.0f} ms")
     if result.writes is None and result.world == "real":
-        told = "  writes were not judged: no scenario of the blueprint has a `check`"
-        lines.append(Text(told, style="dim"))
-    lines += [Text(f"  {note}", style="dim") for note in result.notes]
+        notes.append("writes were not judged: no scenario of the blueprint has a `check`")
     if result.history:
-        lines.append(Text(f"  every write and read: {result.history}", style="dim"))
-    return lines
+        notes.append(f"every write and read: {result.history}")
+    return [*lines, *(click.style(f"  {note}", dim=True) for note in notes)]
