@@ -61,18 +61,22 @@ def waves(places: Mapping[str, tuple[float, float]]) -> Mapping[str, Rate]:
 
 @dataclass(slots=True)
 class Shown:
-    """A played project and the console that shows it at `url`. `told_at` is when the console was told each tick, by its number."""
+    """A played project and the console that shows it at `port` of loopback. `told_at` is when it was told each tick, by its number."""
 
     world: Played
-    url: str
+    port: int
     told_at: dict[int, float]
+
+    @property
+    def url(self) -> str:
+        return Place(self.port).url
 
 
 @asynccontextmanager
-async def shown(world: Played, journal: Path) -> AsyncIterator[Shown]:
-    """Let `world` live in real time, and show it."""
+async def shown(world: Played, journal: Path, port: int = 0) -> AsyncIterator[Shown]:
+    """Let `world` live in real time, and show it at `port` (0: one that is free)."""
     console = Console(journal, TOKEN, WallClock())
-    place = Place(FreePorts(Project(journal.parent, journal.parent.name)).take())
+    place = Place(port or FreePorts(Project(journal.parent, journal.parent.name)).take())
     await console.start(place)
     told_at: dict[int, float] = {}
 
@@ -82,7 +86,7 @@ async def shown(world: Played, journal: Path) -> AsyncIterator[Shown]:
 
     living = asyncio.ensure_future(world.go_on(tell))
     try:
-        yield Shown(world, place.url, told_at)
+        yield Shown(world, place.port, told_at)
     finally:
         living.cancel()
         await asyncio.gather(living, return_exceptions=True)

@@ -98,10 +98,13 @@ class Shop(Trial):
 
 
 @asynccontextmanager
-async def crewboard(tell: Tell, changes: Blueprint | None = None, *up: str) -> AsyncIterator[Shop]:
-    """Crewboard, up and serving, with `changes` to its blueprint; everything of it is gone afterwards. `up` are further words for
-    `tenfold up`."""
-    async with Shop.opened("crewboard", "tenfold-bench-", PROGRAM, tell) as shop:
+async def crewboard(
+    tell: Tell, changes: Blueprint | None = None, *up: str, environment: str = ""
+) -> AsyncIterator[Shop]:
+    """Crewboard, up and serving, with `changes` to its blueprint, in that environment of it; everything of it is gone afterwards. `up`
+    are further words for `tenfold up`."""
+    program = (*PROGRAM, "-e", environment) if environment else PROGRAM
+    async with Shop.opened("crewboard", "tenfold-bench-", program, tell) as shop:
         shutil.copytree(CREWBOARD, shop.root, ignore=shutil.ignore_patterns(".tenfold", "tests", "__pycache__"))
         shop.change(changes or {})
         await shop.do("secrets", "set", "SESSION_KEY", "--random")

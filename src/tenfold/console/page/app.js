@@ -5,7 +5,7 @@ import { ask } from "./asking.js";
 import { Chart } from "./charts.js";
 import { Decisions } from "./decisions.js";
 import { Alerts, Budget, Engines, Instances, Release, Targets, Tenants, isAllShown, tenantWanted } from "./panels.js";
-import { go, history, line, listen, marks, moment, pause, problem, range, shift, silent, span, until, view } from "./state.js";
+import { go, history, line, listen, marks, moment, pause, problem, range, shift, silent, span, until, view, width } from "./state.js";
 import { Card, Icon, Spark, ago, clock, day, html, lately, money, ms, num, percent } from "./ui.js";
 import { ManyRegions, World } from "./world.js";
 
@@ -78,7 +78,7 @@ const Figure = ({ name, value, unit, more, hue, points }) => html`<div class="fi
 
 const Figures = ({ s }) => {
   const { summary: f, at } = s;
-  const past = (key) => lately(history.value, key, at, range.value);
+  const past = (key) => lately(history.value, key, at, width.value);
   return html`<dl class="figures" aria-label="Key figures">
     <${Figure} name="Users" value=${num(f.users)} more=${f.users_are} points=${past("users")} />
     <${Figure} name="Requests" value=${num(f.requests_per_s)} unit="/s" more=${f.connections != null && `${num(f.connections)} connections`} points=${past("requests_per_s")} />
@@ -116,13 +116,13 @@ const Charts = ({ regions }) => html`<${Card} id="charts" title="Over time" cls=
 <//>`;
 
 const TimeBar = () => {
-  const from = until.value - range.value;
+  const from = until.value - width.value;
   const at = moment.value ?? until.value;
-  const x = (t) => ((t - from) / range.value) * 100;
+  const x = (t) => ((t - from) / width.value) * 100;
   return html`<footer class="time" aria-label="Time">
     <button class="button icon-only main" onClick=${toggle} aria-label=${moment.value === null ? "Pause" : "Go on live"}><${Icon} name=${moment.value === null ? "pause" : "play"} /></button>
     <div class="track">
-      <${Spark} points=${lately(history.value, "requests_per_s", until.value, range.value, 240)} />
+      <${Spark} points=${lately(history.value, "requests_per_s", until.value, width.value, 240)} />
       ${marks.value.filter((m) => m.at > from && m.at <= until.value).map((m) => html`<i key=${m.id} class="tick ${m.outcome === "failed" ? "bad" : ""}" style=${{ left: `${x(m.at)}%` }} />`)}
       <input type="range" min=${from} max=${until.value} step="1" value=${at} aria-label="Moment that is shown" aria-valuetext=${moment.value === null ? "now" : clock(at)}
         onInput=${(e) => go(Number(e.target.value) >= until.value - 1 ? null : Number(e.target.value))} />
@@ -152,7 +152,7 @@ const Page = () => {
       <${ManyRegions} regions=${s.regions} instances=${s.instances} at=${s.at} />
       <${Charts} regions=${s.regions} />
       <div class=${isWide ? "three" : "two even"}><${Targets} targets=${s.targets} /><${Budget} objectives=${s.objectives} cost=${s.cost} />${isWide && html`<div class="stack">${beside}</div>`}</div>
-      <${Instances} instances=${s.instances} services=${s.services} at=${s.at} from=${s.at - range.value} all=${isAllShown.value} />
+      <${Instances} instances=${s.instances} services=${s.services} at=${s.at} from=${s.at - width.value} all=${isAllShown.value} />
       <div class="two even"><${Engines} engines=${s.engines} /><${Tenants} tenants=${s.tenants} find=${tenantWanted.value} /></div>
     </main>
     <${TimeBar} />`;

@@ -1,11 +1,11 @@
 // Figures over time, with the decisions as marks. The same as text for who can't see it: what each line is at the moment that is looked at.
 import { signal } from "./vendor/signals-core.js";
-import { go, history, marks, moment, range, until } from "./state.js";
+import { go, history, marks, moment, until, width } from "./state.js";
 import { clock, day, html, memo } from "./ui.js";
 
 const MANY = 24; // more marks than this are dots without lines
 const NEAR_RATIO = 0.008;
-const TICKS_S = [60, 180, 300, 900, 1800, 3600, 10800, 14400, 21600];
+const TICKS_S = [20, 60, 180, 300, 900, 1800, 3600, 10800, 14400, 21600];
 const under = signal(null); // the moment under the pointer, in all charts
 
 // The greatest index whose time is not later than `at`.
@@ -57,12 +57,12 @@ const Lines = memo(({ series, times, known, from, span, top }) => {
 
 const pointed = (event) => {
   const box = event.currentTarget.getBoundingClientRect();
-  return until.value - range.value * (1 - Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)));
+  return until.value - width.value * (1 - Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)));
 };
 
 export const Chart = ({ title, series, say, least = 1 }) => {
   const { times, series: known } = history.value;
-  const span = range.value;
+  const span = width.value;
   const from = until.value - span;
   const x = (t) => `${((t - from) / span) * 100}%`;
   const top = round(Math.max(least, ...series.map((s) => most(known[s.key]))));
@@ -85,7 +85,7 @@ export const Chart = ({ title, series, say, least = 1 }) => {
       ${moment.value !== null && html`<i class="after" style=${{ left: x(moment.value) }} />`}
       ${under.value && html`<i class="under" style=${{ left: x(under.value) }} />`}
     </div>
-    <div class="hours" aria-hidden="true">${near ? html`<b>${near.effects[0] || near.subject}</b> ${near.why}` : hours.map((t) => html`<span key=${t} style=${{ left: x(t) }}>${each % 86400 ? clock(t).slice(0, 5) : day(t)}</span>`)}</div>
+    <div class="hours" aria-hidden="true">${near ? html`<b>${near.effects[0] || near.subject}</b> ${near.why}` : hours.map((t) => html`<span key=${t} style=${{ left: x(t) }}>${each % 86400 ? clock(t).slice(0, each < 60 ? 8 : 5) : day(t)}</span>`)}</div>
   </figure>`;
 };
 

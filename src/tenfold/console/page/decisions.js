@@ -33,6 +33,7 @@ const figure = (x) => (typeof x === "number" ? num(x) : typeof x === "object" ? 
 const Part = ({ title, children }) => html`<h4>${title}</h4>${children}`;
 
 const Known = ({ d }) => html`<div class="known">
+  ${d.facts.length + d.effects.length + d.rejected.length + Object.keys(d.saw || {}).length === 0 && html`<p><small>It rests on its reason alone, and did nothing more.</small></p>`}
   ${d.facts.length > 0 && html`<${Part} title="The facts it saw"><ul>${d.facts.map((f) => html`<li>${f}</li>`)}</ul><//>`}
   ${Object.keys(d.saw || {}).length > 0 && html`<${Part} title="Figures of its subject"><dl class="saw">${Object.entries(d.saw).map(([key, value]) => html`<div><dt>${key.replaceAll("_", " ")}</dt><dd>${figure(value)}</dd></div>`)}</dl><//>`}
   ${d.effects.length > 0 && html`<${Part} title="What it did"><ul>${d.effects.map((e) => html`<li><${State} state=${e.outcome || "pending"} /> ${e.text}${e.note && html` <small>${e.note}</small>`}</li>`)}</ul><//>`}

@@ -5,6 +5,7 @@ import { Because } from "./decisions.js";
 import { Bar, Card, Icon, State, ago, exactly, html, memo, mib, money, num, percent, plural, tone } from "./ui.js";
 
 const SHOWN = 40;
+const ANSWERS_MAX = 4;
 const isAll = signal(false);
 const wanted = signal("");
 
@@ -42,7 +43,7 @@ export const Alerts = memo(({ alerts, anomalies, at }) => {
     <ul class="list">${alerts.map((a) => html`<li key=${a.key} class=${a.is_firing ? "" : "over"}>
       <p class="row spread"><${State} state=${a.severity} as=${a.is_firing ? null : "good"} /><small>${a.is_firing ? "for" : "over, began"} ${ago(at - a.since)}${!a.is_firing && " ago"}</small></p>
       <p>${a.text}</p>
-      ${a.answered_by.length > 0 && html`<p class="row"><small>answered by</small>${a.answered_by.map((id) => html`<${Because} id=${id} />`)}</p>`}</li>`)}
+      ${a.answered_by.length > 0 && html`<p class="row"><small>answered by</small>${a.answered_by.slice(-ANSWERS_MAX).map((id) => html`<${Because} id=${id} />`)}${a.answered_by.length > ANSWERS_MAX && html`<small>and ${a.answered_by.length - ANSWERS_MAX} before</small>`}</p>`}</li>`)}
     ${anomalies.map((a) => html`<li key=${a.series}><p class="row spread"><${State} state="unusual" as="warn" /><small>for ${ago(at - a.since)}</small></p>
       <p><b>${a.series}</b> is ${num(a.value)}, expected ${num(a.expected)}</p></li>`)}</ul>
   <//>`;

@@ -1,17 +1,20 @@
 // What the page shows: the present as /api/events tells it, or a moment of the past from /api/state?at=.
-import { batch, signal } from "./vendor/signals-core.js";
+import { batch, computed, signal } from "./vendor/signals-core.js";
 
 export const view = signal(null); // the whole state that is shown
 export const moment = signal(null); // the moment that is looked at, in seconds since the epoch; null: the present
 export const line = signal("connecting"); // live, lost, ended (the control plane stopped), unknown (who looks on has not signed in)
 export const silent = signal(0); // seconds since the last event
-export const range = signal(900); // seconds that charts and time bar span
+export const range = signal(900); // seconds that charts and time bar span at the most
 export const until = signal(0); // where they end
+const first = signal(null); // when the journal begins
+export const width = computed(() => Math.min(range.value, Math.max(WIDTH_S_MIN, until.value - (first.value ?? 0))));
 export const history = signal({ times: [], series: {} });
 export const marks = signal([]); // decisions, oldest first
 export const problem = signal("");
 
 const SILENT_S_MAX = 5;
+const WIDTH_S_MIN = 90;
 const MARKS_MAX = 500;
 let newest = null;
 let heard = Date.now();
@@ -83,8 +86,8 @@ function grow({ at, summary, regions, cost }) {
   if (times.length && at - times.at(-1) < step * 0.6) return;
   const now = { ...summary, instances: summary.instances_ready, cost_per_hour: cost?.per_hour };
   for (const region of regions) now[`region:${region.name}:requests_per_s`] = region.requests_per_s;
-  const first = times.findIndex((t) => t >= at - range.value);
-  const cut = (list) => (first > 0 ? list.slice(first) : list);
+  const old = times.findIndex((t) => t >= at - range.value);
+  const cut = (list) => (old > 0 ? list.slice(old) : list);
   const grown = {};
   for (const key in { ...series, ...now }) {
     if (typeof (now[key] ?? 0) === "number") grown[key] = [...cut(series[key] || times.map(() => null)), now[key] ?? null];
@@ -96,15 +99,17 @@ export async function load() {
   const to = until.value;
   if (!to) return;
   try {
-    const [past, decisions] = await Promise.all([
+    const [past, decisions, kept] = await Promise.all([
       get(`api/history?from=${to - range.value}&to=${to}&points=900`),
       get("api/decisions?limit=200"),
+      get("api/span"),
     ]);
     const all = Object.values(past.series);
     step = past.step_s;
     batch(() => {
       history.value = { times: Array.from(all[0] || [], (_, i) => past.start + i * step), series: past.series };
       mark(decisions);
+      first.value = kept.first_at;
       problem.value = "";
     });
   } catch (error) {
@@ -136,7 +141,7 @@ export const pause = () => view.value && (moment.value = view.value.at);
 
 export const shift = (by) => {
   const at = Math.min((moment.value ?? until.value) + by, until.value);
-  if (at > until.value - range.value) go(at);
+  if (at > until.value - width.value) go(at);
 };
 
 function follow() {

@@ -2,7 +2,7 @@
 import { Component } from "./vendor/preact.js";
 import { ask } from "./asking.js";
 import { Bar, Card, Icon, State, ago, html, lately, memo, ms, num, percent, plural, Spark, tone } from "./ui.js";
-import { history, range } from "./state.js";
+import { history, width } from "./state.js";
 
 const ASPECT = 360 / 134;
 const NARROWEST = 130;
@@ -155,7 +155,7 @@ const CARDS_BESIDE_MAX = 4;
 const Cards = ({ regions, groups, at }) => {
   const past = history.value;
   return html`<div class="regions n${Math.min(regions.length, CARDS_BESIDE_MAX)}">${regions.map((r) =>
-    html`<${RegionCard} key=${r.name} r=${r} at=${at} instances=${groups.get(r.name) || NOBODY} points=${lately(past, `region:${r.name}:requests_per_s`, at, range.value)} />`)}</div>`;
+    html`<${RegionCard} key=${r.name} r=${r} at=${at} instances=${groups.get(r.name) || NOBODY} points=${lately(past, `region:${r.name}:requests_per_s`, at, width.value)} />`)}</div>`;
 };
 
 // The map with the cards of a few regions below it; many cards get a row of their own.
