@@ -207,7 +207,7 @@ def _announce(model: Model, question: Question, say: Say) -> None:
 
 
 def _line(point: Point, standing: Standing) -> str:
-    why = next(iter((*point.doubts, point.disturbed)), "") if standing is Standing.DOUBTFUL else ""
+    why = point.doubts[0].partition(":")[0] if standing is Standing.DOUBTFUL else ""
     p95 = "-" if point.p95_ms is None else f"{point.p95_ms:,.0f}"
     told = click.style(standing, fg=COLOURS[standing])
     return (

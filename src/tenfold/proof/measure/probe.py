@@ -16,7 +16,8 @@ from tenfold.proof.measure.search import Point
 WARM_UP_S = 2.0
 """At the beginning of each step, not counted: connections are made, new users sign in, queues of the step before are gone."""
 TAKEN_RATIO_MAX = 0.25
-"""Others that use more of the machine than this spoil a load that was missed: it might have been held without them."""
+FULL_RATIO = 0.8
+"""Others that use more of the machine than the one, while more than the other of it is in use, may have spoiled a load."""
 GENERATOR = "load generator"
 
 
@@ -72,8 +73,7 @@ def point(rate: float, seconds: float, result: LoadResult, used: Used) -> Point:
         p95_ms=result.response.p95_ms,
         late_p95_ms=sum(third) / len(third) if third else result.response.p95_ms,
         action_ms=_action_ms(result),
-        doubts=result.invalid,
-        disturbed=_disturbed(taken_cores),
+        doubts=(*result.invalid, *_disturbed(taken_cores, used.machine_cores)),
         cpu_cores=parts,
         taken_cores=taken_cores,
     )
@@ -94,8 +94,10 @@ def _action_ms(result: LoadResult) -> float:
     return sum(number * ms for number, ms in timed) / count if count else result.response.mean_ms or 0.0
 
 
-def _disturbed(taken_cores: float) -> str:
-    """Why a load that was missed says nothing: others used too much of the machine; empty when they did not."""
-    if taken_cores <= TAKEN_RATIO_MAX * cores():
-        return ""
-    return f"other programs used {taken_cores:.1f} of this machine's {cores()} cores meanwhile: end them, or measure elsewhere"
+def _disturbed(taken_cores: float, machine_cores: float) -> tuple[str, ...]:
+    """Why others may have spoiled a load: they took much of a machine that was full."""
+    if taken_cores <= TAKEN_RATIO_MAX * cores() or machine_cores < FULL_RATIO * cores():
+        return ()
+    return (
+        f"other programs used {taken_cores:.1f} of this machine's {cores()} cores meanwhile: end them, or measure elsewhere",
+    )

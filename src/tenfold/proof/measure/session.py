@@ -199,7 +199,7 @@ async def _count(
         above_rate=held.above_rate,
         is_lower_bound=held.above is Standing.DOUBTFUL,
         limited_by=limited_by(held, question.service.name, instances, machine_cores),
-        bend=bend([point.offered for point in held.points if not point.doubts]),
+        bend=bend([p.offered for p in held.points if p.standing(goal) is not Standing.DOUBTFUL]),
         steps=len(held.points),
     )
 
