@@ -96,7 +96,9 @@ class Acts:
 def acts_of(ask: Ask) -> Acts:
     """What the targets call for."""
     targets, keys = ask.model.targets, ask.keys
-    part = QUICK if ask.is_quick else 1.0
+    # Who holds the load for seconds wants no ramp of a minute.
+    is_short = ask.is_quick or (ask.minutes is not None and ask.minutes < 1)
+    part = QUICK if is_short else 1.0
     crowd = _crowd(ask, part) if LOAD_KEYS & set(keys) else None
     rate_rps = targets.throughput_rps if "throughput" in keys else None
     if rate_rps is not None and crowd is not None and expected_rps(ask.scenario, crowd.users) > 1.1 * rate_rps:
