@@ -24,6 +24,8 @@ SECONDS_MAX = 600.0
 TIMES_MAX = 100.0
 NO_BOUND = 1e12
 FILE_BYTES_MAX = 1 << 20
+MEASURES = tuple(str(measure) for measure in Measure)
+SICKNESSES = tuple(str(sickness) for sickness in Sickness)
 DECIDERS = ("heal", "route", "failover", "scale", "schedule", "release")
 _SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@/-]{0,199}")
 
@@ -228,7 +230,7 @@ def _read_probe(activity: _At) -> Probe:
     else:
         func, arguments = _call(activity)
         name = arguments.maybe("name")
-        if func != "measure" or name not in Measure:
+        if func != "measure" or name not in MEASURES:
             known = ", ".join(Measure)
             raise ExperimentError(f"{activity.where} is no probe that is known here: call measure with one of {known}")
         measure = Measure(name)
@@ -276,7 +278,7 @@ def _bounded(drill: Drill, extension: _At) -> Drill:
     if unknown := set(by) - set(DECIDERS):
         raise ExperimentError(f"{extension.where}: nobody is called {min(unknown)}; there are: {', '.join(DECIDERS)}")
     recovers = extension.maybe("recovers") or [str(measure) for measure in CLIENTS]
-    if not isinstance(recovers, list) or any(name not in Measure for name in recovers):
+    if not isinstance(recovers, list) or any(name not in MEASURES for name in recovers):
         raise ExperimentError(f"{extension.where}: recovers must be among {', '.join(Measure)}")
     has_bound = extension.maybe("failed_max") is not None
     return Drill(
@@ -308,7 +310,7 @@ def _strike(make: Callable[[_At, float], Fault], lowest_s: float = 0.5) -> Calla
 
 def _ship(arguments: _At) -> Act:
     name = arguments.maybe("sickness")
-    if name not in Sickness:
+    if name not in SICKNESSES:
         raise ExperimentError(f"{arguments.where}: sickness must be one of {', '.join(Sickness)}")
     return Ship(Sickness(name))
 
