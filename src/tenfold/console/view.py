@@ -18,7 +18,7 @@ from tenfold.console.contract import (
     Summary,
 )
 from tenfold.console.parts import ms, rounded
-from tenfold.console.regions import traffic_of
+from tenfold.console.regions import is_fresh, traffic_of
 from tenfold.console.targets import targets_now
 from tenfold.deciders import Intent
 from tenfold.facts import EngineState, InstanceState, PoolSeen
@@ -96,10 +96,16 @@ def _summary(model: Model, tick: Tick, pools: Sequence[PoolSeen]) -> Summary:
         p95_ms=ms(traffic["response_ms_p95"]),
         p99_ms=ms(traffic["response_ms_p99"]),
         cache_hit_ratio=None,
-        connections=None,
+        connections=_connections(model, tick),
         instances_ready=sum(state is InstanceState.READY and not frozen for state, frozen in states),
         instances_total=len(states),
     )
+
+
+def _connections(model: Model, tick: Tick) -> int | None:
+    """Those that clients hold open: to the entry where there is one, else to the gateway."""
+    gateway = tick.snapshot.gateways.get("entry" if model.is_spread else model.home)
+    return gateway.connections if gateway is not None and is_fresh(tick.snapshot, gateway.seen_at) else None
 
 
 def _health(moment: Moment, summary: Summary, regions: Sequence[RegionNow], services: Sequence[ServiceNow]) -> Health:

@@ -91,7 +91,7 @@ class EngineSeen:
 @dataclass(frozen=True, slots=True)
 class GatewaySeen:
     """What configuration a region's gateway runs: `table_digest` is that of the last RouteTable it accepted (empty:
-    none).
+    none). `connections` are those that clients (behind an entry: the entry) hold open to it; None where that was not seen.
 
     `refused` is the gateway's own reason when it turned the newest one down. `port` is where it listens. Of the global entry
     the key is `entry`, and the table an EntryTable.
@@ -104,6 +104,7 @@ class GatewaySeen:
     refused: str = ""
     host: str = ""
     port: int = 0
+    connections: int | None = None
 
     @property
     def key(self) -> str:

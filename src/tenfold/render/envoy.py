@@ -198,7 +198,7 @@ KEPT_STATS = (
     r"cluster\.[^.]+\.(upstream_rq_total|upstream_rq_retry|upstream_rq_completed|upstream_rq_5xx|upstream_rq_time)",
     r"cluster\.[^.]+\.(upstream_cx_none_healthy|upstream_rq_pending_overflow)",
     r"listener_manager\.lds\.version_text",
-    r"http\.edge\.rds\.routes\.version_text",
+    r"http\.edge\.(downstream_cx_active|rds\.routes\.version_text)",
     r"control_plane\.connected_state",
     r"server\.uptime",
 )

@@ -242,6 +242,7 @@ class LedDriver(ABC, Generic[Table]):
             refused=gateway.refused,
             host=self.host(region),
             port=gateway.port,
+            connections=reading.connections,
         )
         watched.facts = watched.teller.look(reading, now)
 

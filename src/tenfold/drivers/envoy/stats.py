@@ -19,6 +19,7 @@ RATES_OVER_S = 0.9
 
 _UNSENT = ("upstream_cx_none_healthy", "upstream_rq_pending_overflow")
 _VERSION = "listener_manager.lds.version_text"
+_CONNECTIONS = "http.edge.downstream_cx_active"
 _ROUTES_VERSION = "http.edge.rds.routes.version_text"
 VERSION_PATH = f"/stats?format=json&type=TextReadouts&filter=^{_VERSION}$"
 
@@ -72,11 +73,12 @@ class PoolReading:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """All pools at `at_s` (of a clock that never jumps), and which table the gateway runs (None: it was started by a Tenfold that
-    did not have it tell that)."""
+    did not have it tell that). `connections` are those that clients hold open."""
 
     at_s: float
     version: str | None
     pools: Mapping[str, PoolReading]
+    connections: int = 0
 
 
 def read(stats: Any, clusters: Any, at_s: float) -> Reading:
@@ -108,7 +110,7 @@ def read(stats: Any, clusters: Any, at_s: float) -> Reading:
         )
     # A process that has just begun knows its listeners before their routes, and serves by neither.
     serves = _VERSION not in values or values.get(_ROUTES_VERSION)
-    return Reading(at_s, values.get(_VERSION) if serves else "", pools)
+    return Reading(at_s, values.get(_VERSION) if serves else "", pools, int(values.get(_CONNECTIONS, 0)))
 
 
 def _host(status: Any) -> HostReading:
