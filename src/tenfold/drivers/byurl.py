@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tenfold.drivers.vitals import PING_S, Event, Vitals, ask_forever
 from tenfold.effects import Effect, Order, Outcome, Receipt, StartEngine, StopEngine
-from tenfold.facts import EngineSeen
+from tenfold.facts import EngineSeen, StoreSeen
 from tenfold.ports import Permanent
 
 _ASK_S = 2.0
@@ -45,6 +45,10 @@ class Asker(Protocol):
         """Its version. Raises `NotAnswering`; may hang when the store does."""
         ...
 
+    def work(self) -> StoreSeen | None:
+        """What it did between the last times it was asked; None where that can't be told."""
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...
@@ -76,8 +80,8 @@ class EngineByUrl:
         """True for starts and stops of this kind."""
         return isinstance(effect, StartEngine | StopEngine) and effect.kind == self.kind
 
-    async def observe(self) -> tuple[EngineSeen, ...]:
-        """The one fact of this store; none once it was stopped. The first look waits for its first answer or silence."""
+    async def observe(self) -> tuple[EngineSeen | StoreSeen, ...]:
+        """This store, and what it did; nothing once it was stopped. The first look waits for its first answer or silence."""
         if self._left:
             return ()
         if self._asking is None:
@@ -91,19 +95,19 @@ class EngineByUrl:
             ended.result()
         state = self._vitals.state
         assert state is not None, "it was started above"
-        return (
-            EngineSeen(
-                kind=self.kind,
-                region=self.region,
-                state=state,
-                since=self._vitals.since,
-                seen_at=time.time(),
-                generation=self._vitals.generation,
-                address=self.address,
-                version=self._vitals.version,
-                note=self._vitals.note,
-            ),
+        engine = EngineSeen(
+            kind=self.kind,
+            region=self.region,
+            state=state,
+            since=self._vitals.since,
+            seen_at=time.time(),
+            generation=self._vitals.generation,
+            address=self.address,
+            version=self._vitals.version,
+            note=self._vitals.note,
         )
+        work = self._asker.work()
+        return (engine,) if work is None else (engine, work)
 
     async def apply(self, order: Order) -> Receipt:
         """Begin to watch, or leave alone."""

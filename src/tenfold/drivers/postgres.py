@@ -42,10 +42,11 @@ from tenfold.drivers.postgres_replica import (
 from tenfold.drivers.postgres_seen import Watched, explain, look
 from tenfold.drivers.project import Project
 from tenfold.drivers.store import Front, StoreDriver, is_promoted, note_promotion, refuse_fenced, set_fence
+from tenfold.drivers.storework import Work, read_own_postgres, read_postgres
 from tenfold.drivers.vitals import NotAnswering
 from tenfold.drivers.wheels import SHARED, readable_copy, wheel, wheel_file
 from tenfold.effects import Promote, StartEngine
-from tenfold.facts import ReplicaRole, ReplicaSeen
+from tenfold.facts import ReplicaRole, ReplicaSeen, StoreSeen
 from tenfold.ports import Permanent, Refused, Retryable, Unknown
 
 KIND = "postgres"
@@ -107,7 +108,7 @@ class PostgresByUrl(EngineByUrl):
     def __init__(self, url: str, region: str, lookup: Callable[[str], str | None]) -> None:
         self._url = resolve_url(url, "data.url", lookup)
         address = url_address(self._url, _PORT)
-        super().__init__(KIND, region, address, _Asker(self._url, address))
+        super().__init__(KIND, region, address, _Asker(self._url, address, region))
 
     def urls(self, region: str) -> Mapping[str, str]:
         """`DATABASE_URL` as the user gave it, names resolved."""
@@ -132,6 +133,7 @@ class _Embedded:
         self._connections: dict[str, Connection] = {}
         self._watched: dict[str, Watched] = {}
         self._replicas: dict[str, ReplicaSeen] = {}
+        self._works: dict[str, Work] = {}
 
     async def prepare(self, region: str) -> Launch:
         """Make the data folder if there is none, check it if there is one, and choose a free port."""
@@ -275,6 +277,11 @@ class _Embedded:
         """What it said last."""
         return self._replicas.get(region)
 
+    def work(self, region: str) -> StoreSeen | None:
+        """As its counters tell it."""
+        work = self._works.get(region)
+        return None if work is None else work.seen
+
     async def ping(self, region: str) -> str:
         """One query over a kept connection of the superuser, who gets in even when the app has used up all connections."""
         home, settings = self._known(region)
@@ -284,9 +291,8 @@ class _Embedded:
                 connection = self._connections[region] = await self._connect(region)
                 if not await _is_in_recovery(connection):
                     await _make_database(connection, settings)
-            if self._front is None:
-                await connection.execute("SELECT 1")
-            else:
+            await read_postgres(connection, settings.database, self._works.setdefault(region, Work(KIND, region)))
+            if self._front is not None:
                 before = self._replicas.get(region)
                 seen = await look(connection, region, self._watched.setdefault(region, Watched()), self._region_at)
                 # What an order has changed meanwhile is newer than this.
@@ -295,6 +301,7 @@ class _Embedded:
                 if settings.follow and seen.role is ReplicaRole.STANDBY:
                     await self._point(connection, region)
         except (psycopg.Error, OSError) as error:
+            self._works.pop(region, None)
             await self.forget(region)
             if "refused" in str(error) or "No such file" in str(error):
                 raise NotAnswering("it does not take connections yet.") from error
@@ -444,7 +451,8 @@ async def _has(connection: Connection, query: str, name: str) -> bool:
 class _Asker:
     """Asks a PostgreSQL by URL."""
 
-    def __init__(self, url: str, address: str) -> None:
+    def __init__(self, url: str, address: str, region: str) -> None:
+        self._work = Work(KIND, region)
         # Frameworks put their driver's name into the scheme (`postgresql+asyncpg://`); the address is the same.
         self._url = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)
         self._address = address
@@ -463,12 +471,17 @@ class _Asker:
                     tcp_user_timeout=10_000,
                 )
             await self._connection.execute("SELECT 1")
+            await read_own_postgres(self._connection, self._work)
         except (psycopg.Error, OSError) as error:
             await self.close()
             raise NotAnswering(explain(error, self._address, "data.url")) from error
         return f"PostgreSQL {self._connection.info.parameter_status('server_version')}"
 
+    def work(self) -> StoreSeen | None:
+        return self._work.seen
+
     async def close(self) -> None:
+        self._work.start_over()
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()

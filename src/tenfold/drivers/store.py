@@ -18,7 +18,7 @@ from tenfold.drivers.network import Network
 from tenfold.drivers.procs import Command, Process, Processes, TreeKey
 from tenfold.drivers.project import Project
 from tenfold.effects import Effect, Order, Outcome, Promote, Receipt, StartEngine, StopEngine
-from tenfold.facts import EngineSeen, EngineState, ReplicaSeen
+from tenfold.facts import EngineSeen, EngineState, ReplicaSeen, StoreSeen
 from tenfold.model import DEFAULT_REGION
 from tenfold.ports import Permanent, Refused, Retryable
 
@@ -49,6 +49,10 @@ class StoreRecipe(Recipe, Protocol):
         """What part it played when it was last asked; None when it was not, or where there is one region."""
         ...
 
+    def work(self, region: str) -> StoreSeen | None:
+        """What it did between the last times it was asked; None before there are two of them."""
+        ...
+
 
 class StoreDriver(EngineDriver):
     """Observer and actuator of one kind of embedded store, one store per region."""
@@ -62,11 +66,12 @@ class StoreDriver(EngineDriver):
         """True for starts, stops and promotions of this driver's kind."""
         return super().accepts(effect) or (isinstance(effect, Promote) and effect.kind == self.recipe.kind)
 
-    async def observe(self) -> tuple[EngineSeen | ReplicaSeen, ...]:  # type: ignore[override]
-        """One EngineSeen per store, and a ReplicaSeen, as old as the last answer, of each that answers."""
+    async def observe(self) -> tuple[EngineSeen | ReplicaSeen | StoreSeen, ...]:  # type: ignore[override]
+        """One EngineSeen per store, and of each that answers a ReplicaSeen and a StoreSeen, as old as the last answer."""
         engines = await super().observe()
-        replicas = (self._store.replica(seen.region) for seen in engines if seen.state is EngineState.READY)
-        return (*engines, *(seen for seen in replicas if seen is not None))
+        ready = [seen.region for seen in engines if seen.state is EngineState.READY]
+        told = (fact for region in ready for fact in (self._store.replica(region), self._store.work(region)))
+        return (*engines, *(fact for fact in told if fact is not None))
 
     async def apply(self, order: Order) -> Receipt:
         """Start, stop or promote a store; see `ports.Actuator.apply`."""

@@ -29,11 +29,12 @@ from tenfold.drivers.store import (
     refuse_fenced,
     set_fence,
 )
+from tenfold.drivers.storework import Work
 from tenfold.drivers.valkey_seen import Asker, Watched, by_socket, by_url, primary_seen, replicas_of, standby_seen
 from tenfold.drivers.vitals import NotAnswering
 from tenfold.drivers.wheels import wheel_file
 from tenfold.effects import Promote, StartEngine
-from tenfold.facts import ReplicaSeen
+from tenfold.facts import ReplicaSeen, StoreSeen
 from tenfold.ports import Permanent, Refused, Retryable, Unknown
 
 KIND = "valkey"
@@ -108,7 +109,8 @@ class ValkeyByUrl(EngineByUrl):
     def __init__(self, url: str, region: str, lookup: Callable[[str], str | None]) -> None:
         self._url = resolve_url(url, "data.valkey_url", lookup)
         address = url_address(self._url, _PORT)
-        super().__init__(KIND, region, address, Asker(lambda: by_url(self._url), address, "data.valkey_url"))
+        asker = Asker(lambda: by_url(self._url), address, "data.valkey_url", Work(KIND, region))
+        super().__init__(KIND, region, address, asker)
 
     def urls(self, region: str) -> Mapping[str, str]:
         """`VALKEY_URL` and `REDIS_URL` as the user gave it, names resolved."""
@@ -240,11 +242,16 @@ class _Embedded:
         """What it said last."""
         return self._replicas.get(region)
 
+    def work(self, region: str) -> StoreSeen | None:
+        """As its counters tell it."""
+        asker = self._askers.get(region)
+        return None if asker is None else asker.work()
+
     async def ping(self, region: str) -> str:
         """PING over a kept connection."""
         asker = self._askers.get(region)
         if asker is None:
-            asker = self._askers[region] = self._asker(region)
+            asker = self._askers[region] = self._asker(region, Work(KIND, region))
         version = await asker.ping()
         if self._front is not None:
             await asker.guard(self._look(asker.client, region))
@@ -295,7 +302,7 @@ class _Embedded:
         finally:
             await asker.close()
 
-    def _asker(self, region: str) -> Asker:
+    def _asker(self, region: str, work: Work | None = None) -> Asker:
         home, known = self._home(region), self._known(region)
 
         def connect() -> Redis:
@@ -304,7 +311,7 @@ class _Embedded:
                 return by_socket(home.folder / SOCKET, known.password)
             return by_url(f"redis://:{known.password}@{self.address(region)}/0")
 
-        return Asker(connect, self.address(region), str(home.settings))
+        return Asker(connect, self.address(region), str(home.settings), work)
 
     async def forget(self, region: str) -> None:
         """Close the kept connection."""

@@ -12,8 +12,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError, RedisError
 
 from tenfold.drivers.enginehome import near
+from tenfold.drivers.storework import Work, read_valkey
 from tenfold.drivers.vitals import NotAnswering
-from tenfold.facts import ReplicaRole, ReplicaSeen
+from tenfold.facts import ReplicaRole, ReplicaSeen, StoreSeen
 
 _TIMEOUT_S = 3.0
 _SILENT_S = 2
@@ -115,9 +116,11 @@ def standby_seen(region: str, said: Said, watched: Watched, region_at: RegionAt,
 
 
 class Asker:
-    """Asks a Valkey or Redis over what `connect` opens; `where` is where the URL or the password is written."""
+    """Asks a Valkey or Redis over what `connect` opens; `where` is where the URL or the password is written. With `work` it asks also
+    what was done there."""
 
-    def __init__(self, connect: Callable[[], Redis], address: str, where: str) -> None:
+    def __init__(self, connect: Callable[[], Redis], address: str, where: str, work: Work | None = None) -> None:
+        self._work = work
         self._connect = connect
         self._address = address
         self._where = where
@@ -135,10 +138,16 @@ class Asker:
                 valkey = found.get("valkey_version")
                 self._version = f"Valkey {valkey}" if valkey else f"Redis {found.get('redis_version', '')}"
             await self._client.ping()
+            if self._work is not None:
+                await read_valkey(self._client, self._work)
         except (RedisError, OSError, ValueError) as error:
             await self.close()
             raise NotAnswering(self._explain(error)) from error
         return self._version
+
+    def work(self) -> StoreSeen | None:
+        """What was done, as its counters tell it."""
+        return None if self._work is None else self._work.seen
 
     @property
     def client(self) -> Redis:
@@ -156,6 +165,8 @@ class Asker:
 
     async def close(self) -> None:
         """Close the connection."""
+        if self._work is not None:
+            self._work.start_over()
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
