@@ -97,7 +97,7 @@ def made_up() -> Report:
         setting=Setting(
             command="tenfold prove --users 500 --seed 7",
             machine="2 cores, Linux 6.1, Python 3.11.2",
-            versions={"Envoy": "1.40.0", "PostgreSQL": "18.6", "Valkey": "9.1.2"},
+            versions={"gateway": "Envoy 1.40.0", "postgres": "PostgreSQL 18.6", "valkey": "Valkey 9.1.2"},
             blueprint_digest="4c1f9e0a5d21",
             release="r3",
             scenario="office",

@@ -90,7 +90,7 @@ def test_a_store_that_keeps_everything_is_never_blamed(
             kept.append((at_s + took_s / 2, value))
         done_s = None if ending is Ending.UNKNOWN else at_s + took_s
         history.append(write(value, at_s, done_s, ending))
-    for at_s in data.draw(st.lists(st.floats(0, 120), max_size=10)) + [200.0]:
+    for at_s in [*data.draw(st.lists(st.floats(0, 120), max_size=10)), 200.0]:
         history.append(read(tuple(value for done_s, value in kept if done_s <= at_s), at_s, at_s))
     found = judge(history)
     assert found.holds

@@ -5,6 +5,7 @@ import contextlib
 import difflib
 import os
 import platform
+import shlex
 import signal
 import sys
 import time
@@ -251,7 +252,7 @@ def _view(here: Here) -> View:
 def _setting(view: View, scenario: Scenario, seed: int) -> Setting:
     engines = {engine.kind: engine.version for engine in view.tick.snapshot.engines.values() if engine.version}
     return Setting(
-        command=" ".join(("tenfold", *sys.argv[1:])),
+        command=shlex.join(("tenfold", *sys.argv[1:])),
         machine=f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}",
         versions=engines,
         blueprint_digest=view.tick.model,
@@ -270,6 +271,11 @@ class _Here:
     def now(self) -> float:
         """Seconds since the epoch."""
         return time.time()
+
+    async def pause(self, wait_s: float, stop: asyncio.Event) -> None:
+        """Let time pass, or less of it when `stop` is set."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), wait_s)
 
     async def play(self, plan: UserPlan, heard: Callable[[Progress], None], stop: asyncio.Event) -> LoadResult:
         """Make a load."""

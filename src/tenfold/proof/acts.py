@@ -8,7 +8,7 @@ from tenfold.proof.bounds import requests_to_show
 from tenfold.proof.load import Target
 from tenfold.proof.verdict import WEIGHTS, named
 
-COME_PER_S = 10.0
+COME_PER_S = 5.0
 """So many users come in each second: each signs in, which costs an app more than all else."""
 RAMP_S = (5.0, 120.0)
 SETTLE_S = 10.0
@@ -24,7 +24,7 @@ DRILL_USERS_MAX = 40
 """Beside a drill. More would sign in for longer than it looks at what is normal."""
 USERS_DEFAULT = 50
 QUICK = 1 / 3
-"""Of the ramp, the settling and the hold."""
+"""Of the settling, the hold and the fixed rate; people come no faster, or their signing in is what is measured."""
 
 PLACE = "tenfold_place"
 """A user's variable: where it is."""
@@ -96,7 +96,7 @@ class Acts:
 def acts_of(ask: Ask) -> Acts:
     """What the targets call for."""
     targets, keys = ask.model.targets, ask.keys
-    # Who holds the load for seconds wants no ramp of a minute.
+    # Who holds the load for seconds does not wait long before.
     is_short = ask.is_quick or (ask.minutes is not None and ask.minutes < 1)
     part = QUICK if is_short else 1.0
     crowd = _crowd(ask, part) if LOAD_KEYS & set(keys) else None
@@ -110,7 +110,7 @@ def acts_of(ask: Ask) -> Acts:
 def _crowd(ask: Ask, part: float) -> Crowd:
     targets = ask.model.targets
     users = ask.users or targets.concurrent_users or USERS_DEFAULT
-    ramp_s = min(max(users / COME_PER_S, RAMP_S[0]), RAMP_S[1]) * part
+    ramp_s = min(max(users / COME_PER_S, RAMP_S[0]), RAMP_S[1])
     if ask.minutes is not None:
         return Crowd(users, ramp_s, SETTLE_S * part, ask.minutes * 60)
     hold_s = HOLD_S[0]

@@ -20,6 +20,8 @@ from tenfold.proof.report import Moment, Report, Setting, Span
 from tenfold.proof.verdict import judge
 from tenfold.proof.words import many, rate, seconds
 
+AGAIN_S = 15.0
+"""After a drill that was refused."""
 ON_HALT = "the proof was stopped before it came to that"
 
 
@@ -28,6 +30,10 @@ class Ground(Protocol):
 
     def now(self) -> float:
         """Seconds since the epoch."""
+        ...
+
+    async def pause(self, wait_s: float, stop: asyncio.Event) -> None:
+        """Let time pass, or less of it when `stop` is set."""
         ...
 
     async def play(self, plan: UserPlan, heard: Callable[[Progress], None], stop: asyncio.Event) -> LoadResult:
@@ -210,11 +216,8 @@ class _Proof:
     async def _harm(self, name: str) -> None:
         self._audience.act(f"the drill {name}", DRILL_S)
         from_s = self._ground.now() - self._started_at
-        try:
-            result = await self._ground.drill(name, self._audience.say, self._stop)
-        except (DrillRefused, LoadError) as error:
-            self._audience.say(f"not done: {error}")
-            self._seen.evidence = replace(self._seen.evidence, recovery=Recovered(name, trouble=str(error)))
+        result = await self._drilled(name)
+        if result is None:
             return
         self._seen.drills.append(result)
         self._span(name, "drill", from_s, self._ground.now() - self._started_at - from_s)
@@ -226,6 +229,20 @@ class _Proof:
             f"The drill {name} made a load of its own, waited for the steady state, did the harm, and measured from outside. Its "
             "requests do not count for availability: harm is done far more often here than it happens."
         )
+
+    async def _drilled(self, name: str) -> DrillResult | None:
+        """Play a drill; None when it was refused, which is noted. After a load that was too much it gets a second chance."""
+        for is_last in (False, True):
+            try:
+                return await self._ground.drill(name, self._audience.say, self._stop)
+            except (DrillRefused, LoadError) as error:
+                self._audience.say(f"not done: {error}")
+                if is_last or self._stop.is_set():
+                    self._seen.evidence = replace(self._seen.evidence, recovery=Recovered(name, trouble=str(error)))
+                    return None
+                self._audience.say(f"once more in {seconds(AGAIN_S)}, when what was before it has calmed down")
+                await self._ground.pause(AGAIN_S, self._stop)
+        return None
 
     def report(self, setting: Setting) -> Report:
         """What came of it."""

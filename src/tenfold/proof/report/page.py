@@ -231,7 +231,7 @@ def _setting(report: Report) -> Iterator[str]:
     yield f"<h2>Run it again</h2>\n<pre><code>{escape(setting.command)}</code></pre>\n<dl>"
     rows = (
         ("machine", setting.machine),
-        ("engines", ", ".join(f"{name} {version}" for name, version in setting.versions.items())),
+        ("engines", ", ".join(setting.versions.values())),
         ("blueprint", setting.blueprint_digest),
         ("release", setting.release),
         ("scenario", f"{setting.scenario}, seed {setting.seed}"),
