@@ -45,8 +45,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a reader needs to judge the figures, and to run it again: `command` is the call, `versions` are those of the engines by their kind (`Envoy 1.40.0`),
-    `blueprint_digest` is of what was served, `scenario` was played from `seed`."""
+    """What a reader needs to judge the figures, and to run it again.
+
+    `command` is the call, `versions` are those of the engines by their kind (`Envoy 1.40.0`), `blueprint_digest` is of what was served;
+    `scenario` was played from `seed`.
+    """
 
     command: str
     machine: str
