@@ -158,11 +158,11 @@ def _given_up(memory: Memory) -> Iterator[Sign]:
     for line, failures in memory.heal.failures.items():
         if failures.gave_up:
             text = _failed_text(line, failures)
-            yield Sign(f"recovery/{line}", CRITICAL, True, text, clear_s=0.0, subject=f"line/{line}")
+            yield Sign(f"recovery/{line}", CRITICAL, True, text, subject=f"line/{line}")
     for key, engine in memory.heal.engines.items():
         if engine.failures is not None and engine.failures.gave_up:
             text = _failed_text(key, engine.failures)
-            yield Sign(f"recovery/{key}", CRITICAL, True, text, clear_s=0.0, subject=f"engine/{key}")
+            yield Sign(f"recovery/{key}", CRITICAL, True, text, subject=f"engine/{key}")
 
 
 def _failed_text(what: str, failures: Failures) -> str:
@@ -195,7 +195,7 @@ def _stores(model: Model, snapshot: Snapshot, memory: Memory) -> Iterator[Sign]:
 def _regions(memory: Memory) -> Iterator[Sign]:
     for name, region in memory.regions.regions.items():
         if region.state is RegionState.OUT:
-            yield Sign(f"region/{name}", WARNING, True, f"{name} takes no traffic: {region.why}", clear_s=0.0)
+            yield Sign(f"region/{name}", WARNING, True, f"{name} takes no traffic: {region.why}")
 
 
 # --- money ------------------------------------------------------------------------------------------------------------
