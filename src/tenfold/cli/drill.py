@@ -23,14 +23,15 @@ from tenfold.drivers.project import Project
 from tenfold.drivers.wan.wan import Wan
 from tenfold.model import Model, Scenario
 from tenfold.ports import DriverError
-from tenfold.proof.consistency import Consistency
+from tenfold.proof.consistency import Consistency, judge
 from tenfold.proof.drills import Drill, DrillRefused, DrillResult, Offer, Stage, drills_for, run_drill
 from tenfold.proof.drills.beside import Demand
 from tenfold.proof.drills.catalogue import SIMULATED, Means
 from tenfold.proof.drills.chaos import ExperimentError, export, read
 from tenfold.proof.drills.realstage import NORMAL_S, Around, RealStage
 from tenfold.proof.drills.simstage import SimStage
-from tenfold.proof.history import write_history
+from tenfold.proof.history import HistoryError, read_history, write_history
+from tenfold.proof.linearizable import check
 from tenfold.proof.load import LoadError, Target
 
 USERS = 50
@@ -84,6 +85,7 @@ class _Asked:
 @click.option(
     "--export", "exports", is_flag=True, help="Print the drill as an experiment of the Chaos Toolkit instead."
 )
+@click.option("--registers", is_flag=True, help="The history that is judged is of single values: is it linearizable?")
 @click.option("--in-production", is_flag=True, help="Also where production runs; needs --i-know beside it.")
 @click.option("--i-know", is_flag=True, help="You know that a drill harms what people use now.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object; progress goes to stderr.")
@@ -100,15 +102,16 @@ def drill_command(
     seconds: float | None,
     normal_s: float,
     exports: bool,
+    registers: bool,
     in_production: bool,
     i_know: bool,
     as_json: bool,
 ) -> None:
     """Harm what runs on purpose, and measure what comes of it.
 
-    NAME is a drill, or a file with an experiment of the Chaos Toolkit; without one all drills are listed. The steady state must hold
-    before, and is waited for afterwards; the harm is undone however the drill ends. Exits with 1 when the drill does not show what
-    it must.
+    NAME is a drill, or a file with an experiment of the Chaos Toolkit (.json); without one all drills are listed. The steady state must
+    hold before, and is waited for afterwards; the harm is undone however the drill ends. Exits with 1 when the drill does not show
+    what it must. The history of a drill (.jsonl) is judged again.
     """
     if users is not None and rate_rps is not None:
         raise WrongCall("--users and --rate are two different loads: give one")
@@ -120,6 +123,8 @@ def drill_command(
     asked = _Asked(name or "", simulate, seed, users, rate_rps, scenario, region, seconds, normal_s, is_sure, as_json)
     if name is None:
         _list(here, asked)
+    elif name.endswith(".jsonl"):
+        _judge(Path(name), registers, as_json)
     elif exports:
         _export(here, asked)
     elif simulate:
@@ -147,6 +152,34 @@ def _list(here: Here, asked: _Asked) -> None:
         if not can:
             click.secho(f"  {'':20} not here: {offer.why_not}", fg="yellow")
     click.echo("`tenfold drill NAME` plays one on what runs here, `tenfold drill NAME --sim` in the simulator")
+
+
+def _judge(path: Path, registers: bool, as_json: bool) -> None:
+    """Say of a recorded history whether the data were right, whoever recorded it."""
+    try:
+        history = list(read_history(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongCall(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
+    except HistoryError as error:
+        raise WrongCall(str(error)) from None
+    found = check(history) if registers else judge(history)
+    if as_json:
+        data = msgspec.to_builtins(found)
+        click.echo(json.dumps({**data, "holds": found.holds}))
+    elif isinstance(found, Consistency):
+        click.echo(
+            f"{found.acknowledged:,} writes acknowledged, {found.unknown:,} with an unknown end, {found.reads:,} reads: "
+            f"{len(found.lost)} lost, {len(found.doubled)} done twice, {len(found.phantom)} phantom, {len(found.unread)} never read, "
+            f"{found.stale_own + found.stale} stale reads"
+        )
+    else:
+        click.echo(
+            f"{found.operations:,} operations on {found.keys:,} keys: {'linearizable' if found.holds else 'NOT linearizable'}"
+        )
+        for key, operation in found.broken:
+            click.echo(f"  {key}: no order explains {operation}")
+    if not found.holds:
+        raise SystemExit(1)
 
 
 def _export(here: Here, asked: _Asked) -> None:
