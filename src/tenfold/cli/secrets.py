@@ -41,7 +41,8 @@ def set_command(here: Here, name: str, is_random: bool) -> None:
     except DriverError as error:
         raise Fail(str(error)) from None
     click.echo(f"{name} is set in {model.environment.name}; running instances get it at the next `tenfold deploy`")
-    if name not in model.secrets:
+    # What the blueprint uses itself, as `${NAME}`, no instance needs.
+    if name not in model.secrets and f"${{{name}}}" not in here.read_blueprint().decode(errors="replace"):
         click.echo(f"note: the blueprint does not name it yet: add it to `secrets:` in {here.file_name}")
 
 

@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from tenfold.cli import regions
+from tenfold.cli import levels, regions
 from tenfold.cli.feed import COLOURS, clock_time
 from tenfold.cli.here import Here
 from tenfold.cli.tables import ago, coloured, figure, notes, table
@@ -101,6 +101,8 @@ def page(view: View | None) -> RenderableType:
     if view is None:
         return Text("nothing was seen yet: `tenfold up` is about to begin, or never got that far")
     parts: list[RenderableType] = [_heading(view)]
+    if view.control_plane is not None:
+        parts += levels.lines(view.model, view.tick)
     if view.tick.snapshot.instances or view.control_plane is not None:
         if view.model.is_spread:
             parts += [Text(), regions.tables(view.model, view.tick)]
@@ -239,6 +241,7 @@ def as_data(view: View) -> dict[str, object]:
         "at": view.tick.at,
         "address": view.address,
         "serving": memory.release.serving,
+        **levels.as_data(view.tick),
         "operation": None
         if operation is None
         else {
