@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 EXAMPLE := examples/crewboard
 
 .DEFAULT_GOAL := help
-.PHONY: help env up check test test-full bench bench-regions bench-proof soak lock wheel clean
+.PHONY: help env up check test test-full bench bench-regions bench-proof soak lock pictures wheel clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ bench-proof: $(STAMP) ## the figures of load engine, drills, measure, prove, con
 HOURS ?= 1
 soak: $(STAMP) ## run the reference app under load for HOURS=1 (0.05 for a try): is everything flat?
 	@PATH="$(BIN):$$PATH" $(BIN)/python -m bench.soak --hours $(HOURS) $(if $(JSON),--json $(JSON))
+
+pictures: $(STAMP) ## draw the console's pictures in docs/img anew, from a region that is really lost (root)
+	@mkdir -p docs/img; PICTURES=docs/img $(BIN)/python -m pytest tests/full/console
 
 lock: $(STAMP) ## renew requirements.lock from pyproject.toml
 	@$(PIP) install uv

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, expect
 
 from bench.browser import chromium
 from bench.globe import PLACES, WAN, near
-from bench.shop import Shop, crewboard
+from bench.shop import Blueprint, Shop, crewboard
 from bench.strikes import striking
 from bench.traffic import steady
 from tenfold.effects.faults import Kill
@@ -24,6 +24,17 @@ RATE_RPS = 60.0
 WARM_MS = 5000
 WITHIN_MS = 30_000
 KB_MAX = 250
+CHANGES: Blueprint = {
+    "services": {"reports": None},
+    "targets": {
+        "latency": {"p95": "500ms"},
+        "throughput": "50/s",
+        "availability": "99.9%",
+        "error_rate": "1%",
+        "recovery": "30s",
+    },
+    "budget": {"monthly": "300 USD", "alert_at": "80%"},
+}
 SCREENS = {
     "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
@@ -41,10 +52,11 @@ class Pictures:
     def page(self) -> Page:
         return self.pages["light"]
 
-    async def take(self, stage: str, *screens: str) -> None:
-        """One of each screen."""
+    async def take(self, stage: str, *screens: str, at: str = "body") -> None:
+        """One of each screen, from the part `at` on."""
         for screen in screens:
             path = self.folder / f"console-{stage}-{screen}.png"
+            await self.pages[screen].evaluate(f"document.querySelector('{at}').scrollIntoView({{behavior: 'instant'}})")
             await self.pages[screen].screenshot(path=path, animations="disabled")
             assert path.stat().st_size <= KB_MAX * 1000, f"{path.name} is larger than {KB_MAX} KB"
 
@@ -67,9 +79,8 @@ async def test_the_page_tells_how_a_region_is_lost_and_comes_back(tmp_path: Path
     looking back."""
     assert os.geteuid() == 0, "networks are for root: run these tests as root"
     folder = Path(os.environ.get("PICTURES", tmp_path))
-    one = {"services": {"web": {"scaling": {"instances": {"min": 1, "max": 2}}}, "reports": None}}
     async with (
-        crewboard(print, one, *WAN, environment="worldwide") as shop,
+        crewboard(print, CHANGES, *WAN, environment="worldwide") as shop,
         chromium() as browser,
         screens(browser, shop, folder) as pictures,
         striking(shop) as harm,
@@ -107,7 +118,9 @@ async def it_dies(pictures: Pictures) -> None:
     await expect(card).to_contain_text("of its clients go to", timeout=WITHIN_MS)
     await expect(card.locator(".why").first).not_to_be_empty()
     await expect(page.locator(".flow").first).to_be_attached()
-    decision = page.locator(".decision", has_text=LOST).filter(has=page.locator(".effect")).first
+    # By its name: the newest of now is soon not the newest any more.
+    newest = page.locator(".decision", has_text=LOST).filter(has=page.locator(".effect")).first
+    decision = page.locator(f"#{await newest.get_attribute('id')}")
     await decision.locator("> button").click()
     await expect(decision.locator(".known h4").first).to_be_visible()
     await pictures.take("lost", "light", "dark", "phone")
@@ -119,9 +132,7 @@ async def it_comes_back(pictures: Pictures) -> None:
     await expect(card.locator(".state").first).to_have_text("serving", timeout=2 * WITHIN_MS)
     await expect(page.locator(".flow")).to_have_count(0, timeout=2 * WITHIN_MS)
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Well:", timeout=2 * WITHIN_MS)
-    await page.locator("#charts").scroll_into_view_if_needed()
-    await page.keyboard.press("4")
-    await pictures.take("back", "light")
+    await pictures.take("back", "light", at="#charts")
 
 
 async def looking_back(pictures: Pictures, moment: float) -> None:

@@ -5,6 +5,7 @@ import { clock, day, html, memo } from "./ui.js";
 
 const MANY = 24; // more marks than this are dots without lines
 const NEAR_RATIO = 0.008;
+const EDGE_RATIO = 0.07; // no label so close to an end, where it would be cut
 const TICKS_S = [20, 60, 180, 300, 900, 1800, 3600, 10800, 14400, 21600];
 const under = signal(null); // the moment under the pointer, in all charts
 
@@ -72,7 +73,7 @@ export const Chart = ({ title, series, say, least = 1 }) => {
   const near = under.value && marks.value.findLast((m) => Math.abs(m.at - under.value) < span * NEAR_RATIO);
   const shown = marks.value.filter((m) => m.at > from && m.at <= until.value);
   const each = TICKS_S.find((s) => span / s <= 5.5);
-  const hours = Array.from({ length: 6 }, (_, n) => (Math.ceil(from / each) + n) * each).filter((t) => t < until.value - span * 0.03 && t > from + span * 0.03);
+  const hours = Array.from({ length: 6 }, (_, n) => (Math.ceil(from / each) + n) * each).filter((t) => t < until.value - span * EDGE_RATIO && t > from + span * EDGE_RATIO);
   return html`<figure class="chart">
     <figcaption><h3>${title}</h3>
       <span class="values">${told.map((s) => html`<span key=${s.key}><i class="swatch ${s.hue}" />${s.label} <b>${s.text}</b></span>`)}</span>

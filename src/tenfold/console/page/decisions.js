@@ -29,13 +29,20 @@ export const Because = ({ id }) =>
     document.getElementById(`opens-${id}`)?.focus();
   }}>${id}</button>`;
 
-const figure = (x) => (typeof x === "number" ? num(x) : typeof x === "object" ? JSON.stringify(x) : String(x));
+// What was seen, flat and without what is not known: {engine: {kind, state, since}} becomes lines of name and figure.
+const lines = (saw) =>
+  Object.entries(saw || {}).flatMap(([key, value]) =>
+    value == null || value === "" || key === "seen_at" ? []
+    : Array.isArray(value) ? [[key, value.join(", ")]]
+    : typeof value === "object" ? lines(value)
+    : [[key, typeof value !== "number" ? String(value) : value > 1e9 && /(_at|since)$/.test(key) ? clock(value) : num(value)]],
+  );
 const Part = ({ title, children }) => html`<h4>${title}</h4>${children}`;
 
-const Known = ({ d }) => html`<div class="known">
-  ${d.facts.length + d.effects.length + d.rejected.length + Object.keys(d.saw || {}).length === 0 && html`<p><small>It rests on its reason alone, and did nothing more.</small></p>`}
+const Known = ({ d, saw = lines(d.saw) }) => html`<div class="known">
+  ${d.facts.length + d.effects.length + d.rejected.length + saw.length === 0 && html`<p><small>It rests on its reason alone, and did nothing more.</small></p>`}
   ${d.facts.length > 0 && html`<${Part} title="The facts it saw"><ul>${d.facts.map((f) => html`<li>${f}</li>`)}</ul><//>`}
-  ${Object.keys(d.saw || {}).length > 0 && html`<${Part} title="Figures of its subject"><dl class="saw">${Object.entries(d.saw).map(([key, value]) => html`<div><dt>${key.replaceAll("_", " ")}</dt><dd>${figure(value)}</dd></div>`)}</dl><//>`}
+  ${saw.length > 0 && html`<${Part} title="Figures of its subject"><dl class="saw">${saw.map(([key, value]) => html`<div><dt>${key.replaceAll("_", " ")}</dt><dd>${value}</dd></div>`)}</dl><//>`}
   ${d.effects.length > 0 && html`<${Part} title="What it did"><ul>${d.effects.map((e) => html`<li><${State} state=${e.outcome || "pending"} /> ${e.text}${e.note && html` <small>${e.note}</small>`}</li>`)}</ul><//>`}
   ${d.rejected.length > 0 && html`<${Part} title="Rejected"><ul>${d.rejected.map((r) => html`<li>${r.effect} <small>${r.why}</small></li>`)}</ul><//>`}
 </div>`;

@@ -100,7 +100,7 @@ class WorldMap extends Component {
         ${flows.map(({ from, to, ratio }) => html`<path key=${`${from}>${to}`} class="flow" stroke-width=${1.5 + ratio * 3} d=${curve(at.get(from), at.get(to), 0.34)} />`)}
       </svg>
       ${told.map(({ ends, rtt_ms, late }, i) => html`<span key=${`${ends}`} class="rtt ${late > CUT ? "bad" : late > LOSSY ? "warn" : ""}" style=${{ left: `${tops[i].x}px`, top: `${tops[i].y}px` }}>
-        ${late > CUT ? "cut" : ms(rtt_ms)}${late > LOSSY && late <= CUT && ` · ${percent(late)} late`}</span>`)}
+        ${late > CUT ? "cut" : [rtt_ms != null && ms(rtt_ms), late > LOSSY && `${percent(late)} late`].filter(Boolean).join(" · ")}</span>`)}
       ${regions.map((r, i) => {
         const hue = tone(r.state === "serving" ? "ready" : r.state);
         const load = r.capacity_users && r.users != null ? clamp(r.users / r.capacity_users, 0, 1) : null;
@@ -135,7 +135,7 @@ const RegionCard = ({ r, at, instances, points }) => {
     <p class="row"><${Dots} instances=${instances} /><small>${r.instances_ready} of ${plural(r.instances_total, "instance")} ready</small></p>
     ${r.why && html`<p class="why">${r.why}${r.since && html` <small>(${ago(at - r.since)})</small>`}</p>`}
     ${away.length > 0 && html`<p class="why moved">${away.map((w) => `${percent(w.ratio)} of its clients go to ${w.to}`).join(", ")}.</p>`}
-    <p class="row spread"><small>${r.gateway ? html`gateway <b class="tone ${tone(r.gateway.state)}">${r.gateway.state}</b> ${r.gateway.version}` : "no gateway was seen"}</small>
+    <p class="row spread"><small>${r.gateway ? html`<span title=${r.gateway.version}>gateway <b class="tone ${tone(r.gateway.state)}">${r.gateway.state}</b></span>` : "no gateway was seen"}</small>
       <button class="button small" onClick=${() => ask("drain", `region/${r.name}`, isOff)}>${isOff ? "Take back" : "Drain"}<span class="unseen"> ${r.name}</span></button></p>
   </article>`;
 };
