@@ -10,7 +10,7 @@ TAIL_RATIO = 0.05
 TAIL_STEPS = 5000
 """The tail is that of about so many observations (three to four days of minutes): rare things need a long memory."""
 EXCESS_MAX = 20.0
-"""What exceeds the tail by more than this many times the usual is learned as if it were this: one disaster must not hide the next."""
+"""What is more than this many times the usual is learned as if it were this: one disaster must not hide the next."""
 DECADES_BEYOND = 3.0
 """The tail is believed for so many powers of ten beyond what was observed: enough to be sure in the first hour, if it is that odd."""
 SLOT_S = 900.0
@@ -29,18 +29,19 @@ _TINY = 1e-12
 class Tail:
     """How rare a difference is among those seen before: its probability by an exponential tail above the 95% quantile.
 
-    The quantile `u` follows by stochastic approximation (up by 95 parts when it is exceeded, down by 5 when not), the mean excess
-    `m` over it as a moving mean; then P(D >= d) = 0.05 exp(-(d - u) / m) for d > u. This is the peaks-over-threshold method of
-    Siffer et al., "Anomaly Detection in Streams with Extreme Value Theory" (KDD 2017), with the tail's shape held at 0: two numbers.
+    The quantile `u` follows by stochastic approximation: up by 95 parts when it is exceeded, down by 5 when not, in units of how far
+    differences are from it on average. The mean excess over it is `m`; then P(D >= d) = 0.05 exp(-(d - u) / m) for d > u. This is the
+    peaks-over-threshold method of Siffer et al., "Anomaly Detection in Streams with Extreme Value Theory" (KDD 2017), with the tail's
+    shape held at 0: three numbers, and nothing to fit.
     """
 
-    __slots__ = ("_exceeded", "_excess", "_mean", "_quantile", "count")
+    __slots__ = ("_apart", "_exceeded", "_excess", "_quantile", "count")
 
     def __init__(self) -> None:
         self.count = 0
         self._exceeded = 0
-        self._mean = 0.0
         self._quantile = 0.0
+        self._apart = 0.0
         self._excess = 0.0
 
     def surprise(self, difference: float, least: float) -> float:
@@ -59,21 +60,23 @@ class Tail:
     def learn(self, difference: float) -> None:
         """Count it in."""
         self.count += 1
-        weight = max(1 / self.count, 1 / TAIL_STEPS)
         if self.count == 1:
-            self._quantile = self._mean = difference
+            self._quantile = difference
             return
-        self._mean += weight * (difference - self._mean)
+        above = difference - self._quantile
+        self._apart = _moved(self._apart, abs(above), max(1 / self.count, 1 / TAIL_STEPS))
         step = -TAIL_RATIO
-        if difference > self._quantile:
+        if above > 0:
             step += 1
             self._exceeded += 1
-            excess = difference - self._quantile
-            if self._excess:
-                excess = min(excess, EXCESS_MAX * self._excess)
-            self._excess += max(1 / self._exceeded, 1 / (TAIL_STEPS * TAIL_RATIO)) * (excess - self._excess)
+            self._excess = _moved(self._excess, above, max(1 / self._exceeded, 1 / (TAIL_STEPS * TAIL_RATIO)))
         pace = max(3 / self.count**0.7, 2 / TAIL_STEPS)
-        self._quantile = max(0.0, self._quantile + pace * step * (self._excess or self._mean))
+        self._quantile = max(0.0, self._quantile + pace * step * self._apart)
+
+
+def _moved(mean: float, value: float, weight: float) -> float:
+    """A moving mean, which one disaster does not carry away."""
+    return mean + weight * ((min(value, EXCESS_MAX * mean) if mean else value) - mean)
 
 
 class History:
