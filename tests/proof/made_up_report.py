@@ -86,7 +86,7 @@ def made_up() -> Report:
     evidence = Evidence(
         *(HELD, None, 15700, 4, 180.0),
         database=Timed(21000, 1.42),
-        recovery=Recovered("web-2", 0.12, 2.31, 2, 0),
+        recovery=Recovered("web-2", 0.12, 2.31, 2.9, 2, 0),
         limit="web had all its 8 instances: raise services.web.scaling.instances.max",
     )
     return Report(

@@ -12,7 +12,7 @@ from tenfold.facts import InstanceSeen, InstanceState, PoolSeen, Snapshot, Store
 from tenfold.loop import Tick
 from tenfold.model import Action, LatencyTargets, Model, Region, Scaling, Scenario, Service, Step, Targets
 from tenfold.proof.acts import Ask, acts_of
-from tenfold.proof.course import course_of, database_of, limit_of
+from tenfold.proof.course import course_of, database_of, limit_of, replaced_s
 from tenfold.proof.drills.result import DrillResult, Traffic
 from tenfold.proof.drills.stage import DrillRefused
 from tenfold.proof.load import (
@@ -158,13 +158,23 @@ class Immediate:
 
     async def drill(self, name: str, tell: Callable[[str], None], stop: asyncio.Event) -> DrillResult:
         self.drills.append(name)
+        struck_at = self.clock + 12
+        self.drill_result = replace(self.drill_result, struck_at=struck_at, mended_at=struck_at)
         self.clock += 20
         if len(self.drills) <= self.refusals:
             raise DrillRefused("the steady state does not hold")
         return self.drill_result
 
     def ticks(self, from_at: float, to_at: float) -> Sequence[Tick]:
-        return [tick(i, from_at + i) for i in range(max(int(to_at - from_at), 0))]
+        dead_at = self.drill_result.struck_at
+        return [self._tick(i, from_at + i, dead_at) for i in range(max(int(to_at - from_at), 0))]
+
+    def _tick(self, seq: int, at: float, dead_at: float) -> Tick:
+        """Four instances; when the drill strikes web-2 is gone for two seconds, and web-5 is there."""
+        whole = tick(seq, at, instances=6)
+        gone = {"web-4", "web-5"} if at <= dead_at else {"web-2", "web-4"} | ({"web-5"} if at < dead_at + 2 else set())
+        kept = {name: seen for name, seen in whole.snapshot.instances.items() if name not in gone}
+        return replace(whole, snapshot=replace(whole.snapshot, instances=kept))
 
 
 class Silent:
@@ -342,10 +352,23 @@ def test_the_course_shows_gaps_as_gaps() -> None:
     assert [mark.id for mark in course.marks] == ["d0", "d10"]
 
 
-def test_traffic_of_a_drill_that_was_spoilt_is_trouble() -> None:
-    """A drill whose own load can't be trusted shows nothing."""
-    from tenfold.proof.gather import recovered_of
+def test_an_instance_is_replaced_when_as_many_are_ready_as_before() -> None:
+    """Four were ready; one dies, is seen to be gone two seconds later, and after five there are four again."""
 
-    spoilt = recovered_of(replace(DRILL, traffic=Traffic(invalid=("it was late",))))
-    assert "it was late" in spoilt.trouble
-    assert recovered_of(DRILL).trouble == ""
+    def look(at: float, *alive: int) -> Tick:
+        whole = tick(int(at), at, instances=10)
+        kept = {f"web-{i}": whole.snapshot.instances[f"web-{i}"] for i in alive}
+        return replace(whole, snapshot=replace(whole.snapshot, instances=kept))
+
+    ticks = [look(1.0, 0, 1, 2, 3), look(2.0, 0, 1, 2, 3), look(4.0, 0, 1, 2), look(7.0, 0, 1, 2, 4)]
+    assert replaced_s(ticks, "web-3", struck_at=2.0) == 5.0
+    assert replaced_s(ticks[:-1], "web-3", struck_at=2.0) is None
+    assert replaced_s(ticks, "web-9", struck_at=2.0) is None
+
+
+async def test_the_spoilt_load_of_a_drill_is_noted() -> None:
+    """What a drill's own load says against itself is told, and does not spoil when the instance was replaced."""
+    spoilt = replace(DRILL, traffic=Traffic(invalid=("it was late",)))
+    report = await proved(Immediate(drill_result=spoilt))
+    assert any("it was late" in note for note in report.notes)
+    assert words(report)["recovery"] == "met"

@@ -38,7 +38,7 @@ GOOD = Evidence(
     bad=0,
     made_s=80.0,
     database=Timed(9000, 1.4),
-    recovery=Recovered("web-2", 0.1, 2.5, failed=3, lost_writes=0),
+    recovery=Recovered("web-2", 0.1, 2.5, 4.0, failed=3, lost_writes=0),
 )
 
 

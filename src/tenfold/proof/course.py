@@ -129,3 +129,25 @@ def _cores_used(snapshot: Snapshot) -> float:
     instances = [each.cpu_cores for each in snapshot.instances.values()]
     engines = [each.cpu_cores for each in snapshot.engines.values()]
     return sum(cores for cores in (*instances, *engines) if cores is not None)
+
+
+def replaced_s(ticks: Sequence[Tick], subject: str, struck_at: float) -> float | None:
+    """Seconds from the death of instance `subject` until as many of its pool were ready as before, or as are wanted by then; None: never.
+
+    `ticks` begin before it died.
+    """
+    before = [tick.snapshot for tick in ticks if tick.at <= struck_at and subject in tick.snapshot.instances]
+    if not before:
+        return None
+    dead = before[-1].instances[subject]
+    pool = f"{dead.service}@{dead.region}"
+    needed = _ready(before[-1]).get(pool, 0.0)
+    for tick in ticks:
+        seen = tick.snapshot.instances.get(subject)
+        if tick.at <= struck_at or (seen is not None and seen.state is InstanceState.READY):
+            continue
+        scale = tick.memory.scale.pools.get(pool)
+        wanted = needed if scale is None else min(needed, scale.wanted)
+        if _ready(tick.snapshot).get(pool, 0.0) >= wanted:
+            return tick.at - struck_at
+    return None

@@ -51,13 +51,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What came of killing an instance: seconds from the kill until it was noticed and until another one was ready in its place (None:
-    never), requests that failed, and acknowledged writes that were lost (None: not looked at). `trouble` is why the drill
-    itself could not be carried out."""
+    """What came of killing an instance: seconds from the kill until it was noticed, until another one was ready in its place, and until
+    clients were served as before (None: never); requests that failed, and acknowledged writes that were lost (None: not looked
+    at). `trouble` is why the drill itself could not be carried out."""
 
     subject: str
     detect_s: float | None = None
-    recover_s: float | None = None
+    replaced_s: float | None = None
+    as_before_s: float | None = None
     failed: int = 0
     lost_writes: int | None = None
     trouble: str = ""

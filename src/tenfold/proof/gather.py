@@ -62,16 +62,14 @@ def ended_of(result: LoadResult) -> tuple[int, int]:
     return sent - result.unfinished, sum(second.failed + second.refused for second in result.seconds)
 
 
-def recovered_of(result: DrillResult) -> Recovered:
-    """What a drill tells of recovery."""
-    trouble = "the drill was stopped" if result.is_interrupted else ""
-    if result.traffic.invalid and not trouble:
-        trouble = f"the drill's load was spoilt: {result.traffic.invalid[0]}"
+def recovered_of(result: DrillResult, replaced: float | None) -> Recovered:
+    """What a drill tells of recovery; `replaced` is after how many seconds another instance was ready (None: never)."""
     return Recovered(
         subject=", ".join(result.subjects),
         detect_s=result.detect_s,
-        recover_s=result.recover_s,
+        replaced_s=replaced,
+        as_before_s=result.recover_s,
         failed=result.traffic.failed,
         lost_writes=len(result.writes.lost) if result.writes is not None else None,
-        trouble=trouble,
+        trouble="the drill was stopped" if result.is_interrupted else "",
     )

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tenfold.loop import Tick
 from tenfold.proof.acts import DRILL_S, RATE_MARGIN, RATE_WARM_UP_S, Ask, Crowd, acts_of, steps_in_mean
-from tenfold.proof.course import course_of, database_of, limit_of
+from tenfold.proof.course import course_of, database_of, limit_of, replaced_s
 from tenfold.proof.drills.result import DrillResult
 from tenfold.proof.drills.stage import DrillRefused
 from tenfold.proof.evidence import Evidence, Recovered
@@ -220,14 +220,21 @@ class _Proof:
         if result is None:
             return
         self._seen.drills.append(result)
+        ticks = self._ground.ticks(result.struck_at - 10.0, self._ground.now())
+        replaced = replaced_s(ticks, result.subjects[0], result.struck_at) if result.subjects else None
+        self._seen.notes += [
+            f"The load beside the drill was spoilt, so what it says of clients is in doubt: {reason}."
+            for reason in result.traffic.invalid
+        ]
         self._span(name, "drill", from_s, self._ground.now() - self._started_at - from_s)
         self._span(f"{', '.join(result.subjects)} harmed", "harm", *_harmed_s(result, self._started_at))
         if result.is_interrupted:
             self._halted = self._halted or f"it was stopped during the drill {name}"
-        self._seen.evidence = replace(self._seen.evidence, recovery=recovered_of(result))
+        self._seen.evidence = replace(self._seen.evidence, recovery=recovered_of(result, replaced))
         self._seen.method.append(
-            f"The drill {name} made a load of its own, waited for the steady state, did the harm, and measured from outside. Its "
-            "requests do not count for availability: harm is done far more often here than it happens."
+            f"The drill {name} made a load of its own, waited for the steady state, did the harm, and watched as a client would; "
+            "when another instance was ready is what the journal says. Its requests do not count for availability: harm is "
+            "done far more often here than it happens."
         )
 
     async def _drilled(self, name: str) -> DrillResult | None:

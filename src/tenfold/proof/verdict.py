@@ -339,17 +339,18 @@ def _recovery(case: _Case) -> Verdict:
     if seen.trouble:
         return case.not_shown(seen.trouble, "mend that, and prove it again")
     how = f"drill instance-kill: {seen.subject} killed under load, until another was ready in its place"
-    if seen.recover_s is None:
-        return case.verdict(False, "never", how, advice="look at `tenfold explain` of the decisions below")
+    if seen.replaced_s is None:
+        return case.verdict(False, "never", how, advice="look at `tenfold explain` of the decisions after the kill")
     noticed = "" if seen.detect_s is None else f", noticed after {seconds(seen.detect_s)}"
-    measured = f"{seconds(seen.recover_s)}{noticed}, {many(seen.failed, 'request')} failed"
+    measured = f"{seconds(seen.replaced_s)}{noticed}, {many(seen.failed, 'request')} failed"
     if seen.lost_writes:
         measured += f", {many(seen.lost_writes, 'acknowledged write')} lost"
         return case.verdict(False, measured, how, advice="an answer must not be sent before its write is committed")
-    if seen.recover_s > case.bound:
+    clients = "" if seen.as_before_s is None else f"clients were served as before after {seconds(seen.as_before_s)}"
+    if seen.replaced_s > case.bound:
         advice = "make it start faster, or look more often (`health.every`, `health.healthy_after`)"
-        return case.verdict(False, measured, how, advice=advice)
-    return case.verdict(True, measured, how)
+        return case.verdict(False, measured, how, clients, advice)
+    return case.verdict(True, measured, how, clients)
 
 
 JUDGES: dict[str, Judge] = {
