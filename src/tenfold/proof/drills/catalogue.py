@@ -16,14 +16,14 @@ CONTROL_S = 5.0
 SHIPS_S_MAX = 300.0
 RECOVERY_S = 30.0
 """Within which a project that names no target for it is to recover."""
-P99_MS = 1000.0
-"""The slowest 99th percentile that counts as steady where no latency target says otherwise."""
+LATE_MS = 500.0
+"""So much later than before may the slowest answers of a steady second be."""
 CONTROL_AGE_S_MAX = 3.0
 
 STEADY = (
     Probe(Measure.EDGE_STATUS, 200, 499),
     Probe(Measure.FAILED),
-    Probe(Measure.P99_MS, highest=P99_MS),
+    Probe(Measure.LATE_MS, highest=LATE_MS),
     Probe(Measure.WRITE_FAILS),
     Probe(Measure.INSTANCES_MISSING),
     Probe(Measure.ENGINES_DOWN),
@@ -115,14 +115,7 @@ class _Place:
 
     def drill(self, name: str, *acts: Act, seconds: float = 0.0, by: tuple[str, ...] = ("heal",)) -> Drill:
         """A drill with this project's bounds."""
-        probes = tuple(self._bounded(probe) for probe in STEADY)
-        return Drill(name, LINES[name], probes, acts, seconds, by, recovery_s_max=self.recovery_s)
-
-    def _bounded(self, probe: Probe) -> Probe:
-        p95_ms = self.model.targets.latency.p95_ms
-        if probe.measure is Measure.P99_MS and p95_ms is not None:
-            return replace(probe, highest=max(probe.highest, 2 * p95_ms))
-        return probe
+        return Drill(name, LINES[name], STEADY, acts, seconds, by, recovery_s_max=self.recovery_s)
 
 
 def drills_for(

@@ -10,14 +10,15 @@ class Measure(StrEnum):
     """What a probe looks at.
 
     From outside, as a client: EDGE_STATUS (the status of a GET of the edge; 0: no answer), FAILED (requests of the last second that
-    failed), P99_MS (of its response times, in milliseconds), WRITE_FAILS (1 while the last write was not acknowledged). From the
-    journal: INSTANCES_MISSING (not ready, of those that are meant to be), ENGINES_DOWN, REGIONS_OUT (not serving in full), SHIPPING
-    (1 while a release is on its way), CONTROL_AGE_S (how old the newest word of the control plane is, in seconds).
+    failed), LATE_MS (how much longer, in milliseconds, the slowest 1% of its answers took than 999 of 1,000 did before), WRITE_FAILS
+    (1 while the last write was not acknowledged). From the journal: INSTANCES_MISSING (not ready, of those that are meant to be),
+    ENGINES_DOWN, REGIONS_OUT (not serving in full), SHIPPING (1 while a release is on its way), CONTROL_AGE_S (how old the newest
+    word of the control plane is, in seconds).
     """
 
     EDGE_STATUS = "edge_status"
     FAILED = "failed"
-    P99_MS = "p99_ms"
+    LATE_MS = "late_ms"
     WRITE_FAILS = "write_fails"
     INSTANCES_MISSING = "instances_missing"
     ENGINES_DOWN = "engines_down"
@@ -35,7 +36,7 @@ class Probe:
     highest: float = 0.0
 
 
-CLIENTS = (Measure.EDGE_STATUS, Measure.FAILED, Measure.P99_MS, Measure.WRITE_FAILS)
+CLIENTS = (Measure.EDGE_STATUS, Measure.FAILED, Measure.LATE_MS, Measure.WRITE_FAILS)
 """What clients notice."""
 
 

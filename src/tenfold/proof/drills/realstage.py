@@ -24,7 +24,7 @@ from tenfold.proof.drills.aim import CONTROL
 from tenfold.proof.drills.beside import Beside, Demand
 from tenfold.proof.drills.drill import Act, Ship, Sickness, Strike, Surge
 from tenfold.proof.drills.result import Traffic
-from tenfold.proof.drills.slow import slow_beyond_ms
+from tenfold.proof.drills.slow import later_than, slow_beyond_ms
 from tenfold.proof.drills.stage import DrillRefused, Look, Made
 from tenfold.proof.drills.traffic import traffic_of
 from tenfold.proof.drills.writers import Writers, writers_of
@@ -66,7 +66,7 @@ class RealStage:
         self._load: Beside | None = None
         self._surge: Beside | None = None
         self._surged: list[LoadResult] = []
-        self._normal: Sequence[LoadResult] = ()
+        self._normal_ms: float | None = None
         self._status: int | None = None
         self._probing: asyncio.Task[None] | None = None
         self._reviver: subprocess.Popen[bytes] | None = None
@@ -98,7 +98,8 @@ class RealStage:
         warm_up_s, target = self._demand.warm_up_s, self._around.target
         first = self._load = Beside(target, self._demand, self._seed + 1000, warm_up_s + self._normal_s)
         await first.begin()
-        self._normal = await first.whole()
+        p999_ms = (result.response.p999_ms for result in await first.whole())
+        self._normal_ms = max((ms for ms in p999_ms if ms is not None), default=None)
         self._load = Beside(target, self._demand, self._seed)
         await self._load.begin()
         await asyncio.sleep(warm_up_s)
@@ -116,7 +117,7 @@ class RealStage:
             seen_at=tick.at,
             edge_status=self._status,
             failed=load.failed if load is not None else None,
-            p99_ms=load.p99_ms if load is not None else None,
+            late_ms=later_than(load.p99_ms, self._normal_ms) if load is not None else None,
             write_fails=writers.fails if writers is not None else None,
         )
 
@@ -173,8 +174,7 @@ class RealStage:
         results = [*await self._load.end(), *self._surged]
         if self._writers is not None:
             await self._writers.end()
-        normal_ms = max((r.response.p999_ms or 0.0 for r in self._normal), default=0.0) or None
-        return traffic_of(results, slow_beyond_ms(self._around.model, normal_ms), normal_ms)
+        return traffic_of(results, slow_beyond_ms(self._around.model, self._normal_ms), self._normal_ms)
 
     def history(self) -> Sequence[Operation]:
         """What the writers did."""

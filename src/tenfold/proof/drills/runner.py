@@ -39,7 +39,7 @@ async def run_drill(
     played = _Played(drill, stage, tell, stop or asyncio.Event())
     try:
         await stage.open()
-        await played.until_steady(without={Measure.FAILED, Measure.P99_MS})
+        await played.until_steady(without={Measure.FAILED, Measure.LATE_MS})
         await stage.normal()
         await played.until_steady()
         await played.strike()

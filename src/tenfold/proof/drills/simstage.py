@@ -13,7 +13,7 @@ from tenfold.ports import Permanent
 from tenfold.proof.drills.aim import CONTROL
 from tenfold.proof.drills.drill import Act, Ship, Sickness, Strike, Surge
 from tenfold.proof.drills.result import Traffic
-from tenfold.proof.drills.slow import slow_beyond_ms
+from tenfold.proof.drills.slow import later_than, slow_beyond_ms
 from tenfold.proof.drills.stage import DrillRefused, Look, Made
 from tenfold.proof.history import Do, Ending, Operation
 from tenfold.sim import Behaviour, Breakage, Simulation, World
@@ -116,7 +116,7 @@ class SimStage:
             seen_at=snapshot.taken_at,
             edge_status=200 if self._books.is_answered else 500,
             failed=round(self._books.failed_lately),
-            p99_ms=self._books.p99_ms,
+            late_ms=later_than(self._books.p99_ms, self._normal_ms),
             write_fails=self._history.fails,
         )
 

@@ -13,3 +13,8 @@ def slow_beyond_ms(model: Model, normal_p999_ms: float | None) -> float | None:
     if normal_p999_ms is None:
         return target_ms
     return max(normal_p999_ms + MARGIN_MS, target_ms or 0.0)
+
+
+def later_than(p99_ms: float | None, normal_p999_ms: float | None) -> float | None:
+    """How much longer the slowest answers take than was normal, in milliseconds; None while either is not known."""
+    return None if p99_ms is None or normal_p999_ms is None else max(0.0, p99_ms - normal_p999_ms)

@@ -30,7 +30,7 @@ class Look:
     seen_at: float
     edge_status: int | None = None
     failed: int | None = None
-    p99_ms: float | None = None
+    late_ms: float | None = None
     write_fails: bool | None = None
 
 

@@ -26,8 +26,8 @@ def measured(measure: Measure, look: Look) -> float | None:
             return look.edge_status
         case Measure.FAILED:
             return look.failed
-        case Measure.P99_MS:
-            return look.p99_ms
+        case Measure.LATE_MS:
+            return look.late_ms
         case Measure.WRITE_FAILS:
             return look.write_fails
         case Measure.INSTANCES_MISSING:
@@ -69,8 +69,8 @@ def _said(probe: Probe, value: float, look: Look) -> str:
             return f"the edge answers {value:.0f}" if value else "the edge does not answer"
         case Measure.FAILED:
             return f"{value:.0f} requests of the last second failed"
-        case Measure.P99_MS:
-            return f"1% of the answers take over {value:.0f} ms (at most {probe.highest:.0f} ms is usual)"
+        case Measure.LATE_MS:
+            return f"1% of the answers take {value:,.0f} ms longer than is usual"
         case Measure.WRITE_FAILS:
             return "writes are not acknowledged"
         case Measure.INSTANCES_MISSING:
