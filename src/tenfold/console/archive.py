@@ -124,7 +124,12 @@ class Archive:
     def _history(self, reader: JournalReader, span: Span) -> History:
         if span.is_by_seconds:
             return history.history(span, self._ticks(reader, span))
-        return history.history(span, history.minutes(reader.window(span.start, span.end)))
+        kept = reader.times()
+        if kept is None:
+            return history.history(span, ())
+        # However long a span is asked for, no more is read than there is.
+        start, end = max(span.start, kept[0] - history.MINUTE_S), min(span.end, kept[1] + history.MINUTE_S)
+        return history.history(span, history.minutes(reader.window(start, max(start, end))))
 
     def _ticks(self, reader: JournalReader, span: Span) -> Iterator[tuple[float, Figures]]:
         """The figures of each tick within `span`; only those that are not kept are read."""
