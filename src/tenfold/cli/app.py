@@ -26,6 +26,7 @@ COMMANDS = {
     "measure": ("tenfold.cli.measure", "Find out what one instance holds at the target latency"),
     "drill": ("tenfold.cli.drill", "Harm what runs on purpose, and measure what comes of it"),
     "prove": ("tenfold.cli.prove", "Make load and harm, and judge the targets: a verdict each, a score, a report"),
+    "report": ("tenfold.cli.report", "What happened in the last hours, what it cost, what could be better"),
     "doctor": ("tenfold.cli.doctor", "Say what is missing on this machine and how to mend it"),
     "blueprint": ("tenfold.cli.blueprint", "Check the blueprint; print its JSON Schema"),
 }

@@ -20,7 +20,7 @@ STATE_COLOURS = {
     "out": "red",
 }
 """By the first word of a state."""
-FOLDING = ("why", "serves clients near", "instances", "postgres", "valkey", "version")
+FOLDING = ("why", "how", "serves clients near", "instances", "postgres", "valkey", "version")
 """Columns that go on in a second line rather than being cut off."""
 
 

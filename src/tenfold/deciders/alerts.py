@@ -26,8 +26,8 @@ ANSWERED_MAX = 12
 BLIND_S_MAX = 3600.0
 """An alert of which nothing was seen for so long is over: nobody is kept awake by what may be long gone."""
 ATTEMPTS_MAX = 8
-BACKOFF_S = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0, 120.0)
-"""Wait before a notification is sent again after its first, second, ... failure."""
+BACKOFF_S = (4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 120.0)
+"""Wait before a notification is sent again after its first, second, ... failure: longer than `arbitrate` holds back what was just sent."""
 LOST_S = 90.0
 """A notification under way when its control plane died has no receipt: after this long it is sent again."""
 SENDING_MAX = 100

@@ -1,0 +1,106 @@
+"""What could be better: sentences that follow from figures of a report, each with the figure and what to do. Stage: report -> advice."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from tenfold.cli.reports.facts import PoolReport, Report
+from tenfold.model import Model
+
+AT_MOST_MINUTES = 5
+FULL_RATIO = 0.9
+IDLE_RATIO = 0.1
+IDLE_MINUTES = 60
+"""Less than an hour says little about what is needed."""
+SAME_FAILURES = 3
+UNSEEN_RATIO = 0.05
+HOURS_A_MONTH = 730.0
+
+
+def advise(model: Model, report: Report) -> Iterable[str]:
+    """The most urgent first."""
+    yield from _levels(model, report)
+    yield from _failures(report)
+    for pool in report.pools:
+        yield from _pool(report, pool)
+    yield from _money(model, report)
+    yield from _setup(model, report)
+
+
+def _levels(model: Model, report: Report) -> Iterable[str]:
+    for seen in report.objectives:
+        if seen.budget_left_ratio < 0:
+            yield (
+                f"{seen.objective}: {seen.bad:.0f} of {seen.total:.0f} were bad, {1 - seen.budget_left_ratio:.1f} times what "
+                f"{seen.good_ratio * 100:.6g}% allows: ship nothing risky until the cause is found, or promise less"
+            )
+    if report.within is not None and report.within[2] > 0.05 * report.within[1] and report.p95_ms is not None:
+        bound_ms, timed, late = report.within
+        yield (
+            f"{late / timed:.1%} of the answers took longer than {bound_ms:g} ms: `tenfold measure` tells what an instance holds, and a "
+            "response_time trigger adds instances sooner"
+        )
+
+
+def _failures(report: Report) -> Iterable[str]:
+    causes = Counter(_cause(event.what) for event in report.failures)
+    for cause, count in causes.most_common(3):
+        if count >= SAME_FAILURES:
+            yield f"{cause}: {count} times; `tenfold logs` has their last words"
+    slow = max((event.took_s for event in report.failures if event.took_s is not None), default=0.0)
+    if slow > 30:
+        yield f"a lost instance was replaced after {slow:.0f} s: what takes its start so long is paid at each loss"
+
+
+def _cause(what: str) -> str:
+    """`web ended: killed by signal 9 (Killed)` of a sentence that names one instance and says what comes next."""
+    name, _, rest = what.partition(" ")
+    return f"{name.rpartition('-')[0] or name} {rest.partition(';')[0].partition(': failure')[0]}"
+
+
+def _pool(report: Report, pool: PoolReport) -> Iterable[str]:
+    service = pool.key.partition("@")[0]
+    is_scaled = pool.instances_max > 1
+    if is_scaled and pool.minutes_at_most >= AT_MOST_MINUTES:
+        yield (
+            f"{pool.key} ran at its most of {pool.instances_max} for {pool.minutes_at_most} min: raise "
+            f"services.{service}.scaling.instances.max, or make its instances larger"
+        )
+    if pool.peak_memory_ratio is not None and pool.peak_memory_ratio >= FULL_RATIO:
+        yield (
+            f"{pool.key} used {pool.peak_memory_ratio:.0%} of its memory: raise services.{service}.instance.memory before the kernel "
+            "ends an instance"
+        )
+    if pool.cpu_ratio is not None and pool.cpu_ratio >= FULL_RATIO:
+        yield f"{pool.key} used {pool.cpu_ratio:.0%} of its CPU on average: add a cpu trigger, or raise services.{service}.instance.cpu"
+    is_long = report.seen_s >= IDLE_MINUTES * 60
+    if is_long and pool.cpu_ratio is not None and pool.cpu_ratio < IDLE_RATIO and pool.instances_mean >= 1:
+        saved = pool.cost_per_hour * pool.instances_mean * HOURS_A_MONTH / 2
+        currency = report.spend.currency if report.spend is not None else ""
+        yield (
+            f"{pool.key} used {pool.cpu_ratio:.0%} of the CPU that it is given: half of services.{service}.instance.cpu would save "
+            f"about {saved:.2f} {currency} a month"
+        )
+
+
+def _money(model: Model, report: Report) -> Iterable[str]:
+    spend, budget = report.spend, model.budget
+    if spend is None or budget is None or spend.currency != budget.monthly.currency:
+        return
+    if spend.month_forecast > float(budget.monthly.amount):
+        yield (
+            f"the month will cost {spend.month_forecast:.2f} {spend.currency} and {budget.monthly} is its budget: lower instances.max or "
+            "instance sizes, or raise budget.monthly"
+        )
+
+
+def _setup(model: Model, report: Report) -> Iterable[str]:
+    span_s = report.end - report.start
+    if span_s > 0 and report.seen_s < (1 - UNSEEN_RATIO) * span_s:
+        yield (
+            f"nothing was seen for {(span_s - report.seen_s) / 60:.0f} of {span_s / 60:.0f} min: no control plane ran, or the edge did "
+            "not; what happened then is in no figure here"
+        )
+    if not report.objectives and model.targets.availability_ratio is None:
+        yield "the blueprint names no targets.availability: with one there is an error budget, and alerts when it goes too fast"
+    if report.alerts and not model.alerts.escalation:
+        yield f"{len(report.alerts)} alerts told nobody: name a webhook or a command in alerts.escalation"
