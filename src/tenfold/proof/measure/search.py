@@ -107,10 +107,12 @@ class Held:
     points: tuple[Point, ...]
 
 
-async def search(probe: Probe, goal: Goal, start: float, requests_per_action: float, tell: Tell) -> Held:
-    """Find the highest load that `goal` allows, beginning at `start` actions per second. Raises `NothingHeld`."""
+async def search(
+    probe: Probe, goal: Goal, start: float, requests_per_action: float, tell: Tell, factor: float = 2.0
+) -> Held:
+    """Find the highest load that `goal` allows, beginning at `start` actions per second and going on by `factor`. Raises `NothingHeld`."""
     hunt = _Hunt(probe, goal, requests_per_action, tell)
-    low, high = await _halved(hunt, *await _bracket(hunt, min(max(start, RATE_MIN), RATE_MAX)))
+    low, high = await _halved(hunt, *await _bracket(hunt, min(max(start, RATE_MIN), RATE_MAX), factor))
     for _ in range(RAISES_MAX):
         # What was missed may have been bad luck (a neighbour's burst): asked again, it must be missed again.
         if high >= RATE_MAX or await hunt.step(high, EDGE_S) is not Standing.HELD:
@@ -136,11 +138,11 @@ async def _halved(hunt: "_Hunt", low: float, high: float) -> tuple[float, float]
     return low, high
 
 
-async def _bracket(hunt: "_Hunt", rate: float) -> tuple[float, float]:
-    """A load that was held, and twice as much that was not."""
+async def _bracket(hunt: "_Hunt", rate: float, factor: float) -> tuple[float, float]:
+    """A load that was held, and one that is `factor` times as much and was not."""
     if await hunt.step(rate, BRACKET_S) is Standing.HELD:
-        return await _upwards(hunt, rate, 2.0)
-    return await _downwards(hunt, rate, 2.0)
+        return await _upwards(hunt, rate, factor)
+    return await _downwards(hunt, rate, factor)
 
 
 async def _upwards(hunt: "_Hunt", held: float, factor: float) -> tuple[float, float]:
@@ -152,7 +154,7 @@ async def _upwards(hunt: "_Hunt", held: float, factor: float) -> tuple[float, fl
     return held, held
 
 
-async def _downwards(hunt: "_Hunt", missed: float, factor: float = 1 + 2 * PRECISION_RATIO) -> tuple[float, float]:
+async def _downwards(hunt: "_Hunt", missed: float, factor: float) -> tuple[float, float]:
     while missed > RATE_MIN:
         below = max(missed / factor, RATE_MIN)
         if await hunt.step(below, BRACKET_S) is Standing.HELD:

@@ -5,7 +5,6 @@ Stage: a model and a scenario -> trials that come and go -> a `Measurement`, whi
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tenfold.drivers.freeport import FreePorts
 from tenfold.drivers.procs import Processes
@@ -21,6 +20,8 @@ from tenfold.proof.trial import Tell, Trial
 
 START_RATE = 10.0
 """Actions per second that the search begins with when nothing is known yet."""
+GUESS_STEP = 1.25
+"""How far apart the loads are that bracket a prediction."""
 PREFIX = "tenfold-measure-"
 BUSY_RATIO = 0.85
 """An instance whose program uses this much of one core has no more to give, if it has one thread."""
@@ -140,12 +141,11 @@ def cpu_ms(edge: Point) -> dict[str, float]:
     return {name: used * 1000 / edge.answered_rps for name, used in edge.cpu_cores.items() if edge.answered_rps > 0}
 
 
-def machine_of(edge: Point, machine_cores: int, taken_cores: float | None = None) -> Machine:
-    """The machine as `edge` found it: what others and the control plane take from it (or `taken_cores`), and what a request costs it."""
+def machine_of(edge: Point, machine_cores: int) -> Machine:
+    """The machine as it is when nobody else works on it: what the control plane takes, and what a request costs it at `edge`."""
     costs = cpu_ms(edge)
     control = edge.cpu_cores.get(CONTROL, 0.0)
-    taken = edge.taken_cores if taken_cores is None else taken_cores
-    return Machine(machine_cores, taken + control, sum(ms for name, ms in costs.items() if name != CONTROL))
+    return Machine(machine_cores, control, sum(ms for name, ms in costs.items() if name != CONTROL))
 
 
 async def measure(
@@ -157,14 +157,14 @@ async def measure(
     share = share_of(service.name, scenario, tuple(model.services.values()))
     machine_cores = cores()
     counts: list[Count] = []
-    async with Trial.opened(Path(project.root).name, PREFIX, program, told.say) as trial:
-        told.say("copying the project")
-        copy_project(trial, project, model)
-        words = () if model.environment.name == "development" else ("-e", model.environment.name)
-        for instances in sorted(set(question.instances)):
+    words = () if model.environment.name == "development" else ("-e", model.environment.name)
+    for instances in sorted(set(question.instances)):
+        # A fresh copy for each: what the load before has written would weigh on the next.
+        async with Trial.opened(project.root.name, PREFIX, program, told.say) as trial:
+            told.say(f"starting a copy with {instances} instance{'s' if instances > 1 else ''} of {service.name}")
+            copy_project(trial, project, model)
             port = FreePorts(trial.project).take()
             write_blueprint(trial, file, cut_down(text, file, model, service.name, instances, port))
-            told.say(f"starting a copy with {instances} instance{'s' if instances > 1 else ''} of {service.name}")
             async with trial.serving(*words):
                 told.began(instances)
                 counts.append(await _count(trial, question, share, machine_cores, counts, instances, told))
@@ -189,8 +189,8 @@ async def _count(
     probe = TrialProbe(await trial.target(), scenario, Processes(trial.project), trial.control_plane(), timeout_s)
     per_action = requests_per_action(scenario)
     predicted = _predicted(before, instances, machine_cores, goal, share)
-    start = START_RATE if predicted is None else 0.9 * predicted / share / per_action
-    held = await search(probe, goal, start, per_action, told.step)
+    guess = START_RATE if predicted is None else predicted / share / per_action / GUESS_STEP**0.5
+    held = await search(probe, goal, guess, per_action, told.step, 2.0 if predicted is None else GUESS_STEP)
     return Count(
         instances=instances,
         requests_per_s=held.edge.answered_rps * share,
