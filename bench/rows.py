@@ -10,6 +10,7 @@ from bench import (
     crashes,
     deploys,
     edge,
+    generator,
     home,
     instances,
     journal,
@@ -64,6 +65,9 @@ REGIONS: Mapping[str, Row] = {
 }
 
 PROOF: Mapping[str, Row] = {
+    "load-users": Row("10,000 users at 1,000 requests/s: what the load engine takes", generator.users),
+    "load-held": Row("100,000 users held by the load engine", generator.held),
+    "load-freeze": Row("a server that freezes 3 s: what the load engine says of it", generator.freeze),
     "nab": Row("odd minutes told from usual ones, on labelled series", nab.nab),
     "prove": Row("`tenfold prove` on crewboard: a verdict for each target", prove.prove),
     "console": Row("the console's page in a real browser: 10 regions, 200 instances, 1,000 tenants", console.console),

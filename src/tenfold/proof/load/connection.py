@@ -72,7 +72,8 @@ class Http1Connection(asyncio.Protocol):
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
-        self._reader = AnswerReader()
+        self._reader: AnswerReader | None = None
+        """Only while an answer is awaited: most users pause, and a reader holds the whole head."""
         self._transport: asyncio.Transport | None = None
         self._step: ReadyStep | None = None
         self._is_used = False
@@ -86,6 +87,7 @@ class Http1Connection(asyncio.Protocol):
         """Write a request; its answer is read next."""
         assert self._transport is not None and self._step is None, "a connection carries one request at a time"
         self._step = step
+        self._reader = AnswerReader()
         self._reader.start(step.is_head, step.keeps)
         wire = step.http1(self._asker)
         self._asker.written()
@@ -93,7 +95,7 @@ class Http1Connection(asyncio.Protocol):
 
     def abandon(self) -> None:
         """Close at once, without a word about the request it carries."""
-        self._step = None
+        self._step = self._reader = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -104,37 +106,37 @@ class Http1Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by the loop: a piece of an answer."""
         self._asker.received(len(data))
-        if self._step is None:
+        reader = self._reader
+        if reader is None:
             # Nothing was asked: whatever this is, it must not be taken for the next answer.
             self.abandon()
             return
         try:
-            complete = self._reader.feed(data)
+            complete = reader.feed(data)
         except ProtocolError as error:
             self.abandon()
             self._asker.broken("protocol", str(error), may_resend=False)
             return
         if complete:
-            self._complete()
+            self._complete(reader)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop: closed by either side."""
         self._transport = None
-        step = self._step
-        if step is None:
+        step, reader = self._step, self._reader
+        if step is None or reader is None:
             return
-        if exc is None and self._reader.ended():
-            self._complete()
+        if exc is None and reader.ended():
+            self._complete(reader)
             return
-        self._step = None
-        began = self._reader.began
+        self._step = self._reader = None
+        began = reader.began
         how = str(exc) if exc else "closed by the server"
         when = "in the middle of the answer" if began else "before any answer"
         self._asker.broken("reset", f"{how}, {when}", may_resend=self._is_used and not began and step.idempotent)
 
-    def _complete(self) -> None:
-        reader = self._reader
-        self._step = None
+    def _complete(self, reader: AnswerReader) -> None:
+        self._step = self._reader = None
         self._is_used = True
         if not reader.keep_alive:
             self.abandon()

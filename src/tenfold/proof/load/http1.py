@@ -18,6 +18,8 @@ _HEADER = {
     name: re.compile(rb"\r\n" + name + rb":[ \t]*([^\r\n]*)", re.IGNORECASE)
     for name in (b"content-length", b"transfer-encoding", b"connection", b"x-request-id")
 }
+_CONNECTION, _CODING = _HEADER[b"connection"].search, _HEADER[b"transfer-encoding"].search
+_LENGTHS = _HEADER[b"content-length"].findall
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -133,18 +135,18 @@ class AnswerReader:
                 raise ProtocolError("the server switched protocols without being asked")
             return False
         self.status, self.head = status, head
-        connection = _HEADER[b"connection"].search(head)
+        connection = _CONNECTION(head)
         options = connection[1].lower() if connection else b""
         self.keep_alive = b"close" not in options if head[7:8] == b"1" else b"keep-alive" in options
         if self._for_head or status in (204, 304):
             return True
-        coding = _HEADER[b"transfer-encoding"].search(head)
+        coding = _CODING(head)
         if coding:
             if coding[1].strip().lower() != b"chunked":
                 raise ProtocolError(f"unknown transfer-encoding {coding[1][:40]!r}")
             self._chunked = True
             return True
-        lengths = set(_HEADER[b"content-length"].findall(head))
+        lengths = set(_LENGTHS(head))
         if not lengths:
             self._left, self.keep_alive = -1, False
             return True

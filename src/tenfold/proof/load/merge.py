@@ -185,6 +185,7 @@ class Merger:
             seconds=tuple(self._seconds),
             users=max((second.users for second in self._seconds), default=0),
             processes=outline.processes,
+            memory_bytes=sum(tally.memory_bytes for tally in tallies),
             actions=_parts(outline.actions, [tally.actions for tally in tallies]),
             steps=_parts(outline.steps, [tally.steps for tally in tallies]),
             sockets=_sockets([tally.sockets for tally in tallies if tally.sockets is not None]),

@@ -5,8 +5,11 @@ and, at the end, a `Tally`.
 """
 
 from collections import Counter
+from contextlib import suppress
 from heapq import heappush, heapreplace
 from itertools import count
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from time import perf_counter, process_time, time
 
 from tenfold.proof.load.connection import Kind
@@ -165,6 +168,7 @@ class Recorder:
             started_at_s=round(self._started_at_s, 6),
             duration_s=round(perf_counter() - self.began_s, 3),
             cpu_s=process_time() - self._cpu_began_s,
+            memory_bytes=_memory_peak_bytes(),
             due=self._due - self._early.total(),
             kinds=dict(self._kinds - self._early),
             unfinished=unfinished,
@@ -189,6 +193,15 @@ class Recorder:
             request_id=request_id(head),
             detail=detail,
         )
+
+
+def _memory_peak_bytes() -> int:
+    """The most memory that this process held. What getrusage says counts, on Linux, from before the process became this program."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return getrusage(RUSAGE_SELF).ru_maxrss
 
 
 class _Window:

@@ -11,6 +11,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Protocol
 from urllib.parse import quote, quote_plus
@@ -74,6 +75,7 @@ class ReadyStep:
         "_headers",
         "_keep",
         "_path",
+        "_rest",
         "authority",
         "has_cookie",
         "idempotent",
@@ -107,8 +109,15 @@ class ReadyStep:
         kind = next((value for header, value in request.headers if header.lower() == "content-type"), "")
         # A body of bytes that are no text has no variables either: latin-1 carries all bytes through unchanged.
         self._body = Text(request.body.decode("latin-1"), _body_escape(kind))
-        is_fixed = self._path.is_fixed and self._body.is_fixed and all(text.is_fixed for _, text in self._headers)
-        self._fixed = self._http1_parts(_NOBODY) if is_fixed else None
+        # What no variable stands in is written once: in most requests all, or all but the path.
+        self._rest: tuple[bytes, bytes] | None = None
+        self._fixed: tuple[bytes, bytes] | None = None
+        if self._body.is_fixed and all(text.is_fixed for _, text in self._headers):
+            if self._path.is_fixed:
+                self._fixed = self._http1_parts(_NOBODY)
+            else:
+                head, tail = ReadyStep(replace(request, path="/"), name, part, target, {})._http1_parts(_NOBODY)
+                self._rest = head.partition(b"\r\n")[2], tail
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -151,12 +160,15 @@ class ReadyStep:
 
     def _http1_parts(self, person: Person) -> tuple[bytes, bytes]:
         """What goes before and after a line of cookies."""
+        first = f"{self.method} {self._path.filled(person)} HTTP/1.1\r\n".encode("latin-1")
+        if self._rest is not None:
+            return first + self._rest[0], self._rest[1]
         body = self._body.filled(person).encode("latin-1")
-        lines = [f"{self.method} {self._path.filled(person)} HTTP/1.1", f"Host: {self.authority}"]
+        lines = [f"Host: {self.authority}"]
         lines.extend(f"{header}: {text.filled(person)}" for header, text in self._headers)
         if self._sends_length(body):
             lines.append(f"Content-Length: {len(body)}")
-        return "\r\n".join(lines).encode("latin-1"), b"\r\n\r\n" + body
+        return first + "\r\n".join(lines).encode("latin-1"), b"\r\n\r\n" + body
 
 
 class ReadyAction:

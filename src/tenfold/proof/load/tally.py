@@ -60,6 +60,7 @@ class Tally:
     started_at_s: float
     duration_s: float
     cpu_s: float
+    memory_bytes: int
     due: int
     kinds: Mapping[str, int]
     unfinished: int
