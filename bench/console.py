@@ -24,6 +24,7 @@ from tenfold.drivers.clock import WallClock
 from tenfold.drivers.freeport import FreePorts
 from tenfold.drivers.project import Project
 from tenfold.loop import Tick
+from tenfold.model import LOOPBACK
 from tenfold.sim import Rate
 
 TOKEN = "the console's token in tests"
@@ -73,10 +74,10 @@ class Shown:
 
 
 @asynccontextmanager
-async def shown(world: Played, journal: Path, port: int = 0) -> AsyncIterator[Shown]:
-    """Let `world` live in real time, and show it at `port` (0: one that is free)."""
+async def shown(world: Played, journal: Path, port: int = 0, host: str = LOOPBACK) -> AsyncIterator[Shown]:
+    """Let `world` live in real time, and show it at `port` (0: one that is free) of `host` and of loopback."""
     console = Console(journal, TOKEN, WallClock())
-    place = Place(port or FreePorts(Project(journal.parent, journal.parent.name)).take())
+    place = Place(port or FreePorts(Project(journal.parent, journal.parent.name)).take(), host)
     await console.start(place)
     told_at: dict[int, float] = {}
 

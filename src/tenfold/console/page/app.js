@@ -26,6 +26,7 @@ const Line = () => {
   const [hue, text] =
     moment.value !== null ? ["busy", `Paused at ${clock(moment.value)}`]
     : line.value === "live" ? ["good", "Live"]
+    : line.value === "past" ? ["idle", "A run that is over"]
     : line.value === "ended" ? ["warn", "Not live: the control plane stopped"]
     : line.value === "unknown" ? ["warn", "Not signed in"]
     : line.value === "lost" ? ["bad", `Not live: silent for ${ago(silent.value)}`]
@@ -144,7 +145,7 @@ const Page = () => {
   const world = html`<${World} regions=${s.regions} links=${s.links} instances=${s.instances} at=${s.at} />`;
   const beside = html`<${Alerts} alerts=${s.alerts} anomalies=${s.anomalies} at=${s.at} /><${Release} release=${s.release} isLive=${moment.value === null} />`;
   return html`<${Top} project=${s.project} />
-    <main data-seq=${s.seq} data-at=${s.at} class=${moment.value !== null ? "paused" : line.value === "live" ? "" : "stale"}>
+    <main data-seq=${s.seq} data-at=${s.at} class=${moment.value !== null ? "paused" : ["live", "past"].includes(line.value) ? "" : "stale"}>
       ${problem.value && html`<p class="problem" role="alert">${problem.value}</p>`}
       <${Hero} s=${s} />
       <${Figures} s=${s} />

@@ -3,7 +3,7 @@ import { batch, computed, signal } from "./vendor/signals-core.js";
 
 export const view = signal(null); // the whole state that is shown
 export const moment = signal(null); // the moment that is looked at, in seconds since the epoch; null: the present
-export const line = signal("connecting"); // live, lost, ended (the control plane stopped), unknown (who looks on has not signed in)
+export const line = signal("connecting"); // live; past: of a run that is over; lost; ended: it stopped just now; unknown: nobody signed in
 export const silent = signal(0); // seconds since the last event
 export const range = signal(900); // seconds that charts and time bar span at the most
 export const until = signal(0); // where they end
@@ -15,6 +15,8 @@ export const problem = signal("");
 
 const SILENT_S_MAX = 5;
 const WIDTH_S_MIN = 90;
+const MINUTE_S = 60;
+const RETRY_MS = 2000;
 const MARKS_MAX = 500;
 let newest = null;
 let heard = Date.now();
@@ -33,17 +35,20 @@ export function listen() {
   source.addEventListener("state", (event) => take(JSON.parse(event.data)));
   source.addEventListener("gone", () => (line.value = "ended"));
   source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) return refused();
     if (line.value !== "ended") line.value = "lost";
-    if (source.readyState === EventSource.CLOSED) refused();
   };
 }
 
 // An event source does not say why it was refused: a plain question does.
 const refused = () =>
   get("api/span").then(
-    () => setTimeout(listen, 2000),
-    (error) => (error.status === 401 ? (line.value = "unknown") : setTimeout(listen, 2000)),
-  );
+    () => "connecting",
+    (error) => (error.status === 401 ? "unknown" : line.value === "ended" ? "ended" : "lost"),
+  ).then((found) => {
+    line.value = found;
+    if (found !== "unknown") setTimeout(listen, RETRY_MS);
+  });
 
 // A connection that is half open tells nobody, and where nothing changes nothing is sent: what is silent is asked.
 setInterval(async () => {
@@ -63,7 +68,7 @@ function take(change) {
   newest = { ...newest, ...change };
   heard = Date.now();
   batch(() => {
-    line.value = newest.live ? "live" : "ended";
+    line.value = newest.live ? "live" : "past";
     silent.value = 0;
     if (moment.value === null) {
       view.value = newest;
@@ -84,6 +89,7 @@ function mark(decisions) {
 function grow({ at, summary, regions, cost }) {
   const { times, series } = history.value;
   if (times.length && at - times.at(-1) < step * 0.6) return;
+  if (step >= MINUTE_S) return load(); // means over a minute are the console's to make
   const now = { ...summary, instances: summary.instances_ready, cost_per_hour: cost?.per_hour };
   for (const region of regions) now[`region:${region.name}:requests_per_s`] = region.requests_per_s;
   const old = times.findIndex((t) => t >= at - range.value);
