@@ -26,7 +26,7 @@ def lines(model: Model, tick: Tick) -> Iterable[Text]:
         yield Text.assemble(("error budget  ", "dim"), *_objectives(tick.snapshot.objectives.values()))
     spend = tick.snapshot.spend.get("month")
     if spend is not None and model.budget is not None:
-        yield Text.assemble(("cost  ", "dim"), cost_text(spend), f" of {model.budget.monthly}")
+        yield Text.assemble(("cost  ", "dim"), cost_text(spend), f"; the budget is {model.budget.monthly}")
 
 
 def _objectives(objectives: Iterable[ObjectiveSeen]) -> Iterable[Text]:
@@ -34,7 +34,7 @@ def _objectives(objectives: Iterable[ObjectiveSeen]) -> Iterable[Text]:
         left = seen.budget_left_ratio
         colour = "red" if left <= 0 else "yellow" if left < BUDGET_LOW_RATIO else "green"
         yield Text(" · " if number else "")
-        yield Text.assemble(f"{seen.objective} ", (left_text(left), colour), f" of {seen.good_ratio * 100:.6g}%")
+        yield Text.assemble(f"{seen.objective} {seen.good_ratio * 100:.6g}%: ", (left_text(left), colour))
         if (burn := seen.burn.get("1h")) is not None:
             yield Text(f", burns {burn:.2g}x over 1h")
 

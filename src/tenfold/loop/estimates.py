@@ -25,6 +25,8 @@ KEPT_S = 30 * 86_400.0
 """Objectives reach back so far."""
 LEARNT_S = 86_400.0
 """Detectors learn from so much of what was before."""
+GRAIN_S = 0.001
+"""Ticks are dated to the millisecond."""
 MINUTES_A_TICK = 20
 """So many minutes of before are learnt from in a tick: with ten series that is 5 ms."""
 
@@ -102,7 +104,8 @@ class Estimates:
         self._spend = Spend(self._model, latest.snapshot.spend.get("month"))
         # The last minutes may not have been written yet: they are counted again, from their ticks.
         again_from = (latest.at // MINUTE_S - 1) * MINUTE_S
-        first = (reader.at(again_from) or span[0] - 1) + 1
+        # The tick before tells from where the first of them counts on.
+        first = reader.at(again_from - GRAIN_S) or span[0]
         fields = {name: of for of, name in self._levels.series.items()}
         counts: dict[int, dict[str, float]] = {}
         for minute, series, value in reader.minutes(now - KEPT_S, again_from, tuple(fields)):
@@ -113,7 +116,8 @@ class Estimates:
         self._learnt = self._to_learn[-1][0] if self._to_learn else 0
         for tick in reader.ticks(first, span[1]):
             self._levels.take(tick.at, tick.snapshot.served.get(self._edge))
-            self._minutes.add(tick.snapshot)
+            if tick.at >= again_from:
+                self._minutes.add(tick.snapshot)
 
 
 def _counts(found: Mapping[str, float]) -> Counts:

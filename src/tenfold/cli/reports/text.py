@@ -62,7 +62,7 @@ def figures(report: Report) -> Iterable[tuple[str, str]]:
         covered = span_text(seen.covered_s)
         yield (
             f"budget, {seen.objective}",
-            f"{left_text(seen.budget_left_ratio)} of {percent(seen.good_ratio)}, by the {covered} of {seen.window_days} days seen so far",
+            f"{left_text(seen.budget_left_ratio)} at {percent(seen.good_ratio)}, by the {covered} of {seen.window_days} days seen so far",
         )
     yield from _costs(report)
 
