@@ -5,6 +5,7 @@ Each handler is named by its route; who may ask was settled before it is called.
 
 import asyncio
 import math
+import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ BEAT_S = 5.0
 """A comment this often tells a page, and what is between, that the connection lives."""
 BACK_AFTER_MS = 1000
 """A page whose connection was lost comes back after this long."""
+SENT_BYTES_MAX = 64 * 1024
+"""So much that a page has not read yet lies in this program, and about as much in the system: a page that reads nothing costs no more."""
 ANSWER_WITHIN_S = 1.5
 """A request that is refused this soon is answered with the refusal."""
 MOMENT_MAX = 1e11
@@ -121,7 +124,10 @@ class Api:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """What changes, for as long as somebody looks on."""
         transport = request.transport
-        client = Client(lambda: transport.abort() if transport is not None else None)
+        if transport is None:
+            raise ConnectionResetError("it went away before it was answered")
+        _bound(transport)
+        client = Client(transport.abort)
         if not await self.stream.join(client):
             raise Wrong(503, "too many look on already: close other pages")
         head = {"content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no"}
@@ -241,6 +247,14 @@ class Api:
 
 
 Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
+
+
+def _bound(transport: asyncio.Transport) -> None:
+    """Bound what waits to be sent: the system would hold megabytes for each page that does not read."""
+    transport.set_write_buffer_limits(high=SENT_BYTES_MAX)
+    plain = transport.get_extra_info("socket")
+    if plain is not None:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_BYTES_MAX)
 
 
 async def _body(request: web.Request, kind: type[T]) -> T:

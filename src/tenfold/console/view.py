@@ -156,14 +156,7 @@ def _troubles(
     if tick.memory.release.serving is None:
         yield "nothing serves yet"
         return
-    for service in services:
-        if service.ready == 0 and service.wanted > 0 and not model.is_spread:
-            yield f"no instance of {service.name} is ready"
-    for region in regions:
-        if region.state == "out":
-            served = ", ".join(way.to for way in region.ways if way.to != region.name)
-            by = f"; its clients are served by {served}" if served else ""
-            yield f"region {region.name} is out ({region.why}){by}" if model.is_spread else region.why
+    yield from _region_troubles(model, regions, services)
     yield from (a.text for a in parts.alerts_now(tick) if a.severity == "critical" and a.is_firing)
     yield from _engine_troubles(tick)
     if summary.requests_per_s and summary.errors_per_s is not None:
@@ -179,6 +172,18 @@ def _troubles(
     late = [s for s in ("process", "gateway") if s in tick.snapshot.observed and not tick.snapshot.fresh(s, 5.0)]
     if late:
         yield f"{' and '.join(late)} can't be seen"
+
+
+def _region_troubles(model: Model, regions: Sequence[RegionNow], services: Sequence[ServiceNow]) -> Iterator[str]:
+    if not model.is_spread:
+        lacking = [f"no instance of {s.name} is ready" for s in services if s.ready == 0 and s.wanted > 0]
+        yield from lacking or (region.why for region in regions if region.state == "out")
+        return
+    for region in regions:
+        if region.state == "out":
+            served = ", ".join(way.to for way in region.ways if way.to != region.name)
+            by = f"; its clients are served by {served}" if served else ""
+            yield f"region {region.name} is out ({region.why}){by}"
 
 
 def _lacks(service: ServiceNow, is_spread: bool) -> str:
