@@ -176,11 +176,16 @@ class Levels:
             )
         )
 
+    @property
+    def seen_at(self) -> float | None:
+        """When the newest count was seen; None before the first."""
+        return None if self._before is None else self._before.seen_at
+
     def facts(self) -> tuple[ObjectiveSeen, ...]:
         """How each objective stands, as of the newest count; one of which nothing was seen yet is left out."""
-        if not self.objectives or self._before is None:
+        seen_at = self.seen_at
+        if not self.objectives or seen_at is None:
             return ()
-        seen_at = self._before.seen_at
         windows = {name: self.tally.over(minutes) for name, minutes in WINDOWS.items()}
         return tuple(
             fact for key, slo in self.objectives.items() if (fact := self._fact(key, slo, windows, seen_at)) is not None

@@ -13,7 +13,7 @@ from tenfold.estimators.anomaly import ALERT_SCORE, Detector
 from tenfold.estimators.levels import Counts, Levels
 from tenfold.estimators.oddities import Oddities, is_watched, minutes_of
 from tenfold.estimators.spend import Spend
-from tenfold.facts import Snapshot
+from tenfold.facts import ObjectiveSeen, Snapshot
 from tenfold.loop.minutes import MINUTE_S, Minutes
 from tenfold.loop.reader import JournalReader
 from tenfold.loop.store import JournalError
@@ -25,6 +25,7 @@ KEPT_S = 30 * 86_400.0
 """Objectives reach back so far."""
 LEARNT_S = 86_400.0
 """Detectors learn from so much of what was before."""
+STAND_EVERY_S = 5.0
 GRAIN_S = 0.001
 """Ticks are dated to the millisecond."""
 MINUTES_A_TICK = 20
@@ -46,6 +47,8 @@ class Estimates:
         self._to_learn: deque[tuple[int, dict[str, float]]] = deque()
         self._learnt = 0
         self._has_begun = False
+        self._objectives: dict[str, ObjectiveSeen] = {}
+        self._stood_at = 0.0
 
     @property
     def due(self) -> dict[tuple[int, str], float]:
@@ -74,10 +77,18 @@ class Estimates:
         return replace(
             snapshot,
             observed={**snapshot.observed, **({SOURCE: served.seen_at} if served is not None else {})},
-            objectives={fact.key: fact for fact in self._levels.facts()},
+            objectives=self._stand(),
             anomalies={fact.key: fact for fact in self._oddities.facts()},
             spend={spend.key: spend} if spend is not None else {},
         )
+
+    def _stand(self) -> dict[str, ObjectiveSeen]:
+        """How the objectives stand, thought over every few seconds: each change of a figure is written in the journal."""
+        at = self._levels.seen_at
+        if at is not None and not 0 <= at - self._stood_at < STAND_EVERY_S:
+            self._stood_at = at
+            self._objectives = {fact.key: fact for fact in self._levels.facts()}
+        return self._objectives
 
     def _learn(self, finished: Mapping[tuple[int, str], float]) -> None:
         """Learn from the minutes that have ended, and from some of those of before."""
