@@ -96,6 +96,7 @@ TRIGGERS = MapOf(
         "memory": _trigger(units.percent("80%"), "40%"),
         "response_time": _trigger(units.duration("200ms", in_ms=True), "100ms"),
         "concurrent_users": _trigger(units.number("a number of users", "400", low=0), "200"),
+        "capacity": _trigger(units.percent("80%"), "50%"),
     },
 )
 

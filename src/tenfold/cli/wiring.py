@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tenfold.cli.here import NEVER_RUN, Fail, Here
+from tenfold.drivers.capacity import CapacityObserver
 from tenfold.drivers.controlplane import ControlDriver
 from tenfold.drivers.env import Surroundings
 from tenfold.drivers.envoy import EntryDriver, EnvoyDriver, LinkProbes
@@ -51,6 +52,7 @@ class Drivers:
     envoy: EnvoyDriver
     stores: tuple[Store, ...]
     notifier: Notifier
+    capacity: CapacityObserver
     entry: EntryDriver | None = None
     links: LinkProbes | None = None
     voters: VoterDriver | None = None
@@ -70,7 +72,8 @@ class Drivers:
     @property
     def observers(self) -> tuple[Observer, ...]:
         """Those that see."""
-        return self.all if self.links is None else (*self.all, self.links)
+        seen: tuple[Observer, ...] = (*self.all, self.capacity)
+        return seen if self.links is None else (*seen, self.links)
 
     async def close(self) -> None:
         """Let go of everything; it all goes on running."""
@@ -102,6 +105,7 @@ def build(
     lookup = _lookup(secrets)
     stores = _stores(project, model, lookup, fence, ports, between, front)
     notifier = Notifier(project, model.name, model.environment.name, fence, lookup)
+    capacity = CapacityObserver(project)
 
     def store_urls(region: str) -> Mapping[str, str]:
         return {name: url for store in stores for name, url in store.urls(region).items()}
@@ -113,7 +117,7 @@ def build(
         project, release_of, secrets, fence, ports, store_urls, led_from or model.home, extra, between
     )
     if not model.is_spread:
-        return Drivers(process, envoy, stores, notifier)
+        return Drivers(process, envoy, stores, notifier, capacity)
     command = (*PROGRAM, "-C", str(project.root), "standby", "--region")
     env = {name: value for name, value in os.environ.items() if not name.startswith(environment.PREFIX)}
     return Drivers(
@@ -121,6 +125,7 @@ def build(
         envoy,
         stores,
         notifier,
+        capacity,
         EntryDriver(project, ports, fence, model.edge.port, between, within_ms),
         LinkProbes(envoy.probe_sockets),
         VoterDriver(project, ports, fence, between, led_from or model.home),

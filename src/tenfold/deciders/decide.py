@@ -78,7 +78,7 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     serving = model.releases.get(released.serving or "")
     causes: dict[str, Decision] = {}
     if serving is not None and released.intent is Intent.UP:
-        scaled, scaling = scale(serving.services, tuple(model.regions), serving.id, snapshot, memory.scale)
+        scaled, scaling = scale(serving, tuple(model.regions), snapshot, memory.scale)
         memory = replace(memory, scale=scaled)
         causes = {d.subject: d for d in scaling}
     healed, some = heal(_lines(model, memory), model.releases, snapshot, memory.heal, causes, waiting_for)

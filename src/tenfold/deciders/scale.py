@@ -6,16 +6,18 @@ instances as bring the figure to the middle of its band: `wanted = ceil(ready * 
 (up_above + down_below) / 2` (the rule of Kubernetes' HorizontalPodAutoscaler, algorithm details, with a band in place
 of its tolerance). Below `down_below` for the whole of its cooldown, in all triggers, it lets go of what it does not
 need by the same rule. A reading that is missing or stale, or an outage a short while ago, means hold.
+
+Where `tenfold measure` has told what one instance holds, requests per second against it are one more trigger, `capacity`.
+What was measured of another source or command than what serves says nothing, and then there is no such trigger.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tenfold.deciders.memory import PoolScale, ScaleMemory
 from tenfold.effects import Decision
-from tenfold.facts import InstanceSeen, InstanceState, MetricSeen, PoolSeen, Snapshot
-from tenfold.model import Service, Trigger
+from tenfold.facts import CapacitySeen, InstanceSeen, InstanceState, MetricSeen, PoolSeen, Snapshot
+from tenfold.model import Release, Service, Trigger
 
 TRAFFIC_AGE_S_MAX = 5.0
 """Traffic figures older than this are stale: the gateway is asked each second."""
@@ -29,7 +31,12 @@ STEP_GAP_S = 30.0
 """Response time does not tell how many instances are missing:
 it adds a quarter, then waits this long to see the effect."""
 
-TRAFFIC_TRIGGERS = ("concurrency", "response_time")
+CAPACITY_AGE_S_MAX = 60.0
+"""What was measured counts while its file can be read: one that is damaged is no reason for anything."""
+CAPACITY = Trigger("capacity", up_above=0.8, down_below=0.5, cooldown_s=300.0)
+"""Added where something was measured and the blueprint names no such trigger: at most 80% of what an instance holds is asked of it."""
+
+TRAFFIC_TRIGGERS = ("concurrency", "response_time", "capacity")
 """Measured at the edge: they say nothing about a service that does not listen."""
 
 UNITS = {"concurrency": "requests at hand", "response_time": "ms", "concurrent_users": "users"}
@@ -39,7 +46,7 @@ UNITS = {"concurrency": "requests at hand", "response_time": "ms", "concurrent_u
 class Reading:
     """What one trigger shows: `value` per instance (None: missing, and `why` says how come), seen at `seen_at`.
 
-    `is_awaited` tells that it is missing only for a moment, as after every start.
+    `is_awaited` tells that it is missing only for a moment, as after every start. `words` say it better than value and unit do.
     """
 
     trigger: Trigger
@@ -47,6 +54,7 @@ class Reading:
     seen_at: float
     why: str = ""
     is_awaited: bool = False
+    words: str = ""
 
     @property
     def middle(self) -> float:
@@ -61,19 +69,20 @@ class Reading:
 
 
 def scale(
-    services: Mapping[str, Service], regions: tuple[str, ...], release: str, snapshot: Snapshot, memory: ScaleMemory
+    release: Release, regions: tuple[str, ...], snapshot: Snapshot, memory: ScaleMemory
 ) -> tuple[ScaleMemory, tuple[Decision, ...]]:
-    """The wanted number of every pool of the serving release. The decisions have no effects yet: whoever keeps the
+    """The wanted number of every pool of the serving `release`. The decisions have no effects yet: whoever keeps the
     fleet fills them."""
     pools: dict[str, PoolScale] = {}
     decisions: list[Decision] = []
-    ready = ready_by_pool(release, snapshot)
-    for service in services.values():
+    ready = ready_by_pool(release.id, snapshot)
+    for service in release.services.values():
         if not service.runs_always:
             continue
+        holds = held_by_one(service, release, snapshot)
         for region in regions:
             key = f"{service.name}@{region}"
-            pool, decision = scale_pool(service, region, ready.get(key, []), snapshot, memory.pools.get(key))
+            pool, decision = scale_pool(service, region, ready.get(key, []), snapshot, memory.pools.get(key), holds)
             pools[key] = pool
             if decision is not None:
                 decisions.append(decision)
@@ -89,11 +98,29 @@ def ready_by_pool(release: str, snapshot: Snapshot) -> dict[str, list[InstanceSe
     return ready
 
 
+def held_by_one(service: Service, release: Release, snapshot: Snapshot) -> CapacitySeen | None:
+    """What one instance was measured to hold, under the scenario of which it holds least; None when nothing was measured of this source
+    and command."""
+    if not snapshot.fresh("capacity", CAPACITY_AGE_S_MAX):
+        return None
+    measured = [
+        seen
+        for seen in snapshot.capacities.values()
+        if (seen.service, seen.release, seen.command) == (service.name, release.source_digest, service.command)
+    ]
+    return min(measured, key=lambda seen: (seen.requests_per_s, seen.scenario), default=None)
+
+
 def scale_pool(
-    service: Service, region: str, ready: list[InstanceSeen], snapshot: Snapshot, before: PoolScale | None
+    service: Service,
+    region: str,
+    ready: list[InstanceSeen],
+    snapshot: Snapshot,
+    before: PoolScale | None,
+    holds: CapacitySeen | None = None,
 ) -> tuple[PoolScale, Decision | None]:
-    """One pool, whose `ready` instances share its load: its new memory, and the decision when something changed that a
-    person would ask about."""
+    """One pool, whose `ready` instances share its load (each `holds` so much, where that was measured): its new memory, and the decision
+    when something changed that a person would ask about."""
     now, key = snapshot.taken_at, f"{service.name}@{region}"
     low, high = service.scaling.instances_min, service.scaling.instances_max
     if before is None:
@@ -104,13 +131,27 @@ def scale_pool(
     if not snapshot.fresh("process", TRAFFIC_AGE_S_MAX):
         return replace(before, high_since={}, low_since={}), None
     pool = snapshot.pools.get(key)
-    triggers = (t for t in service.scaling.triggers if service.http or t.metric not in TRAFFIC_TRIGGERS)
-    readings = tuple(read(t, service, region, snapshot, ready) for t in triggers)
+    readings = tuple(read(t, service, region, snapshot, ready, holds) for t in _triggers(service, holds))
     memory = _remember(before, readings, _troubled(pool, ready, before, now), now)
     return _raise(memory, key, readings, len(ready), high, now) or _lower(memory, key, readings, len(ready), low, now)
 
 
-def read(trigger: Trigger, service: Service, region: str, snapshot: Snapshot, ready: list[InstanceSeen]) -> Reading:
+def _triggers(service: Service, holds: CapacitySeen | None) -> tuple[Trigger, ...]:
+    """The triggers that say something about `service`: the blueprint's, and `capacity` where something was measured and not otherwise."""
+    named = tuple(t for t in service.scaling.triggers if service.http or t.metric not in TRAFFIC_TRIGGERS)
+    if holds is None:
+        return tuple(t for t in named if t.metric != CAPACITY.metric)
+    return named if any(t.metric == CAPACITY.metric for t in named) else (*named, CAPACITY)
+
+
+def read(
+    trigger: Trigger,
+    service: Service,
+    region: str,
+    snapshot: Snapshot,
+    ready: list[InstanceSeen],
+    holds: CapacitySeen | None = None,
+) -> Reading:
     """What `trigger` shows per ready instance; missing when nobody is ready or the figure did not arrive in time."""
     now = snapshot.taken_at
     if not ready:
@@ -123,8 +164,8 @@ def read(trigger: Trigger, service: Service, region: str, snapshot: Snapshot, re
             if not used:
                 return Reading(trigger, None, now, "memory was not measured")
             return Reading(trigger, sum(used) / len(used) / service.instance.memory_bytes, ready[0].seen_at)
-        case "concurrency" | "response_time":
-            return _read_traffic(trigger, snapshot.pools.get(f"{service.name}@{region}"), len(ready), now)
+        case "concurrency" | "response_time" | "capacity":
+            return _read_traffic(trigger, snapshot.pools.get(f"{service.name}@{region}"), len(ready), now, holds)
         case custom:
             return _read_metric(trigger, snapshot.metrics.get(f"{service.name}@{region}:{custom}"), len(ready), now)
 
@@ -136,11 +177,21 @@ def _read_cpu(trigger: Trigger, service: Service, ready: list[InstanceSeen], now
     return Reading(trigger, sum(warm) / len(warm) / service.instance.cpu_cores, ready[0].seen_at)
 
 
-def _read_traffic(trigger: Trigger, pool: PoolSeen | None, ready: int, now: float) -> Reading:
+def _read_traffic(
+    trigger: Trigger, pool: PoolSeen | None, ready: int, now: float, holds: CapacitySeen | None
+) -> Reading:
     if pool is None or now - pool.seen_at > TRAFFIC_AGE_S_MAX:
         return Reading(trigger, None, now, "the gateway's figures are missing or stale")
     if trigger.metric == "concurrency":
         return Reading(trigger, pool.in_flight / ready, pool.seen_at)
+    if trigger.metric == CAPACITY.metric:
+        assert holds is not None, "nobody asks for a capacity that was not measured"
+        ratio = pool.requests_per_s / (ready * holds.requests_per_s)
+        words = (
+            f"{pool.requests_per_s:.3g} requests/s are {ratio:.2g} times what {count(ready)} hold{'s' * (ready == 1)} "
+            f"(measured: {holds.requests_per_s:.3g} each)"
+        )
+        return Reading(trigger, ratio, pool.seen_at, words=words)
     # No request ended: nobody waited.
     return Reading(trigger, pool.response_ms_mean or 0.0, pool.seen_at)
 
@@ -251,9 +302,9 @@ def describe(reading: Reading, side: str) -> str:
     trigger = reading.trigger
     if reading.value is None:
         return f"{trigger.metric}: {reading.why}"
-    if trigger.metric in ("cpu", "memory"):
+    if trigger.metric in ("cpu", "memory", "capacity"):
         value, up, down = (f"{v:.0%}" for v in (reading.value, trigger.up_above, trigger.down_below))
-        text = f"{value} of an instance's {'processor' if trigger.metric == 'cpu' else 'memory'}"
+        text = reading.words or f"{value} of an instance's {'processor' if trigger.metric == 'cpu' else 'memory'}"
     else:
         value, up, down = (
             f"{v:.3g}" if v < 1000 else f"{v:.0f}" for v in (reading.value, trigger.up_above, trigger.down_below)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-KNOWN_TRIGGERS = ("concurrency", "cpu", "memory", "response_time", "concurrent_users")
+KNOWN_TRIGGERS = ("concurrency", "cpu", "memory", "response_time", "concurrent_users", "capacity")
 """Triggers that Tenfold measures itself or knows the unit of;
 any other name is a custom metric that the app posts."""
 
@@ -39,7 +39,8 @@ class Trigger:
     """One reason to scale, per instance: above `up_above` adds, below `down_below` for `cooldown_s` lets go.
 
     Units by `metric`: concurrency and concurrent_users are counts, cpu and memory are ratios of the instance's size
-    (0.8 is 80%), response_time is milliseconds (mean), a custom metric is in the app's own unit.
+    (0.8 is 80%), capacity is the ratio of requests/s to what `tenfold measure` found an instance to hold, response_time is
+    milliseconds (mean), a custom metric is in the app's own unit.
     """
 
     metric: str

@@ -15,9 +15,11 @@ from tenfold.proof.measure.search import Point
 
 WARM_UP_S = 2.0
 """At the beginning of each step, not counted: connections are made, new users sign in, queues of the step before are gone."""
-TAKEN_RATIO_MAX = 0.25
 FULL_RATIO = 0.8
-"""Others that use more of the machine than the one, while more than the other of it is in use, may have spoiled a load."""
+TAKEN_RATIO = 0.25
+OURS_RATIO = 0.25
+"""Others may have spoiled a load when so much of the machine was in use, so much of it by them, and so much by us: what uses less gets its
+turn at once, however many others wait."""
 GENERATOR = "load generator"
 
 
@@ -73,7 +75,7 @@ def point(rate: float, seconds: float, result: LoadResult, used: Used) -> Point:
         p95_ms=result.response.p95_ms,
         late_p95_ms=sum(third) / len(third) if third else result.response.p95_ms,
         action_ms=_action_ms(result),
-        doubts=(*result.invalid, *_disturbed(taken_cores, used.machine_cores)),
+        doubts=(*result.invalid, *_disturbed(taken_cores, sum(parts.values()))),
         cpu_cores=parts,
         taken_cores=taken_cores,
     )
@@ -94,9 +96,10 @@ def _action_ms(result: LoadResult) -> float:
     return sum(number * ms for number, ms in timed) / count if count else result.response.mean_ms or 0.0
 
 
-def _disturbed(taken_cores: float, machine_cores: float) -> tuple[str, ...]:
-    """Why others may have spoiled a load: they took much of a machine that was full."""
-    if taken_cores <= TAKEN_RATIO_MAX * cores() or machine_cores < FULL_RATIO * cores():
+def _disturbed(taken_cores: float, ours_cores: float) -> tuple[str, ...]:
+    """Why others may have spoiled a load: they took much of a machine that was full, and we might have used more than our share of it."""
+    has_room = taken_cores + ours_cores < FULL_RATIO * cores()
+    if has_room or taken_cores < TAKEN_RATIO * cores() or ours_cores < OURS_RATIO * cores():
         return ()
     return (
         f"other programs used {taken_cores:.1f} of this machine's {cores()} cores meanwhile: end them, or measure elsewhere",
