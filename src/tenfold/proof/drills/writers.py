@@ -50,6 +50,7 @@ class Writers:
         self._is_careful = any(name.lower() == "idempotency-key" for name, _ in self._check.write.headers)
         self._is_ending = False
         self._number = self._entered = 0
+        self._keys: dict[str, str] = {}
         self._times = 1
         """How often an answer names one value that is there once."""
         self._sessions: list[_Session] = []
@@ -135,6 +136,7 @@ class Writers:
     async def _write(self, session: "_Session") -> Operation:
         self._number += 1
         value = f"drill-{self._tag}-{self._number:06d}"
+        self._keys[value] = session.key
         self._waits_since = invoked_at = time.time()
         ending: Ending | None = None
         while ending is None:
@@ -156,7 +158,10 @@ class Writers:
         if found is None:
             self.history.append(Operation(READER, Do.READ, session.key, invoked_at, None, Ending.UNKNOWN))
             return False
-        saw = seen(found.text, self._tag, self._times)
+        # Where entering makes nothing of one's own, what was written before is there too: it is judged where it was written.
+        saw = tuple(
+            v for v in seen(found.text, self._tag, self._times) if self._keys.get(v, session.key) == session.key
+        )
         self.history.append(Operation(READER, Do.READ, session.key, invoked_at, time.time(), Ending.OK, saw=saw))
         return True
 
