@@ -15,6 +15,7 @@ from tenfold.blueprint import units
 from tenfold.cli.here import Fail, Here, WrongCall, make_state
 from tenfold.cli.ship import check_secrets
 from tenfold.cli.tables import table
+from tenfold.cli.users import first_service, scenario_of
 from tenfold.cli.wiring import PROGRAM
 from tenfold.drivers.capacity import keep_capacities
 from tenfold.drivers.releases import source_digest
@@ -31,7 +32,6 @@ from tenfold.proof.measure import (
     Standing,
     Told,
     cpu_ms,
-    default_scenario,
     measure,
     share_of,
     shown,
@@ -74,7 +74,7 @@ def measure_command(
     load until answers come too late. Takes about two minutes for each number of instances; Ctrl-C ends it and leaves nothing behind.
     """
     model, project = here.model(), here.project()
-    scenario = _scenario(model, scenario_name)
+    scenario = scenario_of(model, scenario_name)
     question = Question(_service(model, scenario, service), scenario, _goal(model, latency), tuple(_counts(instances)))
     say = partial(click.secho, err=as_json)
     try:
@@ -121,33 +121,12 @@ async def _measured(here: Here, model: Model, question: Question, say: Say) -> M
     return await measure(here.project(), text, here.file_name, model, question, PROGRAM, told)
 
 
-def _scenario(model: Model, name: str | None) -> Scenario:
-    if name is None:
-        return next(iter(model.scenarios.values()), None) or default_scenario(_first(model))
-    if name not in model.scenarios:
-        known = ", ".join(model.scenarios)
-        raise WrongCall(
-            f"there is no scenario {name}; {f'there are: {known}' if known else 'the blueprint names none: write it under `scenarios`'}"
-        )
-    return model.scenarios[name]
-
-
-def _first(model: Model) -> Service:
-    """The service that people meet: web, or the first that listens."""
-    listening = [each for each in model.services.values() if each.http and each.runs_always]
-    if not listening:
-        raise WrongCall(
-            "none of this project's services speaks HTTP, and what one instance holds is told by its answers"
-        )
-    return model.services["web"] if model.services.get("web") in listening else listening[0]
-
-
 def _service(model: Model, scenario: Scenario, name: str | None) -> Service:
     services = tuple(model.services.values())
     listening = [each for each in services if each.http and each.runs_always]
     asked = [each for each in listening if share_of(each.name, scenario, services) > 0]
     if name is None:
-        first = _first(model)
+        first = first_service(model)
         return first if first in asked or not asked else asked[0]
     if name not in model.services:
         raise WrongCall(f"there is no service {name}; there are: {', '.join(model.services)}")

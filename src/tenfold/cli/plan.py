@@ -9,8 +9,9 @@ import click
 
 from tenfold.blueprint import not_acted_on
 from tenfold.cli.feed import COLOURS
-from tenfold.cli.here import Fail, Here
+from tenfold.cli.here import Fail, Here, WrongCall
 from tenfold.cli.ship import same_release
+from tenfold.cli.users import growth_data, growth_of, tell_growth
 from tenfold.deciders import decide, settled
 from tenfold.drivers.releases import source_digest
 from tenfold.effects import Decision, StartEngine
@@ -34,21 +35,30 @@ class Known:
 
 
 @click.command("plan")
+@click.option("--users", type=int, help="Instead: what so many users at once need, and what gives out first.")
+@click.option("--scenario", help="What these users do: one of the blueprint's scenarios (default: the first).")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @click.pass_obj
-def plan_command(here: Here, as_json: bool) -> None:
+def plan_command(here: Here, users: int | None, scenario: str | None, as_json: bool) -> None:
     """What `tenfold up` (or, when it is up, `tenfold deploy`) would do with this folder as it is now, and why.
 
     Nothing is touched: the deciders run over a simulated world in which builds, hooks and starts take typical times and
-    succeed. The order and the reasons are real, the seconds are not.
+    succeed. The order and the reasons are real, the seconds are not. With --users: how many instances these take, by what
+    `tenfold measure` found, or by the blueprint's defaults where it found nothing.
     """
     model = here.model()
-    known = _known(here)
+    if scenario is not None and users is None:
+        raise WrongCall("--scenario says what users do: say how many there are with --users")
     built = any(service.build for service in model.services.values())
     try:
         digest = source_digest(here.project(), model.keep, built)
     except DriverError as error:
         raise Fail(str(error)) from None
+    if users is not None:
+        growth, said = growth_of(here, model, digest, users, scenario)
+        click.echo(json.dumps(growth_data(growth, said))) if as_json else tell_growth(growth, said)
+        return
+    known = _known(here)
     same = same_release(known.releases, model, digest)
     next_id = f"r{max((r.number for r in known.releases.values()), default=0) + 1}"
     wanted = same or Release(next_id, model.services, digest, time.time(), model.env, model.secrets)

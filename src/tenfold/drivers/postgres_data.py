@@ -15,10 +15,13 @@ from tenfold.ports import Permanent, Retryable
 
 SUPERUSER = "postgres"
 
+CONNECTIONS_MAX = 200
+"""How many connections an embedded database allows."""
+
 SETTINGS = {
     # One machine holds the app, its edge and this: a modest cache of its own, the system's file cache does the rest.
     "shared_buffers": "128MB",
-    "max_connections": "200",
+    "max_connections": str(CONNECTIONS_MAX),
     "random_page_cost": "1.1",
     # Moving a tenant's rows to another database while it is written to needs the logical log.
     "wal_level": "logical",

@@ -102,7 +102,8 @@ class CapacitySeen:
     At `requests_per_s`, with `concurrency` requests at hand and (in the closed model) `users` users, 95 of 100 answers come within
     `latency_ms`; `bends_at_rps` is where more load no longer gives more answers (0: above all that was tried). `limited_by` says in words
     what gave out first. `scaled` tells what several instances held, in requests/s by their number, as far as it was measured, and
-    `cpu_ms` what a request costs, in ms of processor time by part. `release` is the digest of the source that was measured, `command` what
+    `cpu_ms` what a request costs, in ms of processor time by part, and `connections` how many to the database an instance kept open.
+    `release` is the digest of the source that was measured, `command` what
     ran it, `cores` what the machine had.
     """
 
@@ -121,6 +122,7 @@ class CapacitySeen:
     command: str = ""
     limited_by: str = ""
     cpu_ms: Mapping[str, float] = field(default_factory=dict)
+    connections: float = 0.0
 
     @property
     def key(self) -> str:

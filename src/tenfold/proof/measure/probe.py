@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tenfold.drivers.procs import Processes
+from tenfold.estimators.users import GENERATOR
 from tenfold.model import Scenario
 from tenfold.proof.load import LoadResult, Progress, RateCurve, Target, UserPlan, run_users
 from tenfold.proof.measure.cost import Used, between, cores, look
@@ -20,7 +21,6 @@ TAKEN_RATIO = 0.25
 OURS_RATIO = 0.25
 """Others may have spoiled a load when so much of the machine was in use, so much of it by them, and so much by us: what uses less gets its
 turn at once, however many others wait."""
-GENERATOR = "load generator"
 
 
 @dataclass(slots=True)

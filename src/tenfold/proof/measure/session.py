@@ -43,7 +43,8 @@ class Question:
 class Count:
     """What `instances` hold together: `requests_per_s` to the service at the edge of the goal, and `above_rate`, in actions/s, is not
     held: `is_lower_bound` when that is only because its figures could not be trusted. `predicted_rps` is what was expected from the fewest
-    instances (None of these), `limited_by` what gave out first, in words. `bend` is None when it lies higher than all that was tried."""
+    instances (None of these), `limited_by` what gave out first, in words. `bend` is None when it lies higher than all that was tried.
+    `connections` to the database were open at the end."""
 
     instances: int
     requests_per_s: float
@@ -54,6 +55,7 @@ class Count:
     limited_by: str
     bend: Bend | None
     steps: int
+    connections: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class Measurement:
             command=command,
             limited_by=one.limited_by,
             cpu_ms={name: ms for name, ms in cpu_ms(edge).items() if name != CONTROL},
+            connections=one.connections / each,
         )
 
 
@@ -201,6 +204,7 @@ async def _count(
         limited_by=limited_by(held, question.service.name, instances, machine_cores),
         bend=bend([p.offered for p in held.points if p.standing(goal) is not Standing.DOUBTFUL]),
         steps=len(held.points),
+        connections=sum(s.connections for s in trial.latest().snapshot.stores.values() if s.kind == "postgres"),
     )
 
 
