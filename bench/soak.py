@@ -117,12 +117,13 @@ class Watch:
 
 
 def _use(pid: int) -> tuple[int, int] | None:
-    """Memory (its share of what is shared included) in bytes, and open descriptors of a process; None when it has just gone."""
+    """Memory in bytes (its share of what is shared; pages of files, which the system keeps as long as it likes, left out), and open
+    descriptors of a process; None when it has just gone."""
     try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        pss_kb = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        return pss_kb * 1024, len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - only their number is wanted
-    except (OSError, StopIteration):
+        fields = dict(line.split()[:2] for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+        memory_kb = int(fields["Pss_Anon:"]) + int(fields["Pss_Shmem:"])
+        return memory_kb * 1024, len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - only their number is wanted
+    except (OSError, KeyError):
         return None
 
 
