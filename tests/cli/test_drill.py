@@ -1,8 +1,6 @@
 """Drills on a small app that runs: what is struck is answered, what was written is there, and what is harmed is mended."""
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ import pytest
 
 from tenfold.cli.drill import refuse_production
 from tenfold.cli.here import WrongCall
-from tenfold.drivers.procs import read_stat
 from tenfold.model import Environment, Model, Region
 from tenfold.proof.history import read_history
 
@@ -120,36 +117,6 @@ def test_what_is_killed_is_answered_as_in_the_simulator(shelf: Place, name: str)
     assert sum(o.value != "" for o in history) == real["writes"]["acknowledged"] + real["writes"]["unknown"]
     shelf.run("drill", real["history"]).went_well("0 lost, 0 done twice")
     shelf.run("explain", real["decision"]).went_well(real["subjects"][0])
-
-
-def test_a_control_plane_comes_back_though_its_drill_was_killed(shelf: Place) -> None:
-    """The drill that killed the control plane is itself killed with -9: somebody starts it again all the same."""
-    before = shelf.control_plane()
-    drill = shelf.popen("drill", "control-plane-kill", "--seconds", "300", *BRIEF)
-    shelf.say_until(drill, "struck: control")
-    shelf.wait_for(lambda: shelf.control_plane() is None, "the end of the control plane")
-    os.kill(drill.pid, signal.SIGKILL)
-    drill.wait()
-    shelf.wait_for(lambda: shelf.control_plane() not in (None, before), "a new control plane", 60.0)
-    assert shelf.get() == "shop"
-
-
-def test_a_drill_that_is_interrupted_mends_first(shelf: Place) -> None:
-    """Ctrl-C in the middle of a freeze thaws at once, says what was measured so far, and ends with 130."""
-    shelf.run("drill", "valkey-freeze.json").failed(2, "can't be read")
-    data = json.loads(shelf.run("drill", "valkey-kill", "--export").went_well().out)
-    data["method"][0]["provider"].update(func="freeze", arguments={"subject": "valkey/local", "seconds": 300})
-    data["extensions"][0]["answered_by"] = []
-    shelf.write("valkey-freeze.json", json.dumps(data))
-    (pid, *_) = shelf.running()["valkey/local"]
-    drill = shelf.popen("drill", "valkey-freeze.json", *BRIEF)
-    shelf.say_until(drill, "struck: valkey/local")
-    drill.send_signal(signal.SIGINT)
-    ended = shelf.end_of(drill)
-    assert ended.code == 130
-    assert "interrupted" in ended.plain().out
-    stat = read_stat(pid)
-    assert stat is None or not stat.frozen
 
 
 def test_a_wrong_call_says_what_is_right(shelf: Place) -> None:
