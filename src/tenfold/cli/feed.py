@@ -19,6 +19,7 @@ COLOURS = {
     "route": "blue",
     "schedule": "magenta",
     "failover": "red",
+    "alert": "bright_red",
 }
 
 

@@ -21,6 +21,8 @@ def lines(model: Model, tick: Tick) -> Iterable[Text]:
         colour = "bold red" if alert.severity == CRITICAL else "yellow"
         answers = f"  answered by {', '.join(alert.answered_by)}" if alert.answered_by else ""
         since = ago(tick.at - (alert.since or tick.at))
+        if alert.blind_since is not None:
+            answers = f"; nothing tells of it for {ago(tick.at - alert.blind_since)}{answers}"
         yield Text.assemble((f"{alert.severity}  ", colour), alert.text, (f"  {key}, for {since}{answers}", "dim"))
     if tick.snapshot.objectives:
         yield Text.assemble(("error budget  ", "dim"), *_objectives(tick.snapshot.objectives.values()))
