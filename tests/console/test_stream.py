@@ -120,6 +120,18 @@ async def test_the_end_is_told(make: Maker) -> None:
         await closing
 
 
+async def test_it_ends_also_at_the_very_moment_of_a_tick(make: Maker) -> None:
+    """A tick that is told together with the end holds up nothing."""
+    here = await make()
+    for _ in range(20):
+        ended = stream.Stream(here.console._look)
+        ended.start()
+        await asyncio.sleep(0)
+        ended.wake()
+        async with asyncio.timeout(PATIENCE_S):
+            await ended.close()
+
+
 async def test_a_page_that_comes_back_gets_the_whole(make: Maker) -> None:
     """After a restart the console is where it was, and its first event holds everything."""
     here = await make()

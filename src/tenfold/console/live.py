@@ -81,9 +81,11 @@ class Live:
 
     async def answer(self, request: str, within_s: float) -> AnswerRequest | None:
         """The answer to a request that was just handed in, if it comes `within_s`."""
-        waits = self._awaited[request] = asyncio.get_running_loop().create_future()
+        waits: asyncio.Future[AnswerRequest] = asyncio.get_running_loop().create_future()
+        self._awaited[request] = waits
         try:
-            return await asyncio.wait_for(waits, within_s)
+            async with asyncio.timeout(within_s):
+                return await waits
         except TimeoutError:
             return None
         finally:

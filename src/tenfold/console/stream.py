@@ -70,7 +70,8 @@ class Client:
     async def next(self, beat_s: float) -> bytes | None:
         """What to send next: an event, a comment when there is none for `beat_s`, None at the end."""
         try:
-            return await asyncio.wait_for(self.queue.get(), beat_s)
+            async with asyncio.timeout(beat_s):
+                return await self.queue.get()
         except TimeoutError:
             return b": it lives\n\n"
 
@@ -135,8 +136,10 @@ class Stream:
 
     async def _run(self) -> None:
         while True:
+            # Not wait_for: of a cancel that comes together with what is waited for, it tells nobody.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), PULSE_S)
+                async with asyncio.timeout(PULSE_S):
+                    await self._woken.wait()
             self._woken.clear()
             if self._clients:
                 try:
