@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenfold.proof.measure import Goal, Held, NothingHeld, Point, Standing, search
-from tenfold.proof.measure.search import COUNT_MIN, PRECISION_RATIO, STEP_S_MAX
+from tenfold.proof.measure import Goal, Held, NothingHeld, Pace, Point, Standing, search
+from tenfold.proof.measure.search import PRECISION_RATIO, STEP_S_MAX
 
 GOAL = Goal(latency_ms=500.0, error_ratio=0.001)
 
@@ -151,5 +151,5 @@ async def test_slow_loads_are_given_the_time_that_a_percentile_needs() -> None:
     """Every step near the edge is long enough for its requests to know their 95th percentile, and none is longer than a minute."""
     system = System(20.0, base_ms=60.0)
     await searched(system, 5.0)
-    assert all(seconds >= min(COUNT_MIN / rate, STEP_S_MAX) - 1e-6 for rate, seconds in system.loads[-3:])
+    assert all(seconds >= min(Pace().count / rate, STEP_S_MAX) - 1e-6 for rate, seconds in system.loads[-3:])
     assert all(seconds <= STEP_S_MAX for _, seconds in system.loads)

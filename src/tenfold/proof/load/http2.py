@@ -43,6 +43,7 @@ class Http2Connection(asyncio.Protocol):
         "_h2",
         "_head",
         "_is_going",
+        "_is_known",
         "_is_used",
         "_status",
         "_step",
@@ -57,7 +58,7 @@ class Http2Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._step: ReadyStep | None = None
         self._stream = 0
-        self._is_used = self._is_going = self._began = False
+        self._is_known = self._is_used = self._is_going = self._began = False
         self._status, self._head = 0, b""
         self._body = bytearray()
         self._unsent = b""
@@ -98,6 +99,12 @@ class Http2Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by the loop: frames."""
         self._asker.received(len(data))
+        if not self._is_known:
+            self._is_known = True
+            if data.startswith(b"HTTP/1"):
+                self._fail("protocol", "the server answers in HTTP/1.1: leave HTTP/2 out")
+                self.abandon()
+                return
         try:
             happened = self._h2.receive_data(data)
             for event in happened:

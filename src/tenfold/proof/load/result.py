@@ -140,7 +140,8 @@ class LoadResult:
     `invalid` holds the reasons for which the figures can't be trusted, each a sentence; it is empty when they can.
     `failed` includes answers of 5xx; `refused` are answers of 4xx. `resent` counts requests sent a second time because
     the server had closed an idle connection. `seconds` is the course of the run. `cpu_percent` is of one core, all
-    `processes` together, and `memory_bytes` the most that they held. `users` is the most that were there at once (0: an open model without users); `actions` and
+    `processes` together, and `memory_bytes` the most that they held. `users` is the most that were there at once (in the open
+    model as many as its arrivals needed); `actions` and
     `steps` (those of `enter` too) are in the scenario's order, and there are no `sockets` without one in the scenario.
     `response_counts` is the whole distribution of the response time: how often each bucket was hit, by its lowest value in
     microseconds.

@@ -84,9 +84,11 @@ class Sockets:
         except TimeoutError:
             missing = [client for client in self._clients if not client.is_open]
             await self.close()
+            where = f"ws://{self._target.authority}{self._path}"
+            why = missing[0].error if missing else "they closed again"
             raise LoadError(
-                f"{len(missing)} of {len(self._clients)} WebSocket connections to ws://{self._target.authority}{self._path} "
-                f"did not open within {self._open_timeout_s:g} s ({missing[0].error if missing else 'they closed again'}): check the path and the app"
+                f"{len(missing)} of {len(self._clients)} WebSocket connections to {where} did not open within "
+                f"{self._open_timeout_s:g} s ({why}): check the path and the app"
             ) from None
         except BaseException:
             await self.close()

@@ -169,20 +169,28 @@ class User:
         if may_resend and not self._is_resent:
             self._is_resent = True
             self._crowd.recorder.resent += 1
-            self._crowd.connect(self)
+            self._send()
         else:
             self._end(kind, detail=detail)
 
     def _ask(self, due_s: float, lag_s: float | None) -> None:
         assert self._action is not None, "a step belongs to an action"
-        step = self.step = self._action.steps[self._place]
+        self.step = self._action.steps[self._place]
         self._due_s, self._sent_s, self._is_resent = due_s, 0.0, False
         self.serial += 1
         self._crowd.asked(self, lag_s)
-        if self.connection is not None and self.connection.usable:
-            self.connection.carry(step)
-        else:
-            self._crowd.connect(self)
+        self._send()
+
+    def _send(self) -> None:
+        """Over the connection that it has, or a new one."""
+        connection = self.connection
+        if connection is not None and connection.usable and self.step is not None:
+            connection.carry(self.step)
+            return
+        if connection is not None:
+            connection.abandon()
+            self.connection = None
+        self._crowd.connect(self)
 
     def _end(self, kind: Kind, status: int = 0, head: bytes = b"", detail: str = "") -> None:
         """The request is over; what follows is the next step, or the end of the action."""
