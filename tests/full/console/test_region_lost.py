@@ -112,7 +112,7 @@ async def it_dies(pictures: Pictures) -> float:
     """The region is out, for a reason, and its clients are served elsewhere; the decision says what it rests on. Gives that moment."""
     page, card = pictures.page, pictures.page.locator(f"#region-{LOST}")
     await expect(card.locator(".state").first).to_have_text("out", timeout=WITHIN_MS)
-    await expect(page.get_by_role("heading", level=1)).to_contain_text(f"region {LOST} is out", timeout=WITHIN_MS)
+    await expect(page.locator("#now")).to_contain_text(f"region {LOST} is out", timeout=WITHIN_MS)
     await expect(card).to_contain_text("of its clients go to", timeout=WITHIN_MS)
     await expect(card.locator(".why").first).not_to_be_empty()
     await expect(page.locator(".flow").first).to_be_attached()

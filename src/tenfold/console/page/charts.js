@@ -3,6 +3,7 @@ import { signal } from "./vendor/signals-core.js";
 import { go, history, marks, moment, until, width } from "./state.js";
 import { clock, day, html, memo } from "./ui.js";
 
+const GAP_STEPS = 4;
 const MANY = 24; // more marks than this are dots without lines
 const NEAR_RATIO = 0.008;
 const EDGE_RATIO = 0.07; // no label so close to an end, where it would be cut
@@ -27,16 +28,18 @@ function round(most) {
   return [1, 1.2, 1.6, 2, 2.5, 3, 4, 5, 6, 8, 10].map((n) => n * power).find((n) => n >= most * 0.999);
 }
 
+// A tick that came late leaves a step without a figure: the line goes on over that, and breaks where more is missing.
 function path(times, values, from, span, top, isStepped) {
+  const gap = (GAP_STEPS * (times.at(-1) - times[0])) / (times.length - 1);
   let d = "";
-  let isDown = false;
+  let last = -Infinity;
   times.forEach((t, i) => {
     const v = values[i];
-    if (v == null || t < from) return (isDown = false);
+    if (v == null || t < from) return;
     const x = (((t - from) / span) * 1000).toFixed(1);
     const y = (100 - (v / top) * 100).toFixed(1);
-    d += isDown ? (isStepped ? `H${x}V${y}` : `L${x} ${y}`) : `M${x} ${y}`;
-    isDown = true;
+    d += t - last > gap ? `M${x} ${y}` : isStepped ? `H${x}V${y}` : `L${x} ${y}`;
+    last = t;
   });
   return d;
 }

@@ -66,23 +66,23 @@ export const Bar = ({ ratio, tone: hue = "accent", mark, label }) =>
     ${mark != null && html`<b style=${{ left: `${mark * 100}%` }} />`}
   </div>`;
 
+const GAP_RATIO = 0.06; // so much of the span without a figure breaks a line
+
 // A line without axes: points are [place in the span (0..1), value].
 export const Spark = ({ points = [], hue = "accent" }) => {
-  const known = points.filter(([, v]) => v != null);
-  if (known.length < 2) return html`<svg class="spark" aria-hidden="true" />`;
-  const top = Math.max(...known.map(([, v]) => v)) || 1;
-  const places = points.map(([x, v]) => v != null && `${(x * 100).toFixed(1)} ${(26 - (v / top) * 23).toFixed(1)}`);
-  const d = places.map((place, i) => place && `${i && places[i - 1] ? "L" : "M"}${place}`).filter(Boolean).join("");
-  const area = known.length === points.length && `${d}L${known.at(-1)[0] * 100} 28L${known[0][0] * 100} 28Z`;
+  if (points.length < 2) return html`<svg class="spark" aria-hidden="true" />`;
+  const top = Math.max(...points.map(([, v]) => v)) || 1;
+  const isWhole = points.every(([x], i) => !i || x - points[i - 1][0] < GAP_RATIO);
+  const d = points.map(([x, v], i) => `${i && x - points[i - 1][0] < GAP_RATIO ? "L" : "M"}${(x * 100).toFixed(1)} ${(26 - (v / top) * 23).toFixed(1)}`).join("");
   return html`<svg class="spark ${hue}" viewBox="0 0 100 28" preserveAspectRatio="none" aria-hidden="true">
-    ${area && html`<path class="area" d=${area} />`}<path d=${d} />
+    ${isWhole && html`<path class="area" d=${`${d}L${points.at(-1)[0] * 100} 28L${points[0][0] * 100} 28Z`} />`}<path d=${d} />
   </svg>`;
 };
 
 // A series within the span up to a moment, thinned to what a small drawing can show.
 export const lately = ({ times, series }, key, at, span, n = 60) => {
   const values = series[key] || [];
-  const shown = times.map((t, i) => [1 - (at - t) / span, values[i]]).filter(([x]) => x >= 0 && x <= 1);
+  const shown = times.map((t, i) => [1 - (at - t) / span, values[i]]).filter(([x, v]) => v != null && x >= 0 && x <= 1);
   const each = Math.ceil(shown.length / n);
   return shown.filter((_, i) => (shown.length - 1 - i) % each === 0);
 };
