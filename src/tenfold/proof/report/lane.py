@@ -42,6 +42,8 @@ def lane(frame: Frame, marks: Sequence[Mark], name: str) -> str:
 
 
 def _bands(frame: Frame) -> Iterator[str]:
+    """The stretches, and over all of them their names."""
+    names = []
     for span in frame.spans:
         x1, x2 = frame.x(span.from_s), frame.x(span.to_s)
         yield (
@@ -49,8 +51,9 @@ def _bands(frame: Frame) -> Iterator[str]:
             f"<title>{escape(span.name)}, {clock(span.from_s)} to {clock(span.to_s)}</title></rect>"
         )
         # About 6.5 px for a letter: what does not fit is in the title.
-        if len(span.name) * 6.5 + 12 < x2 - x1:
-            yield f'<text class="on" x="{x1 + 7:.1f}" y="17">{escape(span.name)}</text>'
+        if len(span.name) * 6.5 + 12 < x2 - x1 and span.kind != "harm":
+            names.append(f'<text class="on" x="{x1 + 7:.1f}" y="17">{escape(span.name)}</text>')
+    yield from names
 
 
 def bars(drill: DrillResult, width: int, name: str) -> str:
