@@ -24,13 +24,13 @@ def progress_line(progress: Progress, *, of_users: bool = False) -> str:
 
 def report(result: LoadResult) -> None:
     """The whole result as tables and sentences on standard output."""
-    console = Console(highlight=False)
-    table = _table("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
+    console = Console(highlight=False, soft_wrap=True)
+    table = _table("", "mean", "p50", "p90", "p95", "p99", "p99.9", "max ms")
     for name, latency in (
         ("from due to answer", result.response),
         ("from sent to answer", result.service),
     ):
-        table.add_row(name, *(_ms(ms) for ms in _percentiles(latency)))
+        table.add_row(name, *(_number(ms) for ms in _percentiles(latency)))
     console.print()
     console.print(table)
     if result.actions:
@@ -72,21 +72,23 @@ def _failures(console: Console, result: LoadResult) -> None:
         )
 
 
-def _table(*columns: str, first: str = "") -> Table:
+def _table(first: str, *columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in (first, *columns):
-        table.add_column(name, justify="right" if name != first else "left")
+    table.add_column(first, no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
 def _parts(console: Console, what: str, parts: tuple[Part, ...]) -> None:
-    table = _table("count", "failed", "refused", "mean", "p50", "p95", "p99", "max", first=what)
+    refused = any(part.refused for part in parts)
+    table = _table(what, "count", "failed", *(("refused",) if refused else ()), "p50", "p95", "p99", "max ms")
     for part in parts:
         took = part.response
-        times = (took.mean_ms, took.p50_ms, took.p95_ms, took.p99_ms, took.max_ms)
+        times = (took.p50_ms, took.p95_ms, took.p99_ms, took.max_ms)
         failed = f"[red]{part.failed:,}[/red]" if part.failed else "0"
-        name = part.name.replace("[", "\\[")
-        table.add_row(name, f"{part.count:,}", failed, f"{part.refused:,}", *(_ms(ms) for ms in times))
+        counts = (f"{part.count:,}", failed, *((f"{part.refused:,}",) if refused else ()))
+        table.add_row(part.name.replace("[", "\\["), *counts, *(_number(ms) for ms in times))
     console.print()
     console.print(table)
 
@@ -123,6 +125,10 @@ def _percentiles(latency: Latency) -> tuple[float | None, ...]:
         latency.p999_ms,
         latency.max_ms,
     )
+
+
+def _number(ms: float | None) -> str:
+    return "-" if ms is None else f"{ms:,.1f}"
 
 
 def _ms(ms: float | None) -> str:
