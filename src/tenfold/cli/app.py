@@ -22,7 +22,7 @@ COMMANDS = {
     "logs": ("tenfold.cli.logs", "What instances and engines print"),
     "run": ("tenfold.cli.run", "Run one command in a release's environment"),
     "secrets": ("tenfold.cli.secrets", "Set, list and remove secrets"),
-    "load": ("tenfold.cli.load", "Put a load on the edge: a trace, or a steady rate"),
+    "load": ("tenfold.cli.load", "Put a load on the edge: users who play a scenario, a trace, or a steady rate"),
     "measure": ("tenfold.cli.measure", "Find out what one instance holds at the target latency"),
     "drill": ("tenfold.cli.drill", "Harm what runs on purpose, and measure what comes of it"),
     "prove": ("tenfold.cli.prove", "Make load and harm, and judge the targets: a verdict each, a score, a report"),
