@@ -16,15 +16,18 @@ from tenfold.deciders.alerts import (
     alert,
     firing,
 )
+from tenfold.deciders.decide import decide
 from tenfold.deciders.memory import (
     AlertMemory,
     EngineMemory,
     Failures,
     HealMemory,
+    Intent,
     Memory,
     RegionMemory,
     RegionsMemory,
     RegionState,
+    ReleaseMemory,
     StoreMemory,
 )
 from tenfold.effects import Decision, Notify, StartInstance
@@ -361,3 +364,26 @@ def test_whatever_happens(steps: list[tuple[Mapping[str, float] | None, float]])
             else:
                 begun.add(f"{notify.alert}@{notify.since}/{notify.rung}")
         watch.is_sent(*sent)
+
+
+def test_a_retry_passes_arbitration() -> None:
+    """Through the whole of `decide`, what failed goes out again by itself: not so soon that it counts as a repetition."""
+    seen = SpendSeen("USD", 0.1, 99.0, 99.0, START, 60.0, "", START)
+    model = Model(
+        "shop",
+        {},
+        {"local": Region("local")},
+        budget=Budget(Money(Decimal(100), "USD")),
+        alerts=Alerts((AT_ONCE,)),
+    )
+    memory, sent, receipts = Memory(release=ReleaseMemory(intent=Intent.UP)), list[tuple[float, str]](), {}
+    for second in range(20):
+        snapshot = Snapshot(START + second, epoch=1, spend={"month": seen}, receipts=receipts)
+        decided = decide(model, snapshot, memory)
+        memory, receipts = decided.memory, {}
+        for effect in (effect for decision in decided.decisions for effect in decision.effects):
+            sent.append((second, effect.key))
+            receipts = {effect.key: ReceiptSeen(effect.key, "retryable", "the webhook answered 500.", START + second)}
+        assert decided.rejected == ()
+    assert [second for second, _ in sent] == [0, 5, 14]
+    assert len({key for _, key in sent}) == 1
