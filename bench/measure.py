@@ -18,7 +18,7 @@ WITHIN_S = 1500.0
 WAITING: Blueprint = {
     "name": "waiting",
     "services": {"web": {"command": "python small_app.py {host} {port}", "health": {"path": "/now"}}},
-    "scenarios": {"wait": {"think": "1s", "actions": {"wait": {"requests": ["GET /wait"]}}}},
+    "scenarios": {"wait": {"think": "1s", "actions": {"wait": {"share": "100%", "requests": ["GET /wait"]}}}},
 }
 """Ten requests at once for 50 ms each, and next to no CPU."""
 

@@ -4,7 +4,7 @@ Stage: `measure` runs trials of the project, `search` finds the highest load tha
 """
 
 from tenfold.proof.measure.copy import stores_of_ones_own
-from tenfold.proof.measure.search import Goal, Held, NothingHeld, Point, Standing, search
+from tenfold.proof.measure.search import Goal, Held, NothingHeld, Pace, Point, Standing, search
 from tenfold.proof.measure.session import (
     Count,
     Measurement,
@@ -24,6 +24,7 @@ __all__ = [
     "Held",
     "Measurement",
     "NothingHeld",
+    "Pace",
     "Point",
     "Question",
     "Standing",

@@ -14,8 +14,6 @@ from tenfold.proof.load import LoadResult, Progress, RateCurve, Target, UserPlan
 from tenfold.proof.measure.cost import Used, between, cores, look
 from tenfold.proof.measure.search import Point
 
-WARM_UP_S = 2.0
-"""At the beginning of each step, not counted: connections are made, new users sign in, queues of the step before are gone."""
 FULL_RATIO = 0.8
 TAKEN_RATIO = 0.25
 OURS_RATIO = 0.25
@@ -32,21 +30,28 @@ class TrialProbe:
     processes: Processes
     control_plane: int | None
     timeout_s: float
+    warm_up_s: float = 2.0
     on_progress: Callable[[Progress], None] | None = None
     steps: int = 0
 
     async def __call__(self, rate: float, seconds: float) -> Point:
-        """One step; another seed each time, so that a repeat is one. Raises `LoadError`."""
+        """One step, after a warm-up in which connections are made, new users sign in, and queues of the step before run dry. Another seed
+        each time, so that a repeat is one. Raises `LoadError`."""
         self.steps += 1
-        curve = RateCurve.steps((WARM_UP_S + seconds, rate))
+        curve = RateCurve.steps((self.warm_up_s + seconds, rate))
         plan = UserPlan(
-            self.target, self.scenario, arrivals=curve, seed=self.steps, timeout_s=self.timeout_s, warm_up_s=WARM_UP_S
+            self.target,
+            self.scenario,
+            arrivals=curve,
+            seed=self.steps,
+            timeout_s=self.timeout_s,
+            warm_up_s=self.warm_up_s,
         )
         before = look(self.processes, self.control_plane)
         running = asyncio.ensure_future(run_users(plan, self.on_progress))
         try:
             # What is used is looked at while the load lasts: the last answers of an overload may be long in coming.
-            await asyncio.wait({running}, timeout=WARM_UP_S)
+            await asyncio.wait({running}, timeout=self.warm_up_s)
             before = look(self.processes, self.control_plane)
             await asyncio.wait({running}, timeout=seconds)
             after = look(self.processes, self.control_plane)
@@ -54,21 +59,21 @@ class TrialProbe:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-        return point(rate, seconds, result, between(before, after))
+        return point(rate, seconds, self.warm_up_s, result, between(before, after))
 
 
-def point(rate: float, seconds: float, result: LoadResult, used: Used) -> Point:
-    """What a load of `rate` actions/s for `seconds` (after the warm-up) shows."""
+def point(rate: float, seconds: float, warm_up_s: float, result: LoadResult, used: Used) -> Point:
+    """What a load of `rate` actions/s for `seconds` (after `warm_up_s`) shows."""
     parts = {**used.parts, GENERATOR: result.cpu_percent / 100}
     taken_cores = max(0.0, used.machine_cores - sum(parts.values()))
     third = [
-        s.p95_ms for s in result.seconds if s.p95_ms is not None and 2 / 3 <= (s.at_s - WARM_UP_S) / seconds <= 1.1
+        s.p95_ms for s in result.seconds if s.p95_ms is not None and 2 / 3 <= (s.at_s - warm_up_s) / seconds <= 1.1
     ]
     failed = result.failed + result.refused + result.unsent
     return Point(
         rate=rate,
         offered_rps=result.due / seconds,
-        answered_rps=_answered_rps(result, seconds),
+        answered_rps=_answered_rps(result, seconds, warm_up_s),
         requests=result.due,
         failed_ratio=failed / max(result.due, 1),
         mean_ms=result.response.mean_ms or 0.0,
@@ -81,9 +86,9 @@ def point(rate: float, seconds: float, result: LoadResult, used: Used) -> Point:
     )
 
 
-def _answered_rps(result: LoadResult, seconds: float) -> float:
+def _answered_rps(result: LoadResult, seconds: float, warm_up_s: float) -> float:
     """Answers within the step itself: those of an overload that come afterwards are no throughput."""
-    within = [s for s in result.seconds if WARM_UP_S < s.at_s <= WARM_UP_S + seconds + 0.5]
+    within = [s for s in result.seconds if warm_up_s < s.at_s <= warm_up_s + seconds + 0.5]
     if len(within) < 2:
         return result.answered / seconds
     return sum(s.answered for s in within[1:]) / max(within[-1].at_s - within[0].at_s, 1e-3)

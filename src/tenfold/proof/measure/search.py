@@ -10,14 +10,7 @@ from enum import StrEnum
 
 from tenfold.estimators.capacity import Offered
 
-BRACKET_S = 4.0
-STEP_S = 8.0
-EDGE_S = 12.0
-"""How long a step lasts while the bracket is sought, while it is halved, and at its edges: the nearer, the longer."""
 STEP_S_MAX = 60.0
-COUNT_MIN = 400
-"""Requests in a step, so that the rank of its 95th percentile is known to within 2.2 points (`percentile_error`); a quarter of it, and so
-4.3 points, while the bracket is sought."""
 PRECISION_RATIO = 0.04
 """The bracket is narrow enough when its upper end is this much above its lower one."""
 RATE_MIN = 0.2
@@ -38,6 +31,22 @@ class Standing(StrEnum):
     HELD = "held"
     MISSED = "missed"
     DOUBTFUL = "doubtful"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long steps last: while the bracket is sought, while it is halved, and at its edges, the nearer, the longer; `warm_up_s` comes
+    before each and does not count.
+
+    A step lasts longer where its requests would be fewer than `count`, so that the rank of their 95th percentile is known to within 2.2
+    points (`percentile_error`); while the bracket is sought a quarter of them, and so 4.3 points, will do.
+    """
+
+    warm_up_s: float = 2.0
+    bracket_s: float = 4.0
+    step_s: float = 8.0
+    edge_s: float = 12.0
+    count: int = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +117,20 @@ class Held:
 
 
 async def search(
-    probe: Probe, goal: Goal, start: float, requests_per_action: float, tell: Tell, factor: float = 2.0
+    probe: Probe,
+    goal: Goal,
+    start: float,
+    requests_per_action: float,
+    tell: Tell,
+    factor: float = 2.0,
+    pace: Pace = Pace(),
 ) -> Held:
     """Find the highest load that `goal` allows, beginning at `start` actions per second and going on by `factor`. Raises `NothingHeld`."""
-    hunt = _Hunt(probe, goal, requests_per_action, tell)
+    hunt = _Hunt(probe, goal, requests_per_action, tell, pace)
     low, high = await _halved(hunt, *await _bracket(hunt, min(max(start, RATE_MIN), RATE_MAX), factor))
     for _ in range(RAISES_MAX):
         # What was missed may have been bad luck (a neighbour's burst): asked again, it must be missed again.
-        if high >= RATE_MAX or await hunt.step(high, EDGE_S) is not Standing.HELD:
+        if high >= RATE_MAX or await hunt.step(high, pace.edge_s) is not Standing.HELD:
             break
         low, high = await _halved(hunt, *await _upwards(hunt, high, 1 + 2 * PRECISION_RATIO))
     for lowered in range(LOWERINGS_MAX):
@@ -131,7 +146,7 @@ async def _halved(hunt: "_Hunt", low: float, high: float) -> tuple[float, float]
     """The bracket, narrow enough."""
     while high > low * (1 + PRECISION_RATIO):
         middle = (low * high) ** 0.5
-        if await hunt.step(middle, STEP_S) is Standing.HELD:
+        if await hunt.step(middle, hunt.pace.step_s) is Standing.HELD:
             low = middle
         else:
             high = middle
@@ -140,7 +155,7 @@ async def _halved(hunt: "_Hunt", low: float, high: float) -> tuple[float, float]
 
 async def _bracket(hunt: "_Hunt", rate: float, factor: float) -> tuple[float, float]:
     """A load that was held, and one that is `factor` times as much and was not."""
-    if await hunt.step(rate, BRACKET_S) is Standing.HELD:
+    if await hunt.step(rate, hunt.pace.bracket_s) is Standing.HELD:
         return await _upwards(hunt, rate, factor)
     return await _downwards(hunt, rate, factor)
 
@@ -148,7 +163,7 @@ async def _bracket(hunt: "_Hunt", rate: float, factor: float) -> tuple[float, fl
 async def _upwards(hunt: "_Hunt", held: float, factor: float) -> tuple[float, float]:
     while held < RATE_MAX:
         above = min(held * factor, RATE_MAX)
-        if await hunt.step(above, BRACKET_S) is not Standing.HELD:
+        if await hunt.step(above, hunt.pace.bracket_s) is not Standing.HELD:
             return held, above
         held = above
     return held, held
@@ -157,7 +172,7 @@ async def _upwards(hunt: "_Hunt", held: float, factor: float) -> tuple[float, fl
 async def _downwards(hunt: "_Hunt", missed: float, factor: float) -> tuple[float, float]:
     while missed > RATE_MIN:
         below = max(missed / factor, RATE_MIN)
-        if await hunt.step(below, BRACKET_S) is Standing.HELD:
+        if await hunt.step(below, hunt.pace.bracket_s) is Standing.HELD:
             return below, missed
         missed = below
     raise NothingHeld(hunt.nothing())
@@ -166,16 +181,17 @@ async def _downwards(hunt: "_Hunt", missed: float, factor: float) -> tuple[float
 class _Hunt:
     """One search: its steps so far."""
 
-    def __init__(self, probe: Probe, goal: Goal, requests_per_action: float, tell: Tell) -> None:
+    def __init__(self, probe: Probe, goal: Goal, requests_per_action: float, tell: Tell, pace: Pace) -> None:
         self._probe = probe
         self._goal = goal
         self._requests_per_action = requests_per_action
         self._tell = tell
+        self.pace = pace
         self._points: list[Point] = []
 
     async def step(self, rate: float, seconds: float) -> Standing:
         """Make one load, again when its figures can't be trusted; DOUBTFUL when they never could."""
-        count = COUNT_MIN if seconds > BRACKET_S else COUNT_MIN / 4
+        count = self.pace.count if seconds > self.pace.bracket_s else self.pace.count / 4
         needed_s = count / (rate * self._requests_per_action)
         standing = Standing.DOUBTFUL
         for _ in range(TRIES_MAX):
@@ -191,7 +207,7 @@ class _Hunt:
         """True when the load is held `HELD_OF` times more before it is missed as often."""
         held = missed = 0
         while held < HELD_OF and missed < HELD_OF:
-            if await self.step(rate, EDGE_S) is Standing.HELD:
+            if await self.step(rate, self.pace.edge_s) is Standing.HELD:
                 held += 1
             else:
                 missed += 1

@@ -15,7 +15,7 @@ from tenfold.model import Action, Model, Scenario, Service, Step
 from tenfold.proof.measure.copy import copy_project, cut_down, write_blueprint
 from tenfold.proof.measure.cost import CONTROL, cores
 from tenfold.proof.measure.probe import TrialProbe
-from tenfold.proof.measure.search import Goal, Held, Point, Standing, search
+from tenfold.proof.measure.search import Goal, Held, Pace, Point, Standing, search
 from tenfold.proof.trial import Tell, Trial
 
 START_RATE = 10.0
@@ -37,6 +37,7 @@ class Question:
     scenario: Scenario
     goal: Goal
     instances: tuple[int, ...]
+    pace: Pace = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +190,20 @@ async def _count(
     scenario, goal = question.scenario, question.goal
     # A user who waits longer than this for an answer has failed anyway.
     timeout_s = max(5.0, 4 * goal.latency_ms / 1000)
-    probe = TrialProbe(await trial.target(), scenario, Processes(trial.project), trial.control_plane(), timeout_s)
+    probe = TrialProbe(
+        await trial.target(),
+        scenario,
+        Processes(trial.project),
+        trial.control_plane(),
+        timeout_s,
+        question.pace.warm_up_s,
+    )
     per_action = requests_per_action(scenario)
     predicted = _predicted(before, instances, machine_cores, goal, share)
     guess = START_RATE if predicted is None else predicted / share / per_action / GUESS_STEP**0.5
-    held = await search(probe, goal, guess, per_action, told.step, 2.0 if predicted is None else GUESS_STEP)
+    held = await search(
+        probe, goal, guess, per_action, told.step, 2.0 if predicted is None else GUESS_STEP, question.pace
+    )
     return Count(
         instances=instances,
         requests_per_s=held.edge.answered_rps * share,
