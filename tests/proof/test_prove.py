@@ -10,8 +10,8 @@ from tenfold.deciders import Memory
 from tenfold.effects import AnswerRequest, Decision
 from tenfold.facts import InstanceSeen, InstanceState, PoolSeen, Snapshot, StoreSeen
 from tenfold.loop import Tick
-from tenfold.model import Action, LatencyTargets, Model, Region, Scaling, Scenario, Service, Step, Targets
-from tenfold.proof.acts import Ask, acts_of
+from tenfold.model import Action, Edge, LatencyTargets, Model, Region, Scaling, Scenario, Service, Step, Targets
+from tenfold.proof.acts import Ask, acts_of, placed
 from tenfold.proof.course import course_of, database_of, limit_of, replaced_s
 from tenfold.proof.drills.result import DrillResult, Traffic
 from tenfold.proof.drills.stage import DrillRefused
@@ -314,6 +314,22 @@ def test_the_hold_is_as_long_as_a_target_needs() -> None:
     assert hold_s(0.9999) == 300.0
     assert hold_s(0.9999, is_quick=True) == pytest.approx(100.0)
     assert hold_s(0.9999, minutes=2.0) == 120.0
+
+
+def test_people_are_near_all_regions_where_the_edge_believes_it() -> None:
+    """Each account is played near each region in turn, told by a header; with one region or no trust nothing is told."""
+    regions = {name: Region(name, at=at) for name, at in (("west", (0.0, 0.0)), ("east", (0.0, 47.4)))}
+    model = Model("crewboard", {"web": SERVICE}, regions, edge=Edge(trust=("127.0.0.0/8",)))
+    scenario = replace(SCENARIO, users=({"name": "ada"}, {"name": "ben"}))
+    found = placed(scenario, model)
+    assert [(row["name"], row["tenfold_place"]) for row in found.users] == [
+        *(("ada", "0.0,0.0"), ("ada", "0.0,47.4"), ("ben", "0.0,0.0"), ("ben", "0.0,47.4"))
+    ]
+    assert {step.headers for action in found.actions for step in action.steps} == {
+        (("x-tenfold-place", "{tenfold_place}"),)
+    }
+    assert placed(scenario, replace(model, edge=Edge())) is scenario
+    assert placed(scenario, ask().model) is scenario
 
 
 def test_the_database_is_reckoned_by_its_transactions() -> None:

@@ -29,8 +29,11 @@ def percent_at_most(ratio: float) -> str:
     """A small share (0..1), rounded up, to two digits that count."""
     if ratio <= 0:
         return "0%"
-    scale = 10.0 ** (1 - math.floor(math.log10(ratio * 100)))
-    return f"{math.ceil(ratio * 100 * scale - 1e-6) / scale:.10g}%"
+    # Nobody has seen so many requests that less could be told.
+    ratio = max(ratio, 1e-12)
+    digits = 1 - math.floor(math.log10(ratio * 100))
+    shown = f"{math.ceil(ratio * 100 * 10.0**digits - 1e-6) / 10.0**digits:.{max(digits, 0)}f}"
+    return (shown.rstrip("0").rstrip(".") if "." in shown else shown) + "%"
 
 
 def seconds(value_s: float) -> str:
