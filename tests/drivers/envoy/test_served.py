@@ -1,6 +1,8 @@
 """What an edge has served is counted exactly: requests, failures, and answers that were late."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 
 from tenfold.drivers.envoy.served import Served
 from tenfold.drivers.envoy.stats import PoolReading, Reading
-from tenfold.facts import ServedSeen
+from tenfold.facts import EngineSeen, ServedSeen
+from tests.drivers.envoy.conftest import ask
+from tests.drivers.envoy.regions import Regions, near
 
 BIN_MS = st.integers(1, 99).map(lambda low: (low * 10.0, 10.0))
 COUNTS = st.dictionaries(BIN_MS, st.integers(1, 50), max_size=8)
@@ -97,3 +101,24 @@ def test_a_pool_that_came_again_counts_from_nothing() -> None:
     looks.look(reading({(10.0, 1.0): 50}, 50), 0.0)
     found = looks.look(reading({(10.0, 1.0): 3}, 3), 1.0)
     assert (found.requests, found.timed, found.late) == (3, 3, 0)
+
+
+async def test_what_another_region_answered_counts_once(regions: Regions) -> None:
+    """While a region's gateway is dead its clients are served elsewhere: the entry counts each request once, none of them failed."""
+
+    async def told() -> ServedSeen:
+        before = None
+        while True:
+            found = await regions.see(ServedSeen, "entry")
+            if before is not None and found.requests == before.requests:
+                return found  # type: ignore[no-any-return]
+            before = found
+            await asyncio.sleep(0.3)
+
+    first = await told()
+    dead = await regions.see(EngineSeen, "gateway/eu")
+    os.kill(dead.pid, signal.SIGKILL)
+    answers = [await ask(regions.port, "GET", "/wait", near("eu")) for _ in range(30)]
+    assert {answer.status for answer in answers} == {200}
+    last = await told()
+    assert (last.requests - first.requests, last.failed - first.failed) == (30, 0)
