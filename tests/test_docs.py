@@ -11,6 +11,7 @@ import pytest
 
 from tenfold.blueprint import load
 from tenfold.cli.app import COMMANDS, cli
+from tenfold.console import guard, live, server
 from tenfold.deciders import failures, regions, scale, ways
 from tenfold.deciders.nearness import RTT_STEP_MS
 from tenfold.deciders.release import steps
@@ -67,6 +68,9 @@ FIGURES = (
         f"{regions.STEP_S:.0f} s each. One that fails again waits twice as long, up to {regions.WAIT_S_MAX / 60:.0f} minutes",
     ),
     ("regions.md", f"granted for {TTL_S:.0f} s"),
+    ("console.md", f"503 once it has written nothing down for {live.STALE_S:.0f} s"),
+    ("console.md", f"may then read for {guard.COOKIE_S / 86400:.0f} days"),
+    ("console.md", f"bounded at\n{server.BODY_BYTES_MAX // 1024} KiB"),
     ("engines.md", f"at most {envoy.REQUESTS_MAX:,} at hand and {envoy.SOCKETS_MAX:,} sockets"),
     ("engines.md", f"its {valkey.MEMORY_BYTES_MAX // MIB} MiB are full"),
     ("engines.md", f"from {freeport._FIRST} to {freeport._LAST}"),
