@@ -12,6 +12,7 @@ IDLE_RATIO = 0.1
 IDLE_MINUTES = 60
 """Less than an hour says little about what is needed."""
 SAME_FAILURES = 3
+SLOW_S = 30.0
 UNSEEN_RATIO = 0.05
 HOURS_A_MONTH = 730.0
 
@@ -46,9 +47,13 @@ def _failures(report: Report) -> Iterable[str]:
     for cause, count in causes.most_common(3):
         if count >= SAME_FAILURES:
             yield f"{cause}: {count} times; `tenfold logs` has their last words"
-    slow = max((event.took_s for event in report.failures if event.took_s is not None), default=0.0)
-    if slow > 30:
-        yield f"a lost instance was replaced after {slow:.0f} s: what takes its start so long is paid at each loss"
+    timed = [event for event in report.failures if event.took_s is not None and event.took_s > SLOW_S]
+    if timed:
+        slowest = max(timed, key=lambda event: event.took_s or 0.0)
+        yield (
+            f"after a loss it took up to {slowest.took_s:.0f} s until as many instances were ready as before: `tenfold explain "
+            f"{slowest.id}` begins the story"
+        )
 
 
 def _cause(what: str) -> str:

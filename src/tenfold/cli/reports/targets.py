@@ -52,7 +52,7 @@ def percent(ratio: float) -> str:
 def _reached(name: str, target: str, most: float, bound: float, how: str) -> TargetTold:
     """What only as much traffic can show: less of it says nothing against it."""
     is_met = True if most >= bound else None
-    return TargetTold(name, target, f"{most:.4g} at most", is_met, how if is_met else f"{how}: not more came")
+    return TargetTold(name, target, f"{most:,.0f} at most", is_met, how if is_met else f"{how}: not more came")
 
 
 def _p95(bound_ms: float, report: Report) -> TargetTold:
