@@ -84,9 +84,9 @@ PROOF: Mapping[str, Row] = {
     "drill-slow-network": Row("everything to a region 300 ms longer", drills.spread("slow-network")),
     "measure-waiting": Row("`tenfold measure`: an app that waits, predicted at 2 and 4 instances", measure.waiting),
     "measure-crewboard": Row("`tenfold measure`: Crewboard, predicted at 2 and 4 instances", measure.crewboard),
-    "nab": Row("odd minutes told from usual ones, on labelled series", nab.nab),
     "prove": Row("`tenfold prove` on crewboard: a verdict for each target", prove.prove),
     "console": Row("the console's page in a real browser: 10 regions, 200 instances, 1,000 tenants", console.console),
+    "nab": Row("odd minutes told from usual ones, on labelled series", nab.nab),
 }
 """In the order: load generator, drills, measure, prove, console, anomalies."""
 

@@ -22,9 +22,10 @@ from rich.text import Text
 from tenfold.blueprint.scenarios import DEFAULT_SCENARIO
 from tenfold.cli import wiring
 from tenfold.cli.drill import demand_of, find_drill, real_stage, refuse_production
-from tenfold.cli.here import Fail, Here, WrongCall
+from tenfold.cli.here import Fail, Here, WrongCall, make_state
 from tenfold.cli.status import View, look
-from tenfold.loop import Tick
+from tenfold.drivers.project import Project
+from tenfold.loop import FileLease, Tick
 from tenfold.model import Model, Scenario
 from tenfold.proof.acts import Acts, Ask, acts_of, drill_users, placed
 from tenfold.proof.drills import DrillRefused, DrillResult, run_drill
@@ -184,7 +185,7 @@ async def _prove(here: Here, model: Model, scenario: Scenario, wanted: _Wanted) 
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end)
-    async with _running(here, stop) as view:
+    async with _alone(here.project()), _running(here, stop) as view:
         if view.model.environment.name != model.environment.name:
             raise Fail(
                 f"what runs is the environment {view.model.environment.name}, not {model.environment.name}: "
@@ -209,6 +210,19 @@ async def _prove(here: Here, model: Model, scenario: Scenario, wanted: _Wanted) 
         report = await prove(ask, _Here(here, ask), screen, stop, _setting(view, scenario, wanted.seed))
         screen.end()
         return report
+
+
+@contextlib.asynccontextmanager
+async def _alone(project: Project) -> AsyncIterator[None]:
+    """The only proof of a project: two would judge each other's load. Raises `Fail`."""
+    make_state(project)
+    lease = FileLease(project.run / "proof")
+    if await lease.acquire() is None:
+        raise Fail("another proof of this project is under way: wait for its end")
+    try:
+        yield
+    finally:
+        await lease.release()
 
 
 @contextlib.asynccontextmanager
