@@ -1,5 +1,6 @@
 """What `prove` says of a call that can't be, before it starts anything."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tenfold.cli.app import cli
+from tenfold.loop import FileLease
 
 Place = Any
 
@@ -74,3 +76,19 @@ def test_a_service_that_speaks_no_http_has_no_users(place: Place, prove: Callabl
     place.write("tenfold.yaml", f"name: shop\nservices:\n  worker: {{command: sleep 1000}}\n{TARGETS}\n")
     code, said = prove()
     assert (code, "speaks HTTP" in said) == (2, True), said
+
+
+def test_a_second_proof_waits_its_turn(place: Place, prove: Callable[..., Any]) -> None:
+    """While one is under way another one is refused, and starts nothing."""
+    place.blueprint(rest=TARGETS)
+    lease = FileLease(place.project.run / "proof")
+    place.project.run.mkdir(parents=True)
+
+    async def under_way() -> int | None:
+        return await lease.acquire()
+
+    assert asyncio.run(under_way()) is not None
+    code, said = prove()
+    asyncio.run(lease.release())
+    assert (code, "another proof of this project is under way" in said) == (1, True), said
+    place.nothing_runs()
