@@ -11,8 +11,9 @@ TAIL_STEPS = 5000
 """The tail is that of about so many observations (three to four days of minutes): rare things need a long memory."""
 EXCESS_MAX = 20.0
 """What is more than this many times the usual is learned as if it were this: one disaster must not hide the next."""
-DECADES_BEYOND = 3.0
-"""The tail is believed for so many powers of ten beyond what was observed: enough to be sure in the first hour, if it is that odd."""
+DECADES_BEYOND = 6.0
+"""The tail is believed for so many powers of ten beyond what was observed: enough for one view alone to be heard, and no reason to
+believe that something never happens."""
 SLOT_S = 900.0
 SLOTS_A_DAY = 96
 SLOTS_AROUND = 4
