@@ -23,7 +23,8 @@ LOST = "east"
 LOST_S = 12.0
 RATE_RPS = 60.0
 WARM_MS = 4000
-WITHIN_MS = 40_000
+WITHIN_MS = 60_000
+"""A machine that runs three regions and three browsers may be slow."""
 CHANGES: Blueprint = {
     "services": {"reports": None},
     "targets": {
@@ -79,6 +80,7 @@ async def test_the_page_tells_how_a_region_is_lost_and_comes_back(tmp_path: Path
     looking back."""
     assert os.geteuid() == 0, "networks are for root: run these tests as root"
     folder = Path(os.environ.get("PICTURES", tmp_path))
+    expect.set_options(timeout=WITHIN_MS)
     async with (
         crewboard(print, CHANGES, *WAN, environment="worldwide") as shop,
         chromium() as browser,
@@ -101,9 +103,9 @@ async def test_the_page_tells_how_a_region_is_lost_and_comes_back(tmp_path: Path
 async def all_is_well(pictures: Pictures) -> None:
     """Every region serves its own clients."""
     page = pictures.page
-    await expect(page.get_by_role("heading", level=1)).to_contain_text("Well:", timeout=WITHIN_MS)
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Well:")
     for name in PLACES:
-        await expect(page.locator(f"#region-{name} .state").first).to_have_text("serving", timeout=WITHIN_MS)
+        await expect(page.locator(f"#region-{name} .state").first).to_have_text("serving")
     await page.wait_for_timeout(WARM_MS)
     await pictures.take("well", "light", "dark")
 
@@ -111,9 +113,9 @@ async def all_is_well(pictures: Pictures) -> None:
 async def it_dies(pictures: Pictures) -> float:
     """The region is out, for a reason, and its clients are served elsewhere; the decision says what it rests on. Gives that moment."""
     page, card = pictures.page, pictures.page.locator(f"#region-{LOST}")
-    await expect(card.locator(".state").first).to_have_text("out", timeout=WITHIN_MS)
-    await expect(page.locator("#now")).to_contain_text(f"region {LOST} is out", timeout=WITHIN_MS)
-    await expect(card).to_contain_text("of its clients go to", timeout=WITHIN_MS)
+    await expect(card.locator(".state").first).to_have_text("out")
+    await expect(page.locator("#now")).to_contain_text(f"region {LOST} is out")
+    await expect(card).to_contain_text("of its clients go to")
     await expect(card.locator(".why").first).not_to_be_empty()
     await expect(page.locator(".flow").first).to_be_attached()
     lost_at = float(await page.locator("main").get_attribute("data-at") or 0)
@@ -130,9 +132,9 @@ async def it_dies(pictures: Pictures) -> float:
 async def it_comes_back(pictures: Pictures) -> None:
     """Once the region runs again its own clients are its again, and all is well."""
     page, card = pictures.page, pictures.page.locator(f"#region-{LOST}")
-    await expect(card.locator(".state").first).to_have_text("serving", timeout=2 * WITHIN_MS)
-    await expect(page.locator(".flow")).to_have_count(0, timeout=2 * WITHIN_MS)
-    await expect(page.get_by_role("heading", level=1)).to_contain_text("Well:", timeout=2 * WITHIN_MS)
+    await expect(card.locator(".state").first).to_have_text("serving")
+    await expect(page.locator(".flow")).to_have_count(0)
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Well:")
     await pictures.take("back", "light", at="#charts")
 
 

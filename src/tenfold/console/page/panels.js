@@ -72,6 +72,7 @@ const Life = ({ i, at, from }) => {
     <span class="num">${ago(at - i.started_at)}</span>
     <span class="num wide">${num(i.cpu_cores)} cores</span><span class="num wide">${mib(i.memory_bytes)}</span>
     <span class="note">${i.started_by && html`<${Because} id=${i.started_by} /> `}${i.note || i.why}</span>
+    <button class="drain" onClick=${() => ask("drain", i.id)}>Drain<span class="unseen"> ${i.id}</span></button>
   </li>`;
 };
 
