@@ -78,7 +78,8 @@ class Estimates:
             snapshot,
             observed={**snapshot.observed, **({SOURCE: served.seen_at} if served is not None else {})},
             objectives=self._stand(),
-            anomalies={fact.key: fact for fact in self._oddities.facts()},
+            # What was odd in the minutes of before is no news.
+            anomalies={} if self._to_learn else {fact.key: fact for fact in self._oddities.facts()},
             spend={spend.key: spend} if spend is not None else {},
         )
 
