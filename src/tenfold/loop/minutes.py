@@ -1,7 +1,7 @@
 """Minute history: what pools showed, as means over each minute.
 Stage: from the snapshot to the journal, for estimators and reports.
 
-Series are named by subject and figure: `web@local.requests_per_s`, `web@local.in_flight_max`, `web@local.instances`; what the app
+Series are named by subject and figure: `web@local.requests_per_s`, `web@local.in_flight_max`, `postgres/local.busy_ms_mean`; what the app
 posts by the metric's key: `web@local:concurrent_users`.
 """
 
@@ -18,6 +18,7 @@ FIGURES = (
     "response_ms_p95",
     "response_ms_p99",
 )
+STORE_FIGURES = ("transactions_per_s", "busy_ms_mean", "connections")
 FRESH_S = 5.0
 METRIC_FRESH_S = 90.0
 """Apps post once a minute or more often."""
@@ -61,6 +62,11 @@ class Minutes:
             metric = snapshot.metrics[key]
             if -1.0 <= snapshot.taken_at - metric.seen_at <= METRIC_FRESH_S:
                 self._count(key, metric.value)
+        for key, store in snapshot.stores.items():
+            if -1.0 <= snapshot.taken_at - store.seen_at <= FRESH_S:
+                for name in STORE_FIGURES:
+                    if (value := getattr(store, name)) is not None:
+                        self._count(f"{key}.{name}", value)
         for spend in snapshot.spend.values():
             self._count("spend.per_hour", spend.per_hour)
         if snapshot.fresh("process", FRESH_S):
