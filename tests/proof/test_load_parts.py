@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.model import Action, Check, Scenario, Socket, Step
-from tenfold.proof.load import LoadError, RateCurve, Stretch, Target, UserCurve, UserPlan
+from tenfold.proof.load import LoadError, Progress, RateCurve, Stretch, Target, UserCurve, UserPlan
 from tenfold.proof.load.draws import Draws
 from tenfold.proof.load.histogram import Histogram
 from tenfold.proof.load.http1 import set_cookies
+from tenfold.proof.load.merge import Merger, Outline
 from tenfold.proof.load.script import Answer, ready_step, script_of_scenario
+from tenfold.proof.load.tally import Slice
 from tenfold.proof.load.websocket import WebSocket
 
 HERE = Target("127.0.0.1", 8080)
@@ -350,3 +352,29 @@ def test_a_handshake_that_fails_is_refused_once(answer: bytes) -> None:
     socket.give_up()
     assert holder.told == ["refused"]
     assert pipe.is_over
+
+
+def slice_of(index: int, users: int, due: int) -> Slice:
+    """What a process says of a second."""
+    counts = histogram([1000] * due).counts
+    return Slice(index, index + 1.0, due, {"2xx": due}, counts, counts, 0.1, due, users)
+
+
+def test_seconds_are_whole_when_a_process_is_held_up() -> None:
+    """A process that closes two seconds as one still has its users meanwhile, and nothing of it is lost or told too early."""
+    told: list[Progress] = []
+    outline = Outline("http://x", 1, 3.0, (), (), None, processes=2)
+    merger = Merger(outline, told.append)
+    for process, piece in (
+        (0, slice_of(0, 10, 3)),
+        (1, slice_of(0, 20, 4)),
+        (0, slice_of(1, 10, 3)),
+        (0, slice_of(2, 11, 3)),
+    ):
+        merger.take(process, piece)
+    assert [progress.second.users for progress in told] == [30]
+    merger.take(1, slice_of(2, 21, 8))
+    assert [(progress.second.users, progress.second.due) for progress in told] == [(30, 7), (30, 3), (32, 11)]
+    merger.ended(0)
+    merger.take(1, slice_of(3, 21, 1))
+    assert (told[-1].second.users, told[-1].sent) == (32, 22)

@@ -310,7 +310,7 @@ async def test_a_killed_process_ends_the_run_with_a_sentence(strange: Target) ->
 
 
 async def test_a_stopped_run_of_several_tells_what_it_has(strange: Target) -> None:
-    """Ctrl-C ends all processes at once; what was on its way is unfinished. A cancelled one leaves nothing either."""
+    """Ctrl-C ends all processes at once, and what was on its way is unfinished; a cancelled run leaves nothing either."""
     told: list[Progress] = []
     played = Scenario("s", (action("a", "/ok"), action("b", "/never")), think_s=0.05)
     plan = UserPlan(strange, played, UserCurve.steps((600, 12)), processes=2)

@@ -52,7 +52,9 @@ class Merger:
     def __init__(self, outline: Outline, on_progress: Callable[[Progress], None] | None) -> None:
         self._outline = outline
         self._on_progress = on_progress
-        self._slices: dict[int, list[Slice]] = {}
+        self._slices: dict[int, dict[int, Slice]] = {}
+        self._last: dict[int, Slice] = {}
+        """By process. One that was held up closes several seconds as one: meanwhile its users are those it had."""
         self._reached = [-1] * outline.processes
         self._seconds: list[Second] = []
         self._kinds: Counter[str] = Counter()
@@ -62,7 +64,7 @@ class Merger:
 
     def take(self, process: int, piece: Slice) -> None:
         """A process has closed a second."""
-        self._slices.setdefault(piece.index, []).append(piece)
+        self._slices.setdefault(piece.index, {})[process] = piece
         self._reached[process] = piece.index
         self._close()
 
@@ -78,7 +80,9 @@ class Merger:
             if self._on_progress is not None:
                 self._on_progress(self._progress(second))
 
-    def _second(self, slices: list[Slice]) -> Second:
+    def _second(self, by_process: dict[int, Slice]) -> Second:
+        self._last |= by_process
+        slices = list(by_process.values())
         kinds: Counter[str] = Counter()
         response, lag = Histogram(), Histogram()
         for piece in slices:
@@ -101,13 +105,13 @@ class Merger:
             failed=_sum(kinds, FAILED_KINDS),
             refused=kinds["4xx"],
             unsent=kinds["unsent"],
-            in_flight=sum(piece.in_flight for piece in slices),
+            in_flight=sum(piece.in_flight for piece in self._last.values()),
             p50_ms=p50,
             p95_ms=p95,
             p99_ms=p99,
             lag_p99_ms=lag_p99,
             cpu_percent=round(100 * sum(piece.cpu_s for piece in slices) / max(at_s - before_s, 1e-3), 1),
-            users=sum(piece.users for piece in slices),
+            users=sum(piece.users for piece in self._last.values()),
         )
 
     def _progress(self, second: Second) -> Progress:
