@@ -337,7 +337,8 @@ def test_down_ends_all() -> None:
     [last] = watch.tick()
     assert (last.state, last.key) != (first.state, first.key)
     assert "goes down" in watch.said[0]
-    assert watch.tick() == []
+    assert watch.run(200) == []
+    assert watch.memory.alerts.sending == {}
 
 
 @given(

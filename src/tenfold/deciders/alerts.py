@@ -58,6 +58,10 @@ def alert(
     """What fires, what is over, who is told. `made` are the decisions of this tick that will be carried out."""
     before, now = memory.alerts, snapshot.taken_at
     acts = _acts(before.acts, made, now)
+    if not is_up and before.sending and not before.alerts:
+        # Nobody is told tomorrow, at the next start, of what was wrong today.
+        under_way = {key: one for key, one in before.sending.items() if key in snapshot.pending}
+        before = replace(before, sending=under_way)
     known = signs(model, snapshot, memory) if is_up else {}
     if not known and not before.alerts and not before.sending:
         return (before if acts == before.acts else replace(before, acts=acts)), ()
