@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from hdrh.histogram import HdrHistogram
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold.model import Action, Check, Scenario, Socket, Step
@@ -45,6 +45,7 @@ def test_merged_histograms_are_that_of_all_records(shares: list[list[int]]) -> N
     assert merged.latency() == whole.latency()
 
 
+@settings(max_examples=20)
 @given(latencies_us.filter(bool))
 def test_a_histogram_says_what_hdrhistogram_says(values_us: list[int]) -> None:
     """Its buckets and percentiles are those of the library, its mean within a bucket's width."""
