@@ -18,8 +18,8 @@ anomaly (made ones with seasons, bursts and rare errors, and real ones) one was 
 values, doubled levels and noise three in four were, also in the first hour. NAB's best is near 0.99: an alert a day, too many here."""
 WARM_UP = 30
 """So many values are seen before anything is called odd: half an hour of minutes."""
-KEPT = 1440
-"""The echoes look back so many steps: a day of minutes."""
+KEPT = 1560
+"""The echoes look back so many steps: a day of minutes and two hours, so that what happens daily, sooner or later, is remembered."""
 SHORT_STEPS, LONG_STEPS = 2, 32
 """What the two echoes remember: the last steps, and the last half hour or so of minutes."""
 QUIET = 120
