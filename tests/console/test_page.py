@@ -8,7 +8,7 @@ from pathlib import Path
 import axe_playwright_python
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from bench.browser import chromium
 from bench.console import TOKEN, Shown, shown, waves
@@ -53,11 +53,16 @@ async def _page(browser: Browser, here: Shown) -> AsyncIterator[Page]:
         page = await context.new_page()
         said: list[str] = []
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda message: said.append(message.text) if "Content Security" in message.text else None)
+        page.on("console", lambda message: said.append(message.text) if is_error(message) else None)
         page.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith(here.url) else None)
         await filled(page, here)
         yield page
         assert not said
+
+
+def is_error(message: ConsoleMessage) -> bool:
+    """Whether the browser found something wrong; that an answer was a refusal is no fault of the page."""
+    return message.type == "error" and "Failed to load resource" not in message.text
 
 
 async def filled(page: Page, here: Shown) -> None:

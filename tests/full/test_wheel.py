@@ -63,3 +63,15 @@ def test_doctor_finds_a_new_machine_well(user: User) -> None:
     told = user.call(folder, "doctor")
     assert told.returncode == 0, told.stdout + told.stderr
     assert "all is well" in told.stdout
+
+
+def test_the_wheel_brings_the_page(user: User) -> None:
+    """The console's page, its script, fonts and licences are installed with the wheel, and `up` serves them."""
+    folder = user.make_folder("page")
+    user.call(folder, "init", "--", "python3", "-m", "http.server", "{port}")
+    up = user.call(folder, "up", "--detach")
+    assert up.returncode == 0, up.stdout + up.stderr
+    port = (folder / ".tenfold" / "run" / "console-port").read_text().strip()
+    for path in ("", "page/app.js", "page/vendor/inter.woff2", "page/vendor/LICENSE-preact", "page/land.svg"):
+        assert answer_of(f"http://127.0.0.1:{port}/{path}") == 200
+    assert user.call(folder, "down").returncode == 0

@@ -37,8 +37,8 @@ CHANGES: Blueprint = {
     "budget": {"monthly": "300 USD", "alert_at": "80%"},
 }
 SCREENS = {
-    "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
-    "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
+    "light": {"viewport": {"width": 1240, "height": 820}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1240, "height": 820}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 1000}, "color_scheme": "light", "has_touch": True},
 }
 

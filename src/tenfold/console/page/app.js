@@ -5,7 +5,7 @@ import { ask } from "./asking.js";
 import { Chart } from "./charts.js";
 import { Decisions } from "./decisions.js";
 import { Alerts, Budget, Engines, Instances, Release, Targets, Tenants, isAllShown, tenantWanted } from "./panels.js";
-import { go, history, line, listen, marks, moment, pause, problem, range, shift, silent, span, until, view, width } from "./state.js";
+import { go, history, isReading, line, listen, marks, moment, pause, problem, range, shift, silent, span, until, view, width } from "./state.js";
 import { Card, Icon, Spark, ago, clock, day, html, lately, money, ms, num, percent } from "./ui.js";
 import { ManyRegions, World } from "./world.js";
 
@@ -106,7 +106,7 @@ const requests = (names) => {
   return drawn;
 };
 
-const Charts = ({ regions }) => html`<${Card} id="charts" title="Over time" cls="wide" more=${html`<small><i class="dot mark" /> a decision · click to look at a moment</small>`}>
+const Charts = ({ regions }) => html`<${Card} id="charts" title="Over time" cls="wide" more=${html`<small>${isReading.value ? "reading the past…" : html`<i class="dot mark" /> a decision · click to look at a moment`}</small>`}>
   <div class="charts">
     <${Chart} title="Response time" say=${ms} least=${10} series=${LATENCY} />
     <${Chart} title="Requests/s" say=${num} series=${requests(regions.map((r) => r.name))} />

@@ -38,7 +38,7 @@ function path(times, values, from, span, top, isStepped) {
     if (v == null || t < from) return;
     const x = (((t - from) / span) * 1000).toFixed(1);
     const y = (100 - (v / top) * 100).toFixed(1);
-    d += t - last > gap ? `M${x} ${y}` : isStepped ? `H${x}V${y}` : `L${x} ${y}`;
+    d += !(t - last <= gap) ? `M${x} ${y}` : isStepped ? `H${x}V${y}` : `L${x} ${y}`;
     last = t;
   });
   return d;

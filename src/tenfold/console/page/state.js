@@ -12,6 +12,7 @@ export const width = computed(() => Math.min(range.value, Math.max(WIDTH_S_MIN, 
 export const history = signal({ times: [], series: {} });
 export const marks = signal([]); // decisions, oldest first
 export const problem = signal("");
+export const isReading = signal(false); // the past is asked for
 
 const SILENT_S_MAX = 5;
 const WIDTH_S_MIN = 90;
@@ -104,6 +105,7 @@ function grow({ at, summary, regions, cost }) {
 export async function load() {
   const to = until.value;
   if (!to) return;
+  isReading.value = true;
   try {
     const [past, decisions, kept] = await Promise.all([
       get(`api/history?from=${to - range.value}&to=${to}&points=900`),
@@ -121,6 +123,7 @@ export async function load() {
   } catch (error) {
     problem.value = `History can't be shown: ${error.message}`;
   }
+  isReading.value = false;
 }
 
 // Dragging asks for many moments: one question at a time, and the last one is always asked.
