@@ -161,10 +161,15 @@ def _writable(path: Path) -> None:
 
 
 def _write(path: Path, text: str, what: str) -> None:
-    beside = path.with_name(f".{path.name}.new")
+    """All of it or nothing; a device or a pipe is written to, never replaced."""
+    final = path.resolve()
+    beside = final.with_name(f".{final.name}.new")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        if final.exists() and not final.is_file():
+            final.write_text(text, encoding="utf-8")
+        else:
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(final)
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise Fail(f"the {what} can't be written to {path}: {error.strerror}") from None
@@ -297,8 +302,8 @@ class _Here:
 
     async def drill(self, name: str, tell: Callable[[str], None], stop: asyncio.Event) -> DrillResult:
         """Play a drill on the real engines."""
-        view = _view(self._here)
         try:
+            view = _view(self._here)
             drill = find_drill(self._here, view, name)
             demand = replace(demand_of(view), users=drill_users(self._ask), scenario=self._ask.scenario)
             stage = real_stage(self._here, view, demand, self._ask.seed)
