@@ -4,6 +4,7 @@ Stage: a rate of actions -> `proof.load` in processes of its own -> a `Point`.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,10 @@ from tenfold.proof.load import LoadResult, Progress, RateCurve, Target, UserPlan
 from tenfold.proof.measure.cost import Used, between, cores, look
 from tenfold.proof.measure.search import Point
 
+RISE_STEPS = 6
+CALM_LOOK_S = 0.4
+CALM_CORES = 0.1
+CALM_S_MAX = 60.0
 FULL_RATIO = 0.8
 TAKEN_RATIO = 0.25
 OURS_RATIO = 0.25
@@ -33,12 +38,16 @@ class TrialProbe:
     warm_up_s: float = 2.0
     on_progress: Callable[[Progress], None] | None = None
     steps: int = 0
+    idle_cores: float | None = None
 
     async def __call__(self, rate: float, seconds: float) -> Point:
         """One step, after a warm-up in which connections are made, new users sign in, and queues of the step before run dry. Another seed
         each time, so that a repeat is one. Raises `LoadError`."""
         self.steps += 1
-        curve = RateCurve.steps((self.warm_up_s + seconds, rate))
+        await self._calm()
+        # Slowly at first: a crowd that signs in all at once would be another load than the one that is asked for.
+        rise = ((self.warm_up_s / RISE_STEPS, rate * step / (RISE_STEPS + 1)) for step in range(1, RISE_STEPS + 1))
+        curve = RateCurve.steps(*rise, (seconds, rate))
         plan = UserPlan(
             self.target,
             self.scenario,
@@ -60,6 +69,19 @@ class TrialProbe:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         return point(rate, seconds, self.warm_up_s, result, between(before, after))
+
+    async def _calm(self) -> None:
+        """Wait until the app uses no more than it did before the first step: after an overload it goes on with what nobody waits for any
+        more, and that would be taken for the next load's doing."""
+        until_s = time.monotonic() + CALM_S_MAX
+        while True:
+            before = look(self.processes, None)
+            await asyncio.sleep(CALM_LOOK_S)
+            used = sum(between(before, look(self.processes, None)).parts.values())
+            if self.idle_cores is None:
+                self.idle_cores = used
+            if used <= self.idle_cores + CALM_CORES or time.monotonic() > until_s:
+                return
 
 
 def point(rate: float, seconds: float, warm_up_s: float, result: LoadResult, used: Used) -> Point:

@@ -42,7 +42,7 @@ class Pace:
     points (`percentile_error`); while the bracket is sought a quarter of them, and so 4.3 points, will do.
     """
 
-    warm_up_s: float = 2.0
+    warm_up_s: float = 3.0
     bracket_s: float = 4.0
     step_s: float = 8.0
     edge_s: float = 12.0

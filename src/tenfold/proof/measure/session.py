@@ -14,7 +14,7 @@ from tenfold.facts import CapacitySeen
 from tenfold.model import Action, Model, Scenario, Service, Step
 from tenfold.proof.measure.copy import copy_project, cut_down, write_blueprint
 from tenfold.proof.measure.cost import CONTROL, cores
-from tenfold.proof.measure.probe import TrialProbe
+from tenfold.proof.measure.probe import OURS_RATIO, TrialProbe
 from tenfold.proof.measure.search import Goal, Held, Pace, Point, Standing, search
 from tenfold.proof.trial import Tell, Trial
 
@@ -206,7 +206,8 @@ async def _count(
     )
     return Count(
         instances=instances,
-        requests_per_s=held.edge.answered_rps * share,
+        # By the rate that was asked for: what a random mix of actions happened to ask for differs from step to step.
+        requests_per_s=held.edge.rate * per_action * share,
         predicted_rps=predicted,
         edge=held.edge,
         above_rate=held.above_rate,
@@ -224,17 +225,17 @@ def _predicted(before: Sequence[Count], instances: int, machine_cores: int, goal
         return None
     first = before[0]
     machine = machine_of(first.edge, machine_cores)
-    one_rps = first.edge.answered_rps / first.instances
-    return predicted_rps(instances, one_rps, machine, goal.latency_ms) * share
+    whole_rps = predicted_rps(instances, first.requests_per_s / share / first.instances, machine, goal.latency_ms)
+    return whole_rps * share
 
 
 def limited_by(held: Held, service: str, instances: int, machine_cores: int) -> str:
     """What gave out first, in words, by what was in use at the edge."""
     edge = held.edge
-    used = sum(edge.cpu_cores.values()) + edge.taken_cores
+    ours = sum(edge.cpu_cores.values())
     if edge.cpu_cores.get(service, 0.0) >= BUSY_RATIO * instances:
         return f"the processor of {'the instance' if instances == 1 else 'the instances'}"
-    if used >= FULL_RATIO * machine_cores or held.above is Standing.DOUBTFUL:
+    if ours + edge.taken_cores >= FULL_RATIO * machine_cores and ours >= OURS_RATIO * machine_cores:
         return f"this machine's {machine_cores} cores"
     return "waiting: for what it may do at once, or for what it asks"
 
