@@ -60,6 +60,13 @@ def test_the_worst_comes_first_in_the_sentence() -> None:
     assert told(trouble="nothing is decided any more").startswith("not well: nothing is decided any more (and")
 
 
+def test_what_cannot_be_seen_is_trouble() -> None:
+    """A driver that has not answered for a while leaves old facts: who looks is told which."""
+    snapshot = Snapshot(NOW, observed={"process": NOW - 60, "gateway": NOW})
+    moment = Moment(MODEL, Tick(1, NOW, 1, "m", snapshot, UP, UP), (), {}, True, "")
+    assert "instances can't be seen now" in state_of(moment).health.troubles
+
+
 def test_what_was_given_up_is_told() -> None:
     """A service that does not start says why."""
     failures = {"web@local/r1": Failures(9, NOW, NOW, "exit code 3", gave_up=True)}

@@ -3,13 +3,13 @@
 import asyncio
 import errno
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
 from tenfold.cli.here import NEVER_RUN, Fail, Here, WrongCall, make_state
 from tenfold.console.console import Console, Place
-from tenfold.console.guard import TokenError, is_loopback, make_token
+from tenfold.console.guard import TokenError, is_loopback, make_token, new_token
 from tenfold.drivers.clock import WallClock
 from tenfold.drivers.freeport import FreePorts
 from tenfold.drivers.project import Project
@@ -90,6 +90,32 @@ def _elsewhere(at: ConsoleAt, port: int) -> tuple[str, ...]:
     return (f"http://{f'[{name}]' if ':' in name else name}:{port}/",)
 
 
+async def open_console(
+    project: Project,
+    model: Model,
+    also: tuple[str, ...],
+    say: Callable[[str], None],
+    is_needed: bool,
+) -> tuple[Console, Place]:
+    """The console of a control plane, listening. Where `is_needed` something that is wrong with it raises `Fail`; otherwise it is said, and
+    the console listens on loopback alone: a control plane that takes over leads, with a console or without its token."""
+    clock = WallClock()
+    try:
+        console = Console(project.journal, token_of(project), clock)
+    except Fail as error:
+        if is_needed:
+            raise
+        say(f"{error.message}: until then nothing can be done by the console")
+        console = Console(project.journal, new_token(), clock)
+    try:
+        return console, await listen(console, project, model, model.console, also)
+    except Fail as error:
+        if is_needed:
+            raise
+        say(f"{error.message}: it listens on loopback alone")
+        return console, await listen(console, project, model, ConsoleAt(), also)
+
+
 async def listen(
     console: Console, project: Project, model: Model, at: ConsoleAt, also: tuple[str, ...] = (), is_only: bool = False
 ) -> Place:
@@ -135,6 +161,8 @@ def _remembered(project: Project) -> int | None:
 
 
 def _remember(project: Project, port: int) -> None:
+    if _remembered(project) == port:
+        return
     try:
         (project.run / "console-port").write_text(f"{port}\n")
     except OSError as error:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from tenfold.cli import wiring
-from tenfold.cli.console import listen, token_of
+from tenfold.cli.console import open_console
 from tenfold.cli.feed import Feed
 from tenfold.cli.here import Fail, make_state
 from tenfold.cli.lease import SpreadLease
@@ -92,9 +92,9 @@ async def open_control_plane(
         journal.open()
     except JournalError as error:
         raise Fail(str(error)) from None
-    console, ports = Console(project.journal, token_of(project), clock), FreePorts(project)
+    ports = FreePorts(project)
     also = () if network.console_host == LOOPBACK else (network.console_host,)
-    place = await listen(console, project, model, model.console, also)
+    console, place = await open_console(project, model, also, say, is_needed=not led_from)
 
     def release_of(id_: str) -> Release | None:
         return journal.releases().get(id_)

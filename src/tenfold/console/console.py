@@ -68,7 +68,10 @@ class Console:
         self._shown: State | None = None
 
     def tell(self, tick: Tick) -> None:
-        """Take in the newest tick."""
+        """Take in the newest tick. Only from a running event loop; whatever goes wrong here is not the loop's trouble."""
+        asyncio.get_running_loop().call_soon(self._take_in, tick)
+
+    def _take_in(self, tick: Tick) -> None:
         assert self._live is not None, "the console was made to look at the past"
         self._live.tell(tick)
         self._stream.wake()
@@ -83,7 +86,8 @@ class Console:
         self._archive.console_url = place.url
         if self._live is not None:
             self._live.console_url = place.url
-        guard = Guard(self._token, frozenset((*place.names, *place.also, place.host)), place.is_open)
+        names = frozenset((*place.names, *place.also, place.host))
+        guard = Guard(self._token, names, frozenset(place.also), place.is_open)
         app = application(Api(self._archive, self._stream, self._live, self.posted, self._desk, guard))
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=1.0, keepalive_timeout=KEEP_ALIVE_S

@@ -57,12 +57,17 @@ def read_token(path: Path) -> str | None:
     return token
 
 
+def new_token() -> str:
+    """A token that nobody can guess."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
 def make_token(path: Path) -> str:
     """The token in `path`, made for its owner's eyes only when there is none. Raises `TokenError`."""
     found = read_token(path)
     if found is not None:
         return found
-    token = secrets.token_urlsafe(TOKEN_BYTES)
+    token = new_token()
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,11 +105,12 @@ def host_of(header: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The rules of one console: the `names` it answers to besides loopback's, the `token`, and whether it `is_open` (bound to loopback
-    alone, so that reading needs no token)."""
+    """The rules of one console: the `token`, the `names` it answers to besides loopback's, its `inner` addresses, which only the project's
+    own networks on this machine reach, and whether it `is_open` (nobody else reaches it, so that reading needs no token)."""
 
     token: str
     names: frozenset[str] = frozenset()
+    inner: frozenset[str] = frozenset()
     is_open: bool = True
 
     def names_it(self, request: web.Request) -> bool:
@@ -128,6 +134,14 @@ class Guard:
         """True on an open console, with the token, or with the cookie that a sign-in gave."""
         return self.is_open or self.has_token(request) or _same(request.cookies.get(COOKIE, ""), self.cookie)
 
+    def is_from_here(self, request: web.Request) -> bool:
+        """True when it comes from this machine itself."""
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        here = request.transport.get_extra_info("sockname") if request.transport else None
+        if peer is None or here is None:
+            return False
+        return self.is_open or here[0] in self.inner or is_loopback(peer[0]) or peer[0] == here[0]
+
     @property
     def cookie(self) -> str:
         """What the sign-in's cookie holds: it lets read, and the token can't be found from it."""
@@ -140,13 +154,6 @@ def is_foreign(request: web.Request) -> bool:
         return True
     origin = request.headers.get("origin")
     return origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
-
-
-def from_here(request: web.Request) -> bool:
-    """True when it comes from this machine itself."""
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    here = request.transport.get_extra_info("sockname") if request.transport else None
-    return peer is not None and here is not None and (is_loopback(peer[0]) or peer[0] == here[0])
 
 
 @web.middleware

@@ -6,7 +6,7 @@ from aiohttp.typedefs import Handler
 from tenfold.console.api import Api, Wrong, as_json
 from tenfold.console.archive import Busy
 from tenfold.console.contract import Trouble
-from tenfold.console.guard import Guard, from_here, is_foreign, with_headers
+from tenfold.console.guard import Guard, is_foreign, with_headers
 from tenfold.console.routes import ROUTES, Access, Route
 from tenfold.loop import JournalError
 
@@ -43,7 +43,7 @@ def _check(route: Route, request: web.Request, guard: Guard) -> None:
         raise Wrong(401, "this needs the console's token: `tenfold console --token` shows it")
     if route.access is Access.READ and not guard.may_read(request):
         raise Wrong(401, "sign in with the console's token: `tenfold console --token` shows it")
-    if route.access is Access.HERE and not (has_token or from_here(request)):
+    if route.access is Access.HERE and not (has_token or guard.is_from_here(request)):
         raise Wrong(401, "from another machine this needs the console's token: `tenfold console --token` shows it")
     # A page of another site can send a form to loopback, but not this content type without being asked first.
     if route.takes is not None and request.content_type != "application/json":

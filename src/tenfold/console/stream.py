@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from tenfold.console.archive import Busy
 from tenfold.console.contract import State
 from tenfold.loop import JournalError
 
@@ -96,6 +97,7 @@ class Stream:
     def start(self) -> None:
         """Begin to look."""
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(_tell_of_end)
 
     def wake(self) -> None:
         """Something happened."""
@@ -144,7 +146,7 @@ class Stream:
             if self._clients:
                 try:
                     await self._refresh()
-                except JournalError as error:
+                except (JournalError, Busy) as error:
                     log.warning("the page is not up to date: %s", error)
             await asyncio.sleep(SPACING_S)
 
@@ -163,3 +165,9 @@ class Stream:
             for client in tuple(self._clients):
                 if not client.offer(data):
                     self._clients.discard(client)
+
+
+def _tell_of_end(task: "asyncio.Task[None]") -> None:
+    """A stream that fails would leave every page as it was: the log says why."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the console tells no changes any more", exc_info=error)

@@ -18,7 +18,7 @@ from tenfold.console.contract import (
     Summary,
 )
 from tenfold.console.parts import ms, rounded
-from tenfold.console.regions import is_fresh, traffic_of
+from tenfold.console.regions import FACT_AGE_S_MAX, is_fresh, traffic_of
 from tenfold.console.targets import targets_now
 from tenfold.deciders import Intent
 from tenfold.facts import EngineState, InstanceState, PoolSeen
@@ -28,6 +28,8 @@ from tenfold.model import Model
 ERROR_RATIO_MAX = 0.01
 """Without a target for errors, a greater share of them is trouble."""
 VERSION = version("tenfold")
+SOURCES = {"process": "instances", "gateway": "traffic", "entry": "the entry"}
+"""What a person calls what these observers see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +171,13 @@ def _troubles(
     missing = [_lacks(service, model.is_spread) for service in services if 0 < service.ready < service.wanted]
     if missing and tick.memory.release.operation is None:
         yield f"instances are missing: {', '.join(missing)}"
-    late = [s for s in ("process", "gateway") if s in tick.snapshot.observed and not tick.snapshot.fresh(s, 5.0)]
-    if late:
-        yield f"{' and '.join(late)} can't be seen"
+    unseen = [what for source, what in SOURCES.items() if _is_unseen(tick, source)]
+    if unseen:
+        yield f"{' and '.join(unseen)} can't be seen now"
+
+
+def _is_unseen(tick: Tick, source: str) -> bool:
+    return source in tick.snapshot.observed and not tick.snapshot.fresh(source, FACT_AGE_S_MAX)
 
 
 def _region_troubles(model: Model, regions: Sequence[RegionNow], services: Sequence[ServiceNow]) -> Iterator[str]:
