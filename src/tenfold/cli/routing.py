@@ -106,7 +106,7 @@ def _why_not(model: Model, judged: RegionMemory | None, residency: str, name: st
         return f"is not under {residency}"
     if judged is None:
         return "was not seen well yet"
-    if judged.state is RegionState.OUT:
+    if judged.state in (RegionState.OUT, RegionState.DRAINED):
         return judged.why
     if judged.state is RegionState.RETURNING:
         return "was returning"
