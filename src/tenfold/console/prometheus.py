@@ -48,11 +48,11 @@ def _of_services(tick: Tick) -> Iterator[_Family]:
     yield _Family("tenfold_websockets_open", "Open WebSockets.", [(k, float(p.sockets)) for k, p in pools])
     yield _Family(
         "tenfold_response_seconds",
-        "Response time over the last look, by quantile.",
+        "Response time over the last look, by percentile.",
         [
-            ({**labels, "quantile": quantile}, ms / 1000)
+            ({**labels, "percentile": percentile}, ms / 1000)
             for labels, p in pools
-            for quantile, ms in (("0.5", p.response_ms_p50), ("0.95", p.response_ms_p95), ("0.99", p.response_ms_p99))
+            for percentile, ms in (("50", p.response_ms_p50), ("95", p.response_ms_p95), ("99", p.response_ms_p99))
             if ms is not None
         ],
     )
