@@ -42,6 +42,7 @@ FAST = {**QUIET, "5m": 40.0, "1h": 20.0}
 SLOW = {**QUIET, "30m": 7.0, "6h": 6.5}
 CREEPING = {**QUIET, "6h": 1.2, "3d": 1.1}
 MANY = dict.fromkeys(QUIET, 500)
+SERVING = Memory(release=ReleaseMemory(intent=Intent.UP, serving="r1"))
 
 
 @dataclass
@@ -247,17 +248,20 @@ def test_recovery_that_fails(gave_up: bool) -> None:
 )
 def test_a_store_that_does_not_serve(state: EngineState, for_s: float, is_lost: bool) -> None:
     """A primary that is gone or silent for a few seconds is critical; one that starts gets a minute."""
-    watch = Watch()
+    watch = Watch(memory=SERVING)
     watch.facts["engines"] = {"postgres/local": EngineSeen("postgres", "local", state, START - for_s, START)}
     watch.tick(0.0)
     assert list(watch.fires) == (["store/postgres"] if is_lost else [])
+    watch.memory = Memory()
+    watch.tick(0.0)
+    assert not watch.fires, "nothing has served yet: somebody is looking on"
 
 
 @pytest.mark.parametrize(("apart_s", "is_missing"), [(10.0, False), (90.0, True), (None, False)])
 def test_a_standby_that_is_missing(apart_s: float | None, is_missing: bool) -> None:
     """A primary without its standby for a minute is a warning."""
     since = None if apart_s is None else START - apart_s
-    watch = Watch(memory=Memory(stores={"postgres": StoreMemory("local", apart_since=since)}))
+    watch = Watch(memory=replace(SERVING, stores={"postgres": StoreMemory("local", apart_since=since)}))
     watch.facts["engines"] = {"postgres/local": EngineSeen("postgres", "local", EngineState.READY, START - 999, START)}
     watch.tick(0.0)
     assert list(watch.fires) == (["standby/postgres"] if is_missing else [])

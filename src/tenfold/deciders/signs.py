@@ -170,8 +170,8 @@ def _failed_text(what: str, failures: Failures) -> str:
 
 
 def _stores(model: Model, snapshot: Snapshot, memory: Memory) -> Iterator[Sign]:
-    if model.data is None:
-        return
+    if model.data is None or memory.release.serving is None:
+        return  # At the first start somebody is looking on.
     now = snapshot.taken_at
     for kind in STORES:
         store = memory.stores.get(kind)
