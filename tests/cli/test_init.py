@@ -111,7 +111,15 @@ def test_wrong_calls_are_told_apart_from_failures(place: Place) -> None:
         ("-e", "prod", "plan"): 'no environment "prod"; known are development',
         ("load", "--rate", "0"): "is no load",
         ("load", "--trace", "nothing.csv"): "nothing.csv",
+        ("load", "--users", "5", "--rate", "3"): "--users and --rate are two different loads",
+        ("load", "--rate", "3", "--scale", "2"): "--rate and --scale are two different loads",
+        ("load", "--users", "5", "--mix", "GET / 100%"): "play no scenario",
+        ("load", "--rate", "3", "--http", "2"): "--http is for scenarios",
+        ("load", "--rate", "3", "--ramp", "3s"): "--ramp is for --users",
+        ("load", "--users", "5", "--ramp", "2m"): "less than --duration",
+        ("load", "--users", "5", "--ramp", "soon"): "write 30s",
         ("load", "--rate", "5", "--target", "http://192.0.2.1"): "--i-own-this",
+        ("load", "--users", "5", "--scenario", "no", "--target", "http://127.0.0.1:9"): "known are default",
     }
     for ended, words in zip(place.run_all(*cases), cases.values(), strict=True):
         assert ended.code == 2, ended

@@ -150,7 +150,7 @@ async def test_each_end_has_its_name(peer: Target, path: str, kind: str) -> None
     """Requests to a server of one kind of trouble all end in the way that it deserves."""
     result = await played(peer, Step("GET", path), timeout_s=0.2 if kind == "timeout" else 5.0)
     assert {outcome.kind for outcome in result.outcomes} == {kind}
-    assert result.due > 3
+    assert result.due >= 3
     assert result.due == sum(outcome.count for outcome in result.outcomes)
 
 

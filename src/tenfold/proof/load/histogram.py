@@ -7,7 +7,7 @@ above there are 2048 for each doubling. Only buckets that were hit are kept. The
 to record, 190 KB for each histogram, and its objects know one another, so that they stay for ever with the collector off.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tenfold.proof.load.result import Latency
 
@@ -74,6 +74,14 @@ class Histogram:
         mean_us = sum(_middle_us(low_us) * count for low_us, count in self._counts.items()) / total if total else None
         p50, p90, p95, p99, p999, highest = self.percentiles_ms(50.0, 90.0, 95.0, 99.0, 99.9, 100.0)
         return Latency(total, None if mean_us is None else round(mean_us / 1000, 3), p50, p90, p95, p99, p999, highest)
+
+
+def added(parts: Iterable[Counts]) -> Histogram:
+    """One that has counted all that these have."""
+    histogram = Histogram()
+    for counts in parts:
+        histogram.add(counts)
+    return histogram
 
 
 def _low_us(latency_us: int) -> int:

@@ -5,12 +5,12 @@ Stage: `Slice`s become `Second`s and `Progress`, `Tally`s the `LoadResult`.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from tenfold.proof.load.curve import RateCurve
-from tenfold.proof.load.histogram import Counts, Histogram
+from tenfold.proof.load.histogram import Histogram, added
 from tenfold.proof.load.result import (
     EXAMPLES_MAX,
     FAILED_KINDS,
@@ -151,8 +151,8 @@ class Merger:
         duration_s = max(tally.duration_s for tally in tallies)
         cpu_s = sum(tally.cpu_s for tally in tallies)
         busiest = max(100 * tally.cpu_s / max(tally.duration_s, 1e-3) for tally in tallies)
-        lag = _added(tally.lag for tally in tallies).latency()
-        response = _added(tally.response for tally in tallies)
+        lag = added(tally.lag for tally in tallies).latency()
+        response = added(tally.response for tally in tallies)
         outline = self._outline
         return LoadResult(
             target=outline.target,
@@ -171,7 +171,7 @@ class Merger:
             resent=sum(tally.resent for tally in tallies),
             received_bytes=sum(tally.received_bytes for tally in tallies),
             response=response.latency(),
-            service=_added(tally.service for tally in tallies).latency(),
+            service=added(tally.service for tally in tallies).latency(),
             lag=lag,
             cpu_percent=round(100 * cpu_s / max(duration_s, 1e-3), 1),
             cpu_us_per_request=round(cpu_s / all_sent * 1e6, 1) if all_sent else None,
@@ -201,13 +201,6 @@ def _examples(kind: str, tallies: Sequence[Tally]) -> tuple[Sample, ...]:
     return tuple(sample for tally in tallies for sample in tally.examples.get(kind, ()))[:EXAMPLES_MAX]
 
 
-def _added(parts: Iterable[Counts]) -> Histogram:
-    histogram = Histogram()
-    for counts in parts:
-        histogram.add(counts)
-    return histogram
-
-
 def _parts(names: Sequence[str], tallies: Sequence[Sequence[PartTally]]) -> tuple[Part, ...]:
     """The parts by name: a step that stands in several actions is one part."""
     places: dict[str, list[int]] = {}
@@ -222,8 +215,8 @@ def _parts(names: Sequence[str], tallies: Sequence[Sequence[PartTally]]) -> tupl
                 sum(part.count for part in found),
                 sum(part.failed for part in found),
                 sum(part.refused for part in found),
-                _added(part.response for part in found).latency(),
-                _added(part.service for part in found).latency(),
+                added(part.response for part in found).latency(),
+                added(part.service for part in found).latency(),
             )
         )
     return tuple(parts)
@@ -241,8 +234,8 @@ def _sockets(tallies: Sequence[SocketsTally]) -> SocketsPart | None:
         sent=sum(tally.sent for tally in tallies),
         unanswered=sum(tally.unanswered for tally in tallies),
         messages=sum(tally.messages for tally in tallies),
-        round_trip=_added(tally.round_trip for tally in tallies).latency(),
-        gap=_added(tally.gap for tally in tallies).latency(),
+        round_trip=added(tally.round_trip for tally in tallies).latency(),
+        gap=added(tally.gap for tally in tallies).latency(),
     )
 
 

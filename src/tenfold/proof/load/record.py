@@ -13,7 +13,7 @@ from resource import RUSAGE_SELF, getrusage
 from time import perf_counter, process_time, time
 
 from tenfold.proof.load.connection import Kind
-from tenfold.proof.load.histogram import Histogram
+from tenfold.proof.load.histogram import Histogram, added
 from tenfold.proof.load.http1 import request_id
 from tenfold.proof.load.result import EXAMPLES_MAX, FAILED_KINDS, Sample
 from tenfold.proof.load.tally import PartTally, Slice, SocketsTally, Tally
@@ -92,7 +92,7 @@ class Recorder:
         self._examples: dict[str, list[Sample]] = {}
         self._slowest: list[tuple[float, int, Sample]] = []
         self._serial = count()
-        self._response, self._service, self._lag = Histogram(), Histogram(), Histogram()
+        self._lag = Histogram()
         self._due = 0
         self._started_at_s = time() + began_s - perf_counter()
         self._cpu_began_s = process_time()
@@ -107,8 +107,6 @@ class Recorder:
 
     def lagged(self, lag_s: float) -> None:
         """Something that the clock made due was done so late."""
-        if self._is_warm:
-            self._lag.record(lag_s)
         self._window.lag.record(lag_s)
 
     def ended(
@@ -134,12 +132,9 @@ class Recorder:
         service_s = now_s - (sent_s or due_s)
         self.steps[part].ended(kind, response_s, service_s)
         slowest = self._slowest
-        if kind in _TIMED:
-            self._response.record(response_s)
-            self._service.record(service_s)
-            if len(slowest) < EXAMPLES_MAX or response_s > slowest[0][0]:
-                entry = (response_s, next(self._serial), self._sample(name, due_s, now_s, status, head, detail))
-                heappush(slowest, entry) if len(slowest) < EXAMPLES_MAX else heapreplace(slowest, entry)
+        if kind in _TIMED and (len(slowest) < EXAMPLES_MAX or response_s > slowest[0][0]):
+            entry = (response_s, next(self._serial), self._sample(name, due_s, now_s, status, head, detail))
+            heappush(slowest, entry) if len(slowest) < EXAMPLES_MAX else heapreplace(slowest, entry)
         if kind not in ("2xx", "3xx"):
             examples = self._examples.setdefault(kind, [])
             if len(examples) < EXAMPLES_MAX:
@@ -148,6 +143,8 @@ class Recorder:
     def close_second(self, index: int, in_flight: int, users: int) -> Slice:
         """End the current second and begin the next."""
         window, now_s = self._window, perf_counter()
+        if self._is_warm:
+            self._lag.add(window.lag.counts)
         self._is_warm = self._is_warm or now_s >= self.judged_s
         self._window = _Window(self._due, self._kinds.copy())
         return Slice(
@@ -174,8 +171,9 @@ class Recorder:
             unfinished=unfinished,
             resent=self.resent,
             received_bytes=self.received_bytes,
-            response=self._response.counts,
-            service=self._service.counts,
+            # Each request is one of a step, so the steps' times together are those of all.
+            response=added(step.response.counts for step in self.steps).counts,
+            service=added(step.service.counts for step in self.steps).counts,
             lag=self._lag.counts,
             examples={kind: tuple(samples) for kind, samples in self._examples.items()},
             slowest=tuple(sample for _, _, sample in sorted(self._slowest, reverse=True)),
