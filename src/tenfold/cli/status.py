@@ -14,7 +14,7 @@ from tenfold.cli import levels, regions
 from tenfold.cli.feed import COLOURS, clock_time
 from tenfold.cli.here import Here
 from tenfold.cli.tables import ago, coloured, figure, notes, table
-from tenfold.deciders import MemberState
+from tenfold.console import parts
 from tenfold.facts import InstanceSeen
 from tenfold.loop import DecisionRow, JournalReader, Tick
 from tenfold.model import Model
@@ -39,9 +39,7 @@ class View:
     @property
     def address(self) -> str:
         """Base URL of the edge; empty while there is none."""
-        kind = "entry" if self.model.is_spread else "gateway"
-        edge = next((e for e in self.tick.snapshot.engines.values() if e.kind == kind), None)
-        return f"http://{edge.address}" if edge is not None and edge.address else ""
+        return parts.address_of(self.model, self.tick)
 
 
 def look(here: Here, reader: JournalReader, decisions: int = 8) -> View | None:
@@ -221,12 +219,7 @@ def _decisions(view: View) -> RenderableType:
 
 def state_of(view: View, seen: InstanceSeen) -> str:
     """An instance's state in a word, what is meant to happen to it included."""
-    member = view.tick.memory.heal.members.get(seen.id)
-    if seen.frozen:
-        return "frozen"
-    if member is not None and member.state is MemberState.DRAINING:
-        return "draining"
-    return str(seen.state)
+    return parts.state_of(view.tick.memory.heal.members.get(seen.id), seen)
 
 
 def as_data(view: View) -> dict[str, object]:

@@ -7,9 +7,9 @@ import asyncio
 import math
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -244,9 +244,6 @@ class Api:
         if answer is not None and not answer.ok:
             raise Wrong(409, answer.text)
         return as_json(contract.Requested(id_), 202)
-
-
-Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 
 
 def _bound(transport: asyncio.Transport) -> None:

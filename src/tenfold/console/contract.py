@@ -66,7 +66,7 @@ class Objective(Struct, frozen=True):
 
 
 class Alert(Struct, frozen=True):
-    """An alert, and the decisions that answered it."""
+    """An alert, and the decisions that answered it. One whose trouble has passed is shown a while longer and fires no more."""
 
     key: str
     severity: Literal["critical", "warning"]

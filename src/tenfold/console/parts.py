@@ -45,6 +45,13 @@ def ms(value: float | None) -> float | None:
     return None if value is None else round(value, 1) if value < 100 else float(round(value))
 
 
+def address_of(model: Model, tick: Tick) -> str:
+    """Base URL of the edge; empty while there is none."""
+    kind = "entry" if model.is_spread else "gateway"
+    edge = next((e for e in tick.snapshot.engines.values() if e.kind == kind), None)
+    return f"http://{edge.address}" if edge is not None and edge.address else ""
+
+
 def fresh_pools(snapshot: Snapshot) -> dict[str, PoolSeen]:
     """The traffic that was seen just now, by `service@region`."""
     return {key: pool for key, pool in snapshot.pools.items() if is_fresh(snapshot, pool.seen_at)}

@@ -59,7 +59,7 @@ def state_of(moment: Moment) -> State:
         seq=tick.seq,
         at=tick.at,
         live=moment.is_live,
-        project=Project(model.name, model.environment.name, address_of(model, tick), moment.console_url, VERSION),
+        project=Project(model.name, model.environment.name, parts.address_of(model, tick), moment.console_url, VERSION),
         health=_health(moment, summary, regions, services),
         summary=summary,
         targets=targets_now(model, tick, summary, pools),
@@ -76,13 +76,6 @@ def state_of(moment: Moment) -> State:
         tenants=parts.tenants_now(model, tick),
         decisions=list(moment.decisions),
     )
-
-
-def address_of(model: Model, tick: Tick) -> str:
-    """Base URL of the edge; empty while there is none."""
-    kind = "entry" if model.is_spread else "gateway"
-    edge = next((e for e in tick.snapshot.engines.values() if e.kind == kind), None)
-    return f"http://{edge.address}" if edge is not None and edge.address else ""
 
 
 def _summary(model: Model, tick: Tick, pools: Sequence[PoolSeen]) -> Summary:
