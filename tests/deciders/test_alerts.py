@@ -186,6 +186,15 @@ def test_it_does_not_flap() -> None:
     assert watch.fires["availability/critical"].since == START + 1
 
 
+def test_who_is_about_to_be_over_climbs_no_further() -> None:
+    """When the trouble has just gone as the next rung comes due, nobody is woken for it; when it comes back they are."""
+    watch = Watch()
+    [first] = watch.burning(1, FAST)
+    watch.is_sent(first).burning(880, FAST)
+    assert watch.burning(40, QUIET) == []
+    assert [n.state for n in watch.burning(1, FAST)] == ["still_firing"]
+
+
 def test_what_is_not_seen_holds() -> None:
     """Facts that are old or missing neither fire nor end an alert; after an hour of blindness it is over."""
     watch = Watch()

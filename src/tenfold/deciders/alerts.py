@@ -79,7 +79,9 @@ def alert(
         if found.is_firing:
             sign = known.get(key)
             fresh = [act for act in acts if act.at == now and sign is not None and _answers(sign, act)]
-            draft.alerts[key] = _climb(draft, key, _answered(found, fresh))
+            found = _answered(found, fresh)
+            # One that is about to be over wakes nobody else.
+            draft.alerts[key] = found if found.well_since is not None else _climb(draft, key, found)
     after = AlertsMemory(draft.alerts, draft.sending, acts)
     return (before if after == before else after), tuple(draft.decisions)
 
