@@ -2,10 +2,13 @@
 
 import gzip
 import re
+from pathlib import Path
 
 from tenfold.console.pages import FOLDER
 
 SCRIPT_BYTES_MAX = 40_000
+PICTURE_BYTES_MAX = 250_000
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 
 
 def test_its_script_is_small() -> None:
@@ -18,3 +21,12 @@ def test_its_script_is_small() -> None:
     assert loaded == set(
         re.findall(r'modulepreload" href="page/(?:vendor/)?(\S+)"', (FOLDER / "index.html").read_text())
     )
+
+
+def test_its_pictures_are_small_and_shown() -> None:
+    """Each picture of the page is at most 250 KB, and the manual shows it."""
+    pictures = sorted((DOCS / "img").glob("console-*.png"))
+    assert pictures
+    assert not [path.name for path in pictures if path.stat().st_size > PICTURE_BYTES_MAX]
+    shown = (DOCS / "console.md").read_text(encoding="utf-8")
+    assert not [path.name for path in pictures if f"img/{path.name}" not in shown]

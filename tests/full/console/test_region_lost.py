@@ -26,7 +26,7 @@ WARM_MS = 4000
 WITHIN_MS = 60_000
 """A machine that runs three regions and three browsers may be slow."""
 CHANGES: Blueprint = {
-    "services": {"reports": None},
+    "services": {"web": {"scaling": {"instances": {"min": 1, "max": 2}}}, "reports": None},
     "targets": {
         "latency": {"p95": "500ms"},
         "throughput": "50/s",
