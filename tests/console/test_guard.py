@@ -104,7 +104,7 @@ async def test_every_answer_says_what_a_browser_may_do(here: Here) -> None:
 
 
 async def test_bound_to_another_address_it_shows_nothing_without_the_token(make: Maker) -> None:
-    """Neither state nor past nor metrics; the page itself holds no secret. A sign-in lets this browser read, and not act."""
+    """Neither state nor past nor metrics, though the page itself holds no secret; a sign-in lets a browser read, and not act."""
     here = await make(host="0.0.0.0")
     for path in ("/api/state", "/api/events", "/api/history", "/api/span", "/api/decisions", "/api/metrics"):
         assert (await here.ask(path))[0] == 401, path
