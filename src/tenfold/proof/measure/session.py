@@ -22,6 +22,8 @@ START_RATE = 10.0
 """Actions per second that the search begins with when nothing is known yet."""
 GUESS_STEP = 1.25
 """How far apart the loads are that bracket a prediction."""
+ENTER_FACTOR = 3.0
+"""How much longer a load rises where users sign in first: that costs a good password check more than many a page."""
 PREFIX = "tenfold-measure-"
 BUSY_RATIO = 0.85
 """An instance whose program uses this much of one core has no more to give, if it has one thread."""
@@ -189,6 +191,7 @@ async def _count(
 ) -> Count:
     scenario, goal = question.scenario, question.goal
     # A user who waits longer than this for an answer has failed anyway.
+    warm_up_s = question.pace.warm_up_s * (ENTER_FACTOR if scenario.enter else 1.0)
     timeout_s = max(5.0, 4 * goal.latency_ms / 1000)
     probe = TrialProbe(
         await trial.target(),
@@ -196,7 +199,7 @@ async def _count(
         Processes(trial.project),
         trial.control_plane(),
         timeout_s,
-        question.pace.warm_up_s,
+        warm_up_s,
     )
     per_action = requests_per_action(scenario)
     predicted = _predicted(before, instances, machine_cores, goal, share)
