@@ -15,8 +15,9 @@ SPREAD: Blueprint = {
     "regions": {"west": {"at": [0.0, 0.0]}, "east": {"at": [0.0, 47.4]}, "north": {"at": [42.3, 23.7]}},
     "edge": {"trust": ["127.0.0.0/8"]},
     "data": {"replicas": 1, "synchronous": True, "rpo": "0s", "rto": "10s"},
+    "services": {"web": {"scaling": {"instances": {"min": 1, "max": 2}}}},
 }
-"""Crewboard in three regions, 80 ms apart."""
+"""Crewboard in three regions, 80 ms apart, with an instance in each: all of it shares this machine's cores."""
 
 Measured = Callable[[Tell], Awaitable[list[Figure]]]
 

@@ -170,6 +170,14 @@ def test_a_lost_region_is_answered_by_failover(name: str) -> None:
     assert result.detect_s < 5
 
 
+def test_a_slow_network_is_answered_by_leading_clients_another_way() -> None:
+    """Only a decision that leads clients another way answers it: that the region stands in some table is no answer."""
+    result = play("slow-network", three())
+    assert result.met, result.findings
+    assert result.answered_by == "route"
+    assert result.why.startswith("clients near")
+
+
 def test_a_standby_takes_over_from_a_control_plane_that_was_killed() -> None:
     """With several regions nobody has to start it again."""
     result = play("control-plane-kill", three())

@@ -76,6 +76,7 @@ def test_a_drill_that_is_interrupted_mends_first(shelf: Place) -> None:
     assert stat is None or not stat.frozen
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["region-partition", "region-kill"])
 def test_a_lost_region_fails_nobody_and_is_answered_as_in_the_simulator(spread: Place, name: str) -> None:
     """A region is cut off, or killed, under load near all: failover answers there as in the simulator, and no request fails."""

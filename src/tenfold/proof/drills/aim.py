@@ -1,7 +1,7 @@
 """Takes aim: which instance a pool means, which region's store is primary; and which decision then answers the harm. Pure."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
@@ -50,9 +50,10 @@ def subject_of(act: Act) -> str:
             return f"a release that {'never gets healthy' if sickness == 'never_healthy' else 'answers 500'}"
 
 
-def answer_of(drill: Drill, acts: Iterable[Act], made: Sequence[Made], look: Look) -> Made | None:
+def answer_of(drill: Drill, acts: Sequence[Act], made: Sequence[Made], look: Look, struck_at: float) -> Made | None:
     """The first of the decisions `made` since the harm that answers it: by one of the drill's deciders, and about what was struck."""
     words = [word for act in acts for word in _words(act, look)]
+    is_wide = any(subject_of(act).startswith(REGION) for act in acts)
     named = re.compile("|".join(rf"(?<![\w-]){re.escape(word)}(?![\w-])" for word in words)) if words else None
     is_release = any(isinstance(act, Ship) for act in acts)
     for one in made:
@@ -63,6 +64,9 @@ def answer_of(drill: Drill, acts: Iterable[Act], made: Sequence[Made], look: Loo
             # A release that is under way is no answer; that it is given up is one.
             if any(isinstance(effect, AnswerRequest) and not effect.ok for effect in decision.effects):
                 return one
+            continue
+        if is_wide and decision.by == "route" and not struck_at < look.memory.regions.moved_at <= one.at:
+            # Every table names the regions: only one that leads clients another way is an answer.
             continue
         told = " ".join((decision.subject, decision.why, *(effect.subject for effect in decision.effects)))
         if named is not None and named.search(told):

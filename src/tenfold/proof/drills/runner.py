@@ -15,7 +15,7 @@ from tenfold.proof.drills.steady import Lasting, off
 LOOK_S = 0.25
 STEADY_S = 2.0
 """The steady state must hold for so long before anything is done."""
-STEADY_WITHIN_S = 20.0
+STEADY_WITHIN_S = 45.0
 HOLDS_S = 3.0
 """What holds for so long on end is back."""
 BEYOND_S = 120.0
@@ -189,11 +189,14 @@ class _Played:
             self._tell(f"{look.at - self._struck_at:6.1f} s  off: {wrong[measure]}")
         self._told_off = set(wrong)
         before = self._recovered.since, self._whole.since
-        self._recovered.look(not wrong.keys() & set(self._drill.recovers), look.at)
+        is_final = self._mended_at is not None and self._recovered.since is not None
+        if not is_final:
+            # Once the harm is over what is back is back: what breaks later breaks by itself.
+            self._recovered.look(not wrong.keys() & set(self._drill.recovers), look.at)
         self._whole.look(not wrong, look.at)
         if self._answer is None and self._drill.answered_by:
             made = self._stage.decisions(self._struck_at)
-            self._answer = answer_of(self._drill, self._acts, made, look)
+            self._answer = answer_of(self._drill, self._acts, made, look, self._struck_at)
             if self._answer is not None:
                 decision = self._answer.decision
                 self._note("detected", f"{decision.id} by {decision.by}: {decision.why}", self._answer.at)
