@@ -106,11 +106,11 @@ def test_noise_that_grows_is_odd() -> None:
     assert [n for n in alerts(watched(values)) if n >= 900]
 
 
-@pytest.mark.parametrize("length", [1, 30, 600, 3 * DAY])
-def test_a_gap_is_no_news(length: int) -> None:
+@pytest.mark.parametrize("missing", [1, 30, 600, 3 * DAY])
+def test_a_gap_is_no_news(missing: int) -> None:
     """What is not seen is not odd, however long, and neither is it when it is as before afterwards."""
-    scores = watched([*noisy(100, 500), *[None] * length, *noisy(100, 200, seed=2)])
-    assert all(score == Score(0.0, score.expected, 0.0, is_new=False) for score in scores[500 : 500 + length])
+    scores = watched([*noisy(100, 500), *[None] * missing, *noisy(100, 200, seed=2)])
+    assert all(score == Score(0.0, score.expected, 0.0, is_new=False) for score in scores[500 : 500 + missing])
     assert not alerts(scores)
 
 
