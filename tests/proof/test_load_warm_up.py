@@ -32,6 +32,7 @@ def test_lag_counts_from_the_end_of_the_warm_up() -> None:
     recorder.lagged(0.5)
     recorder.close_second(0, 0, 0)
     recorder.lagged(0.001)
+    recorder.close_second(1, 0, 0)
     lag = Histogram()
     lag.add(recorder.tally(0, None).lag)
     assert lag.latency().count == 1
