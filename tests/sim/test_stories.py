@@ -297,7 +297,7 @@ def test_up_is_answered_although_what_it_waited_for_was_undone(shop, breakage: B
 
 
 def test_a_release_that_answers_errors_is_taken_back(shop) -> None:
-    """A release that passes its checks and answers everything else with an error is found out by its errors, and the old one serves again."""
+    """A release that passes its checks and answers all else with an error is found out by that, and the old one serves again."""
     here = shop(52, rates=STEADY, broken={"r2": Breakage.ERRORS})
     here.up()
     request = here.deploy("r2")

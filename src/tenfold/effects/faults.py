@@ -2,7 +2,8 @@
 every harm can be undone.
 
 A `subject` is an instance id (`web-1`), an engine key (`gateway/local`), `control` (the control plane that leads), or a whole region
-(`region/europe-west1`: its gateway, instances, stores, voter and control plane). What lasts `seconds` ends by itself then, and with `undo`, and when the drill dies.
+(`region/europe-west1`: its gateway, instances, stores, voter and control plane). What lasts `seconds` ends by itself then, and with
+`undo`, and when the drill dies.
 """
 
 from dataclasses import dataclass
