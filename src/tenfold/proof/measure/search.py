@@ -35,8 +35,8 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long steps last: while the bracket is sought, while it is halved, and at its edges, the nearer, the longer; `warm_up_s` comes
-    before each and does not count.
+    """How a search goes: it begins at `start_rate` actions per second when nothing is known yet. Steps last so long while the bracket is
+    sought, while it is halved, and at its edges: the nearer, the longer. `warm_up_s` comes before each and does not count.
 
     A step lasts longer where its requests would be fewer than `count`, so that the rank of their 95th percentile is known to within 2.2
     points (`percentile_error`); while the bracket is sought a quarter of them, and so 4.3 points, will do.
@@ -47,6 +47,7 @@ class Pace:
     step_s: float = 8.0
     edge_s: float = 12.0
     count: int = 400
+    start_rate: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

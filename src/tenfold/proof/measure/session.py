@@ -18,8 +18,6 @@ from tenfold.proof.measure.probe import OURS_RATIO, TrialProbe
 from tenfold.proof.measure.search import Goal, Held, Pace, Point, Standing, search
 from tenfold.proof.trial import Tell, Trial
 
-START_RATE = 10.0
-"""Actions per second that the search begins with when nothing is known yet."""
 GUESS_STEP = 1.25
 """How far apart the loads are that bracket a prediction."""
 ENTER_FACTOR = 3.0
@@ -203,7 +201,7 @@ async def _count(
     )
     per_action = requests_per_action(scenario)
     predicted = _predicted(before, instances, machine_cores, goal, share)
-    guess = START_RATE if predicted is None else predicted / share / per_action / GUESS_STEP**0.5
+    guess = question.pace.start_rate if predicted is None else predicted / share / per_action / GUESS_STEP**0.5
     held = await search(
         probe, goal, guess, per_action, told.step, 2.0 if predicted is None else GUESS_STEP, question.pace
     )
