@@ -38,6 +38,7 @@ class Club:
         self.sockets: set[web.WebSocketResponse] = set()
         self.speaks = True
         self.heard = 0
+        self.slow_s = 0.0
         self._keys = 0
         self.target = Target("127.0.0.1", 1)
         self._runner: web.AppRunner | None = None
@@ -79,6 +80,7 @@ class Club:
         name = self._member(request)
         what = request.match_info["what"]
         self.seen[f"{what} {request.match_info.get('more', '')} {name}".replace("  ", " ")] += 1
+        await asyncio.sleep(self.slow_s)
         if what == "broken":
             raise web.HTTPInternalServerError
         return web.json_response({"what": what})
@@ -281,14 +283,39 @@ async def test_a_socket_that_is_refused_is_down(club: Club) -> None:
 
 
 async def test_arrivals_take_the_users_they_need(club: Club) -> None:
-    """In the open model each arrival is an action, of an idle user or of a new one who enters first."""
+    """In the open model each arrival is an action, of an idle user or of a new one."""
     played = scenario(action("look", "/a", "/b"))
     result = await run(UserPlan(club.target, played, arrivals=RateCurve.steps((1.5, 60))))
     look = part(result.actions, "look")
     assert look.count == part(result.steps, "GET /b").count > 40
-    assert part(result.steps, "POST /login").count == result.users < look.count
+    assert part(result.steps, "POST /login").count <= result.users < look.count
     assert result.failed == 0
     assert_it_adds_up(result)
+
+
+async def test_who_comes_has_been_there_before(club: Club) -> None:
+    """A slow server gets more users at once and not more sign-ins: a new user goes on with the session of its row."""
+    club.slow_s = 0.5
+    played = scenario(action("look", "/a"))
+    result = await run(UserPlan(club.target, played, arrivals=RateCurve.steps((2.0, 60))))
+    assert part(result.steps, "POST /login").count < result.users
+    assert result.failed == result.refused == 0
+    assert_it_adds_up(result)
+
+
+async def test_a_session_that_is_over_is_not_handed_on(club: Club) -> None:
+    """Once the app has forgotten everybody, whoever finds that out signs in, and the next go on with the new session."""
+    played = scenario(action("look", "/a"))
+    told: list[int] = []
+
+    def forget(progress: Progress) -> None:
+        if not told and progress.second.answered:
+            told.append(len(club.members))
+            club.members.clear()
+
+    result = await run(UserPlan(club.target, played, arrivals=RateCurve.steps((3.2, 40))), forget)
+    assert told and 0 < result.refused < result.answered / 2
+    assert part(result.steps, "POST /login").count > told[0]
 
 
 async def test_a_warm_up_is_in_the_seconds_alone(club: Club) -> None:

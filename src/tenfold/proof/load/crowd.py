@@ -23,7 +23,7 @@ from tenfold.proof.load.draws import Draws
 from tenfold.proof.load.record import Recorder
 from tenfold.proof.load.script import ReadyAction, Script, message_text, path_text
 from tenfold.proof.load.tally import Slice, Tally
-from tenfold.proof.load.user import Held, User
+from tenfold.proof.load.user import Held, Session, User
 
 if TYPE_CHECKING:
     from tenfold.proof.load.http2 import Http2Connection
@@ -80,7 +80,9 @@ class Crowd:
     """One process's users, from the start of the run to its end.
 
     Closed model: a user's action is due when its pause after the one before it is over, and the pause began with that one's
-    last answer; an engine that is late with either does not shift it. Open model: an action is due when the curve says.
+    last answer; an engine that is late with either does not shift it. Open model: an action is due when the curve says, and who comes
+    has been there before: one of each row enters, the next of that row go on with its session. Else a server that is slow for a
+    moment would get more users at once, and a sign-in from each.
     A step after the first is due with the answer to the one before.
     """
 
@@ -97,6 +99,8 @@ class Crowd:
         self._waiting: deque[tuple[float, int, User]] = deque()
         self._present: list[User] = []
         self._idle: list[User] = []
+        self._sessions: dict[int, Session] = {}
+        """By row, that of the last who has entered."""
         self._leaving: set[User] = set()
         self._arrivals = self._own_arrivals() if share.arrivals is not None else iter(())
         self._action: ReadyAction | None = None
@@ -248,6 +252,9 @@ class Crowd:
         self._present.append(user)
         return user
 
+    def _row_of(self, user: User) -> int:
+        return user.number % max(1, len(self._share.rows))
+
     def _dismiss(self, user: User) -> None:
         if user.is_busy:
             self._leaving.add(user)
@@ -276,6 +283,8 @@ class Crowd:
             user = self._idle.pop()
         elif len(self._present) < self._share.users_max:
             user = self._come()
+            if (session := self._sessions.get(self._row_of(user))) is not None:
+                user.resume(session)
         else:
             step = action.steps[0]
             detail = f"{self._share.users_max} requests were already in flight"
@@ -314,9 +323,15 @@ class Crowd:
             return
         action, user.wants = user.wants, None
         if action is not None and user.has_entered:
+            if self._share.rows:
+                self._sessions[self._row_of(user)] = user.session
             user.begin(action, now_s, None)
         else:
             self._idle.append(user)
+
+    def forget(self, user: User) -> None:
+        """A user's session is over: nobody else goes on with it."""
+        self._sessions.pop(self._row_of(user), None)
 
     def say_after(self, user: User, share: float) -> None:
         """A user's messages begin after this share of their period, and keep to that for ever."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from tenfold.proof.load.crowd import Crowd
 
+Session = tuple[str, dict[str, str] | None]
+"""A user's cookies, and what it has kept of answers."""
+
 _GOOD = ("2xx", "3xx")
 
 
@@ -83,6 +86,16 @@ class User:
         if self._kept is not None and name in self._kept:
             return self._kept[name]
         return self._row[name] if name in self._row else str(self.number)
+
+    @property
+    def session(self) -> Session:
+        """What it has of having entered."""
+        return self.cookie, self._kept
+
+    def resume(self, session: Session) -> None:
+        """Go on as who has entered before."""
+        self.cookie, self._kept = session
+        self.has_entered = True
 
     def begin(self, action: ReadyAction, due_s: float, lag_s: float | None) -> None:
         """Do an action that is due; so late by the clock, or None where no clock made it due."""
@@ -160,6 +173,7 @@ class User:
         if status == 401 and self._action is not self._crowd.script.enter:
             # Its session is over: like anybody it signs in again before it goes on.
             self.has_entered = self._crowd.script.enter is None
+            self._crowd.forget(self)
         self._end(kind, status, head)
 
     def broken(self, kind: Kind, detail: str, *, may_resend: bool) -> None:
