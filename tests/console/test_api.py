@@ -40,7 +40,7 @@ async def test_a_lost_region_is_told_with_who_serves_its_clients(spread: Here) -
     spread.step(8)
     _, state = await spread.ask("/api/state")
     assert not state["health"]["is_well"]
-    assert state["health"]["sentence"].startswith("not well: region north is out (its gateway ended")
+    assert state["health"]["sentence"].startswith("not well: region north is out: its gateway ended")
     assert "its clients are served by west" in state["health"]["sentence"]
     north = next(r for r in state["regions"] if r["name"] == "north")
     assert (north["state"], [w["to"] for w in north["ways"]]) == ("out", ["west"])

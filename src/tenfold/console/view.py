@@ -182,7 +182,7 @@ def _region_troubles(model: Model, regions: Sequence[RegionNow], services: Seque
         if region.state == "out":
             served = ", ".join(way.to for way in region.ways if way.to != region.name)
             by = f"; its clients are served by {served}" if served else ""
-            yield f"region {region.name} is out ({region.why}){by}"
+            yield f"region {region.name} is out: {region.why}{by}"
 
 
 def _lacks(service: ServiceNow, is_spread: bool) -> str:

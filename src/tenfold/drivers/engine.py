@@ -317,7 +317,7 @@ class EngineDriver:
         if exit_code is None:
             how = "it ended"
         elif exit_code < 0:
-            how = f"killed by signal {-exit_code} ({signal.Signals(-exit_code).name})"
+            how = f"killed by signal {-exit_code}, {signal.Signals(-exit_code).name}"
         else:
             how = f"exit code {exit_code}"
         words = self.recipe.last_words(_tail(self._log(engine.region), engine.log_from))

@@ -297,7 +297,7 @@ class Instances:
         if code is None:
             return f"ended, its exit code unknown because an earlier control plane had started it{last}"
         if code < 0:
-            return f"killed by signal {-code} ({signal.strsignal(-code)})"
+            return f"killed by signal {-code}, {signal.Signals(-code).name}"
         if code == 127 and (found := _NOT_FOUND.fullmatch(said)):
             return f"command not found: {found[1]}"
         if code == 0 and instance.key in self.processes.look():

@@ -60,7 +60,7 @@ async def test_a_killed_instance_is_reported_at_once_until_it_is_told_to_stop(be
     os.kill(seen.pid, signal.SIGKILL)
     await asyncio.wait_for(woken.wait(), 5)
     gone = await bench.instance("web-1")
-    assert (gone.state, gone.note) == ("exited", "killed by signal 9 (Killed)")
+    assert (gone.state, gone.note) == ("exited", "killed by signal 9, SIGKILL")
     assert gone.generation > seen.generation
     await bench.stop("web-1")
     assert await bench.instance("web-1") is None

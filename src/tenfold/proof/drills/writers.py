@@ -227,7 +227,7 @@ class _Session:
             self.said, self.ending = f"{step.name}: no connection ({error.strerror or error})", Ending.FAILED
             return None
         except _ERRORS as error:
-            self.said, self.ending = f"{step.name}: {error or type(error).__name__}", Ending.UNKNOWN
+            self.said, self.ending = f"{step.name}: {str(error) or 'no answer in time'}", Ending.UNKNOWN
             return None
         if answer.status >= 400:
             self.said = f"{step.name} is answered {answer.status}: {text[:200]}"
