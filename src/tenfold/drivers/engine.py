@@ -15,7 +15,7 @@ from typing import Protocol
 from tenfold.drivers.enginehome import only_one
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.logs import cut
-from tenfold.drivers.procs import Command, Process, Processes, Tree, TreeKey, Usage
+from tenfold.drivers.procs import Command, Process, Processes, Tree, TreeKey, Usage, killed_by
 from tenfold.drivers.project import Project
 from tenfold.drivers.vitals import PING_S, Event, Vitals, ask_forever
 from tenfold.drivers.wheels import RunUser
@@ -317,7 +317,7 @@ class EngineDriver:
         if exit_code is None:
             how = "it ended"
         elif exit_code < 0:
-            how = f"killed by signal {-exit_code}, {signal.Signals(-exit_code).name}"
+            how = killed_by(-exit_code)
         else:
             how = f"exit code {exit_code}"
         words = self.recipe.last_words(_tail(self._log(engine.region), engine.log_from))

@@ -20,7 +20,7 @@ from tenfold.drivers.freeport import HOST
 from tenfold.drivers.health import unwell
 from tenfold.drivers.limits import Limits
 from tenfold.drivers.network import Network
-from tenfold.drivers.procs import Process, Processes, Tree, TreeKey, Usage
+from tenfold.drivers.procs import Process, Processes, Tree, TreeKey, Usage, killed_by
 from tenfold.drivers.proctable import read_stat
 from tenfold.drivers.project import Project
 from tenfold.facts import InstanceSeen, InstanceState
@@ -297,7 +297,7 @@ class Instances:
         if code is None:
             return f"ended, its exit code unknown because an earlier control plane had started it{last}"
         if code < 0:
-            return f"killed by signal {-code}, {signal.Signals(-code).name}"
+            return killed_by(-code)
         if code == 127 and (found := _NOT_FOUND.fullmatch(said)):
             return f"command not found: {found[1]}"
         if code == 0 and instance.key in self.processes.look():

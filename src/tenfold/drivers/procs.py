@@ -347,6 +347,14 @@ def _is(identity: Identity) -> bool:
     return stat is not None and stat.identity == identity and stat.alive
 
 
+def killed_by(number: int) -> str:
+    """`killed by signal 9, SIGKILL`; not every real-time signal has a name."""
+    try:
+        return f"killed by signal {number}, {signal.Signals(number).name}"
+    except ValueError:
+        return f"killed by signal {number}"
+
+
 def send(identity: Identity, number: int) -> bool:
     """Signal exactly this process; False when it is gone."""
     try:
