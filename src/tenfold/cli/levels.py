@@ -10,6 +10,7 @@ from tenfold.deciders.signs import CRITICAL
 from tenfold.facts import ObjectiveSeen, SpendSeen
 from tenfold.loop import Tick
 from tenfold.model import Model
+from tenfold.proof.words import budget_left, percent
 
 BUDGET_LOW_RATIO = 0.25
 """An error budget with less than this left is shown as low."""
@@ -36,14 +37,9 @@ def _objectives(objectives: Iterable[ObjectiveSeen]) -> Iterable[Text]:
         left = seen.budget_left_ratio
         colour = "red" if left <= 0 else "yellow" if left < BUDGET_LOW_RATIO else "green"
         yield Text(" · " if number else "")
-        yield Text.assemble(f"{seen.objective} {seen.good_ratio * 100:.6g}%: ", (left_text(left), colour))
+        yield Text.assemble(f"{seen.objective} {percent(seen.good_ratio)}: ", (budget_left(left), colour))
         if (burn := seen.burn.get("1h")) is not None:
             yield Text(f", burns {burn:.2g}x over 1h")
-
-
-def left_text(ratio: float) -> str:
-    """`97% left`, `overspent 3.2 times`."""
-    return f"{ratio:.0%} left" if ratio >= 0 else f"overspent {1 - ratio:.1f} times"
 
 
 def cost_text(spend: SpendSeen) -> str:

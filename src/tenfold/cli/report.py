@@ -9,10 +9,10 @@ from rich.console import Console
 
 from tenfold.blueprint import units
 from tenfold.cli.here import NEVER_RUN, Fail, Here
-from tenfold.cli.reports.facts import Report
-from tenfold.cli.reports.gather import gather
-from tenfold.cli.reports.html import html
-from tenfold.cli.reports.text import page
+from tenfold.cli.reportview import view
+from tenfold.proof.period.facts import PeriodReport
+from tenfold.proof.period.gather import gather
+from tenfold.proof.period.page import page
 
 SINCE = units.duration("24h")
 
@@ -52,18 +52,18 @@ def report_command(here: Here, since_s: float, as_json: bool, html_path: Path | 
     if as_json:
         click.echo(json.dumps(as_data(report)))
         return
-    Console(highlight=False).print(page(report))
+    Console(highlight=False).print(view(report))
     if html_path is not None:
         click.echo(f"\nthe page is in {html_path}")
 
 
-def as_data(report: Report) -> dict[str, object]:
+def as_data(report: PeriodReport) -> dict[str, object]:
     """The report for programs; times are seconds since the epoch."""
     return {**asdict(report), "availability_ratio": report.availability_ratio}
 
 
-def _write(path: Path, report: Report) -> None:
+def _write(path: Path, report: PeriodReport) -> None:
     try:
-        path.write_text(html(report), encoding="utf-8")
+        path.write_text(page(report), encoding="utf-8")
     except OSError as error:
         raise Fail(f"{path} can't be written: {error.strerror}") from None

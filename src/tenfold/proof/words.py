@@ -1,4 +1,4 @@
-"""How a proof writes its figures, for people: `312 ms`, `99.97%`, `4 min 10 s`. Stage: figures -> sentences."""
+"""How a proof and a report write their figures, for people: `312 ms`, `99.97%`, `4 min 10 s`. Stage: figures -> sentences."""
 
 import math
 
@@ -48,6 +48,11 @@ def seconds(value_s: float) -> str:
         minutes, rest = divmod(round(value_s), 60)
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     return f"{value_s / 3600:.1f} h" if value_s < 2 * 86400 else f"{value_s / 86400:,.0f} days"
+
+
+def budget_left(ratio: float) -> str:
+    """What is left of an error budget: `97% left`, `overspent 3.2 times`."""
+    return f"{ratio:.0%} left" if ratio >= 0 else f"overspent {1 - ratio:.1f} times"
 
 
 def rate(per_s: float) -> str:

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterable
 
-from tenfold.cli.reports.facts import Report, TargetTold
 from tenfold.model import Model
+from tenfold.proof.period.facts import PeriodReport, TargetTold
+from tenfold.proof.words import percent, percent_at_least, percent_at_most
 
 BY_PROVE = "not told apart here: `tenfold prove` measures it"
 
 
-def targets_told(model: Model, report: Report) -> tuple[TargetTold, ...]:
+def targets_told(model: Model, report: PeriodReport) -> tuple[TargetTold, ...]:
     """One row for each target that the blueprint names."""
     return tuple(row for row in _rows(model, report) if row is not None)
 
 
-def _rows(model: Model, report: Report) -> Iterable[TargetTold | None]:
+def _rows(model: Model, report: PeriodReport) -> Iterable[TargetTold | None]:
     targets, latency = model.targets, model.targets.latency
     if targets.concurrent_users is not None:
         most = report.users[0] if report.users is not None else 0.0
@@ -44,22 +45,17 @@ def _rows(model: Model, report: Report) -> Iterable[TargetTold | None]:
         yield _recovery(targets.recovery_s, report)
 
 
-def percent(ratio: float) -> str:
-    """`99.99%`, `0.1%`."""
-    return f"{ratio * 100:.6g}%"
-
-
 def _reached(name: str, target: str, most: float, bound: float, how: str) -> TargetTold:
     """What only as much traffic can show: less of it says nothing against it."""
     is_met = True if most >= bound else None
     return TargetTold(name, target, f"{most:,.0f} at most", is_met, how if is_met else f"{how}: not more came")
 
 
-def _p95(bound_ms: float, report: Report) -> TargetTold:
+def _p95(bound_ms: float, report: PeriodReport) -> TargetTold:
     if report.within is None:
         return TargetTold("latency p95", f"{bound_ms:g} ms", "-", None, "no answers were timed")
     _, timed, late = report.within
-    measured = f"{1 - late / timed:.3%} within it"
+    measured = f"{percent_at_least(1 - late / timed)} within it"
     return TargetTold(
         "latency p95", f"{bound_ms:g} ms", measured, late <= 0.05 * timed, f"{late} of {timed} answers were late"
     )
@@ -71,15 +67,16 @@ def _mean(name: str, bound_ms: float, measured_ms: float | None, how: str) -> Ta
     return TargetTold(name, f"{bound_ms:g} ms", f"{measured_ms:.3g} ms", measured_ms <= bound_ms, how)
 
 
-def _share(name: str, bound: float, measured: float | None, report: Report, *, at_least: bool) -> TargetTold:
+def _share(name: str, bound: float, measured: float | None, report: PeriodReport, *, at_least: bool) -> TargetTold:
     if measured is None:
         return TargetTold(name, percent(bound), "-", None, "no requests came")
     is_met = measured >= bound if at_least else measured <= bound
     how = f"{report.failed} of {report.requests} requests failed"
-    return TargetTold(name, percent(bound), percent(measured), is_met, how)
+    told = percent_at_least(measured) if at_least else percent_at_most(measured)
+    return TargetTold(name, percent(bound), told, is_met, how)
 
 
-def _recovery(bound_s: float, report: Report) -> TargetTold:
+def _recovery(bound_s: float, report: PeriodReport) -> TargetTold:
     took = [event.took_s for event in report.failures if event.took_s is not None]
     if not took:
         return TargetTold("recovery", f"{bound_s:g} s", "-", None, "no instance was lost")

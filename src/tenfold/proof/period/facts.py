@@ -55,9 +55,14 @@ class TargetTold:
     is_met: bool | None
     how: str
 
+    @property
+    def word(self) -> str:
+        """`met`, `missed` or `not shown`."""
+        return "not shown" if self.is_met is None else "met" if self.is_met else "missed"
+
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class PeriodReport:
     """A period of one project. `seen_s` is for how long of it the edge was watched; counts and times are of that."""
 
     name: str

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from tenfold.cli.reports.facts import Report
-from tenfold.cli.reports.text import alert_text, event_lists, event_text, figures, moment_text, span_text
+from tenfold.proof.period.facts import PeriodReport
+from tenfold.proof.period.words import alert_text, event_lists, event_text, figures, moment_text
+from tenfold.proof.words import seconds
 
 WIDTH, HEIGHT = 860, 120
 POINTS_MAX = 430
@@ -25,11 +26,11 @@ svg { width: 100%; height: auto; display: block } li { margin: .3rem 0 }
 WORD = {True: "met", False: "missed", None: "not shown"}
 
 
-def html(report: Report) -> str:
+def page(report: PeriodReport) -> str:
     """The whole page."""
     title = f"{report.name} ({report.environment})"
-    span = f"{moment_text(report.start)} to {moment_text(report.end)}, {span_text(report.end - report.start)}"
-    seen = f"seen for {span_text(report.seen_s)}{'' if report.is_live else '; no control plane runs now'}"
+    span = f"{moment_text(report.start)} to {moment_text(report.end)}, {seconds(report.end - report.start)}"
+    seen = f"seen for {seconds(report.seen_s)}{'' if report.is_live else '; no control plane runs now'}"
     parts = [
         f"<h1>{escape(title)}</h1><p class=dim>{escape(span)}; {escape(seen)}</p>",
         _table((("", ""),), ((escape(name), escape(text)) for name, text in figures(report)), head=False),
@@ -58,7 +59,7 @@ def _item(at: float, text: str, id_: str) -> str:
     return f"<li><span class=dim>{moment_text(at)}</span> {escape(text)} <span class=dim>{escape(id_)}</span>"
 
 
-def _alerts(report: Report) -> str:
+def _alerts(report: PeriodReport) -> str:
     return "".join(
         f"<li><span class=dim>{moment_text(a.at)}</span> <span class={a.severity}>{a.severity}</span> {escape(alert_text(a))}"
         for a in report.alerts
@@ -70,7 +71,7 @@ def _table(columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[str]], *,
     return f"<table>{f'<tr>{names}' if names else ''}{''.join('<tr>' + ''.join(f'<td>{cell}' for cell in row) for row in rows)}</table>"
 
 
-def _targets(report: Report) -> str:
+def _targets(report: PeriodReport) -> str:
     if not report.targets:
         return ""
     rows = (

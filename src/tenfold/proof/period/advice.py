@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from tenfold.cli.reports.facts import PoolReport, Report
 from tenfold.model import Model
+from tenfold.proof.period.facts import PeriodReport, PoolReport
 
 AT_MOST_MINUTES = 5
 FULL_RATIO = 0.9
@@ -17,7 +17,7 @@ UNSEEN_RATIO = 0.05
 HOURS_A_MONTH = 730.0
 
 
-def advise(model: Model, report: Report) -> Iterable[str]:
+def advise(model: Model, report: PeriodReport) -> Iterable[str]:
     """The most urgent first."""
     yield from _levels(model, report)
     yield from _failures(report)
@@ -27,7 +27,7 @@ def advise(model: Model, report: Report) -> Iterable[str]:
     yield from _setup(model, report)
 
 
-def _levels(model: Model, report: Report) -> Iterable[str]:
+def _levels(model: Model, report: PeriodReport) -> Iterable[str]:
     for seen in report.objectives:
         if seen.budget_left_ratio < 0:
             yield (
@@ -42,7 +42,7 @@ def _levels(model: Model, report: Report) -> Iterable[str]:
         )
 
 
-def _failures(report: Report) -> Iterable[str]:
+def _failures(report: PeriodReport) -> Iterable[str]:
     causes = Counter(_cause(event.what) for event in report.failures)
     for cause, count in causes.most_common(3):
         if count >= SAME_FAILURES:
@@ -57,12 +57,12 @@ def _failures(report: Report) -> Iterable[str]:
 
 
 def _cause(what: str) -> str:
-    """`web ended: killed by signal 9 (Killed)` of a sentence that names one instance and says what comes next."""
+    """`web ended: killed by signal 9, SIGKILL` of a sentence that names one instance and says what comes next."""
     name, _, rest = what.partition(" ")
     return f"{name.rpartition('-')[0] or name} {rest.partition(';')[0].partition(': failure')[0]}"
 
 
-def _pool(report: Report, pool: PoolReport) -> Iterable[str]:
+def _pool(report: PeriodReport, pool: PoolReport) -> Iterable[str]:
     service = pool.key.partition("@")[0]
     is_scaled = pool.instances_max > 1
     if is_scaled and pool.minutes_at_most >= AT_MOST_MINUTES:
@@ -87,7 +87,7 @@ def _pool(report: Report, pool: PoolReport) -> Iterable[str]:
         )
 
 
-def _money(model: Model, report: Report) -> Iterable[str]:
+def _money(model: Model, report: PeriodReport) -> Iterable[str]:
     spend, budget = report.spend, model.budget
     if spend is None or budget is None or spend.currency != budget.monthly.currency:
         return
@@ -98,7 +98,7 @@ def _money(model: Model, report: Report) -> Iterable[str]:
         )
 
 
-def _setup(model: Model, report: Report) -> Iterable[str]:
+def _setup(model: Model, report: PeriodReport) -> Iterable[str]:
     span_s = report.end - report.start
     if span_s > 0 and report.seen_s < (1 - UNSEEN_RATIO) * span_s:
         yield (

@@ -4,9 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import median
 
-from tenfold.cli.reports.advice import advise
-from tenfold.cli.reports.facts import AlertTold, Event, PoolReport, Report, Series
-from tenfold.cli.reports.targets import targets_told
 from tenfold.deciders.alerts import firing
 from tenfold.effects import Decision
 from tenfold.estimators.levels import series_of
@@ -14,6 +11,9 @@ from tenfold.estimators.spend import instance_per_hour
 from tenfold.facts import InstanceState, Window
 from tenfold.loop import DecisionRow, JournalReader, Tick
 from tenfold.model import Model
+from tenfold.proof.period.advice import advise
+from tenfold.proof.period.facts import AlertTold, Event, PeriodReport, PoolReport, Series
+from tenfold.proof.period.targets import targets_told
 
 DECISIONS_MAX = 100_000
 RECOVERIES_MAX = 20
@@ -23,7 +23,7 @@ AT_MOST_RATIO = 0.98
 """A minute in which the mean number of instances was this near to the most counts as one at the most."""
 
 
-def gather(reader: JournalReader, since_s: float, is_live: bool) -> Report | None:
+def gather(reader: JournalReader, since_s: float, is_live: bool) -> PeriodReport | None:
     """The last `since_s` seconds that the journal has, up to its newest tick; None where it has none."""
     tick = reader.latest()
     model = reader.model(tick.model) if tick is not None else None
@@ -40,7 +40,7 @@ def gather(reader: JournalReader, since_s: float, is_live: bool) -> Report | Non
     names = series_of(model.targets.latency.p95_ms)
     timed = _sum(series.get(names["timed"])) if "timed" in names else 0
     seen_s = _sum(series.get(names["seen_s"]))
-    report = Report(
+    report = PeriodReport(
         name=model.name,
         environment=model.environment.name,
         start=start,
