@@ -6,8 +6,8 @@ from rich.text import Text
 
 from tenfold.cli.tables import table
 from tenfold.proof.period.facts import AlertTold, Event, PeriodReport
-from tenfold.proof.period.words import alert_text, event_lists, event_text, figures, moment_text
-from tenfold.proof.words import seconds
+from tenfold.proof.period.words import alert_text, event_lists, event_text, figures
+from tenfold.proof.words import moment, seconds
 
 EVENTS_MAX = 8
 """So many of a kind are shown, the newest; --json has all."""
@@ -17,7 +17,7 @@ COLOURS = {"met": "green", "missed": "bold red", "not shown": "dim"}
 def view(report: PeriodReport) -> RenderableType:
     """The whole report."""
     heading = Text.assemble((report.name, "bold"), f" ({report.environment})  ")
-    heading.append(f"{moment_text(report.start)} to {moment_text(report.end)}, {seconds(report.end - report.start)}")
+    heading.append(f"{moment(report.start)} to {moment(report.end)}, {seconds(report.end - report.start)}")
     heading.append("" if report.is_live else "; no control plane runs now", style="red")
     heading.append(f"\nseen for {seconds(report.seen_s)}", style="dim")
     lines = Table.grid(padding=(0, 2))
@@ -61,8 +61,8 @@ def _pools(report: PeriodReport) -> RenderableType:
 
 def _alert(alert: AlertTold) -> Text:
     colour = "bold red" if alert.severity == "critical" else "yellow"
-    return Text.assemble(f"  {moment_text(alert.at)}  ", (alert.severity, colour), f"  {alert_text(alert)}")
+    return Text.assemble(f"  {moment(alert.at)}  ", (alert.severity, colour), f"  {alert_text(alert)}")
 
 
 def _event(event: Event) -> Text:
-    return Text.assemble(f"  {moment_text(event.at)}  ", event_text(event), (f"  {event.id}", "dim"))
+    return Text.assemble(f"  {moment(event.at)}  ", event_text(event), (f"  {event.id}", "dim"))

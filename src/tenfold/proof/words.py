@@ -1,6 +1,7 @@
 """How a proof and a report write their figures, for people: `312 ms`, `99.97%`, `4 min 10 s`. Stage: figures -> sentences."""
 
 import math
+import time
 
 
 def ms(value_ms: float) -> str:
@@ -48,6 +49,11 @@ def seconds(value_s: float) -> str:
         minutes, rest = divmod(round(value_s), 60)
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     return f"{value_s / 3600:.1f} h" if value_s < 2 * 86400 else f"{value_s / 86400:,.0f} days"
+
+
+def moment(at: float) -> str:
+    """`28 Nov 14:03`, by the local clock, of seconds since the epoch."""
+    return time.strftime("%d %b %H:%M", time.localtime(at))
 
 
 def budget_left(ratio: float) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from tenfold.proof.period.facts import PeriodReport
-from tenfold.proof.period.words import alert_text, event_lists, event_text, figures, moment_text
-from tenfold.proof.words import seconds
+from tenfold.proof.period.words import alert_text, event_lists, event_text, figures
+from tenfold.proof.words import moment, seconds
 
 WIDTH, HEIGHT = 860, 120
 POINTS_MAX = 430
@@ -29,7 +29,7 @@ WORD = {True: "met", False: "missed", None: "not shown"}
 def page(report: PeriodReport) -> str:
     """The whole page."""
     title = f"{report.name} ({report.environment})"
-    span = f"{moment_text(report.start)} to {moment_text(report.end)}, {seconds(report.end - report.start)}"
+    span = f"{moment(report.start)} to {moment(report.end)}, {seconds(report.end - report.start)}"
     seen = f"seen for {seconds(report.seen_s)}{'' if report.is_live else '; no control plane runs now'}"
     parts = [
         f"<h1>{escape(title)}</h1><p class=dim>{escape(span)}; {escape(seen)}</p>",
@@ -56,12 +56,12 @@ def _section(name: str, items: str) -> str:
 
 
 def _item(at: float, text: str, id_: str) -> str:
-    return f"<li><span class=dim>{moment_text(at)}</span> {escape(text)} <span class=dim>{escape(id_)}</span>"
+    return f"<li><span class=dim>{moment(at)}</span> {escape(text)} <span class=dim>{escape(id_)}</span>"
 
 
 def _alerts(report: PeriodReport) -> str:
     return "".join(
-        f"<li><span class=dim>{moment_text(a.at)}</span> <span class={a.severity}>{a.severity}</span> {escape(alert_text(a))}"
+        f"<li><span class=dim>{moment(a.at)}</span> <span class={a.severity}>{a.severity}</span> {escape(alert_text(a))}"
         for a in report.alerts
     )
 

@@ -1,26 +1,18 @@
 """What a period says in sentences, the same at a terminal and on the page. Stage: report -> `page`, a terminal."""
 
-import time
 from collections.abc import Iterable
 
 from tenfold.proof.period.facts import AlertTold, Event, PeriodReport
-from tenfold.proof.words import budget_left, percent, percent_at_least, seconds
-
-
-def moment_text(at: float) -> str:
-    """`28 Nov 14:03`, local time."""
-    return time.strftime("%d %b %H:%M", time.localtime(at))
+from tenfold.proof.words import budget_left, moment, percent, percent_at_least, seconds
 
 
 def figures(report: PeriodReport) -> Iterable[tuple[str, str]]:
     """What there is to say in a line each, by name."""
     if report.users is not None:
         most, at, how = report.users
-        yield "peak users", f"{most:.0f} at {moment_text(at)} ({how})"
+        yield "peak users", f"{most:.0f} at {moment(at)} ({how})"
     peak = (
-        f", {report.peak_rps[0]:.1f}/s in the busiest minute ({moment_text(report.peak_rps[1])})"
-        if report.peak_rps
-        else ""
+        f", {report.peak_rps[0]:.1f}/s in the busiest minute ({moment(report.peak_rps[1])})" if report.peak_rps else ""
     )
     yield "requests", f"{report.requests}{peak}"
     good = report.availability_ratio
@@ -33,9 +25,7 @@ def figures(report: PeriodReport) -> Iterable[tuple[str, str]]:
     if report.mean_ms is not None:
         p95 = report.p95_ms
         by_minute = (
-            f"; p95 {p95[0]:.0f} ms in most minutes, {p95[1]:.0f} ms in the worst ({moment_text(p95[2])})"
-            if p95
-            else ""
+            f"; p95 {p95[0]:.0f} ms in most minutes, {p95[1]:.0f} ms in the worst ({moment(p95[2])})" if p95 else ""
         )
         yield "response", f"mean {report.mean_ms:.0f} ms{by_minute}"
     if report.within is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from tenfold.proof.drills.result import DrillResult
-from tenfold.proof.report.plot import Frame, clock, count_axis
+from tenfold.proof.report.plot import Frame, count_axis
 from tenfold.proof.report.report import Mark
 from tenfold.proof.words import seconds
 
@@ -35,7 +35,7 @@ def lane(frame: Frame, marks: Sequence[Mark], name: str) -> str:
     for x, row, number, mark in pins:
         y = BAND_PX + 14 + row * (PIN_PX + 2)
         parts.append(
-            f'<a class="pin" href="#why-{number}"><title>{escape(f"{clock(mark.at_s)}  {mark.by}: {mark.why}")}</title>'
+            f'<a class="pin" href="#why-{number}"><title>{escape(f"{frame.moment(mark.at_s)}  {mark.by}: {mark.why}")}</title>'
             f'<circle cx="{x:.1f}" cy="{y}" r="9"/><text x="{x:.1f}" y="{y + 4}" text-anchor="middle">{number}</text></a>'
         )
     return "".join((*parts, "</svg>"))
@@ -48,7 +48,7 @@ def _bands(frame: Frame) -> Iterator[str]:
         x1, x2 = frame.x(span.from_s), frame.x(span.to_s)
         yield (
             f'<rect class="span s-{span.kind}" x="{x1:.1f}" y="2" width="{max(x2 - x1, 1):.1f}" height="{BAND_PX - 4}" rx="3">'
-            f"<title>{escape(span.name)}, {clock(span.from_s)} to {clock(span.to_s)}</title></rect>"
+            f"<title>{escape(span.name)}, {frame.moment(span.from_s)} to {frame.moment(span.to_s)}</title></rect>"
         )
         # About 6.5 px for a letter: what does not fit is in the title.
         if len(span.name) * 6.5 + 12 < x2 - x1 and span.kind != "harm":

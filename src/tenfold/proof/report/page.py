@@ -1,27 +1,20 @@
-"""The report as one HTML file that asks no other host for anything and needs no script. Stage: `Report` -> a page for people.
-
-Whatever an app, a blueprint or an engine has said is escaped; a content security policy in the page itself forbids all else.
-"""
+"""The report as one HTML file that asks no other host for anything and needs no script. Stage: `Report` -> a page for people."""
 
 import math
-import re
 import time
 from collections.abc import Iterator
 from html import escape
 
 from tenfold.proof.drills.result import DrillResult
-from tenfold.proof.report.lane import bars, lane
-from tenfold.proof.report.plot import Curve, Frame, Limit, Panel, clock, draw
+from tenfold.proof.report.lane import bars
+from tenfold.proof.report.plot import Curve, Limit, Panel, clock
 from tenfold.proof.report.report import Report
-from tenfold.proof.report.style import STYLE
-from tenfold.proof.verdict import Verdict
+from tenfold.proof.report.sheet import NARROW_PX, WIDE_PX, Row, document, done, frames, plot, said, verdicts
 from tenfold.proof.words import many, ms, seconds
 
-WIDE_PX, NARROW_PX = 980, 400
 MARKS_MAX = 300
 """So many decisions are shown; the journal has them all."""
 COLOURS = 8
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def page(report: Report) -> str:
@@ -29,12 +22,7 @@ def page(report: Report) -> str:
     title = f"{report.name}: {report.score:.0f} of 100"
     body = "".join((*_head(report), *_verdicts(report), *_todo(report), *_course(report), *_drills(report)))
     body += "".join((*_decisions(report), *_method(report), *_setting(report)))
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f"<style>{STYLE}</style></head>\n<body><main>\n{body}</main></body></html>\n"
-    )
+    return document(title, body)
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -46,7 +34,7 @@ def _head(report: Report) -> Iterator[str]:
     if report.why_incomplete:
         yield f'<p class="warn">This proof is incomplete: {escape(report.why_incomplete)}.</p>\n'
     for note in report.notes:
-        yield f'<p class="warn">{_said(note)}</p>\n'
+        yield f'<p class="warn">{said(note)}</p>\n'
 
 
 def _ring(report: Report) -> str:
@@ -66,27 +54,11 @@ def _ring(report: Report) -> str:
     )
 
 
-def _kind(verdict: Verdict) -> str:
-    return "open" if verdict.is_met is None else verdict.word
-
-
 def _verdicts(report: Report) -> Iterator[str]:
-    yield '<h2>Verdicts</h2>\n<table class="verdicts"><thead><tr><th>target</th><th>asked</th><th>measured</th>'
-    yield '<th></th><th class="num">weight</th></tr></thead><tbody>\n'
-    for verdict in report.verdicts:
-        sign = {"met": "✓", "missed": "✕"}.get(verdict.word, "?")
-        yield f'<tr class="{_kind(verdict)}"><td class="name">{escape(_named(verdict.target))}</td>'
-        yield f'<td class="asked">{escape(verdict.asked)}</td><td class="seen">{escape(verdict.measured)}'
-        for text in filter(None, (verdict.how, verdict.confidence)):
-            yield f'<div class="small">{_said(text)}</div>'
-        yield f'</td><td class="word"><span class="badge">{sign} {verdict.word}</span></td>'
-        yield f'<td class="num weight soft">{verdict.weight}</td></tr>\n'
-    yield "</tbody></table>\n"
-
-
-def _said(text: str) -> str:
-    """A sentence, with what stands in `backticks` as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    yield "<h2>Verdicts</h2>\n"
+    yield from verdicts(
+        [Row(_named(v.target), v.asked, v.measured, (v.how, v.confidence), v.word, v.weight) for v in report.verdicts]
+    )
 
 
 def _named(target: str) -> str:
@@ -98,9 +70,9 @@ def _todo(report: Report) -> Iterator[str]:
     if not report.todo:
         return
     yield '<h2>What to do</h2>\n<ul class="todo">'
-    for advice, verdicts in report.todo:
-        of = ", ".join(f"{_named(v.target)} ({v.word})" for v in verdicts)
-        yield f"<li><b>{escape(of)}</b>: {_said(advice)}</li>\n"
+    for advice, concerned in report.todo:
+        of = ", ".join(f"{_named(v.target)} ({v.word})" for v in concerned)
+        yield f"<li><b>{escape(of)}</b>: {said(advice)}</li>\n"
     yield "</ul>\n"
 
 
@@ -138,28 +110,12 @@ def _course(report: Report) -> Iterator[str]:
     panels = tuple(_panels(report))
     if not panels and not report.spans:
         return
-    marks_s = tuple(mark.at_s for mark in report.marks[:MARKS_MAX])
-    frames = [
-        (name, Frame(width, height, 0.0, max(report.took_s, 1.0), report.spans, marks_s, left=left))
-        for name, width, height, left in (("wide", WIDE_PX, 190, 58), ("narrow", NARROW_PX, 170, 50))
-    ]
-    yield "<h2>What happened</h2>\n<figure><figcaption><b>What was done</b>"
-    if report.marks:
-        yield '<span class="key">numbers are decisions; each leads to its reason</span>'
-    yield "".join(f'<span class="key"><i class="block b-{kind}"></i>{name}</span>' for kind, name in _kinds(report))
-    yield "</figcaption>"
-    for name, frame in frames:
-        yield lane(frame, report.marks[:MARKS_MAX], name)
-    yield "</figure>\n"
+    marks = report.marks[:MARKS_MAX]
+    framed = frames(report.took_s, report.spans, marks)
+    yield "<h2>What happened</h2>\n"
+    yield from done(framed, marks, "numbers are decisions; each leads to its reason", _kinds(report))
     for panel in panels:
-        yield f'<figure><figcaption><b>{escape(panel.title)}</b><span class="small">{escape(panel.unit)}</span>'
-        if len(panel.curves) > 1:
-            for curve in panel.curves:
-                yield f'<span class="key"><i class="b{curve.colour}"></i>{escape(curve.name)}</span>'
-        yield "</figcaption>"
-        for name, frame in frames:
-            yield draw(panel, frame, name)
-        yield "</figure>\n"
+        yield from plot(panel, framed)
 
 
 def _kinds(report: Report) -> Iterator[tuple[str, str]]:
@@ -218,7 +174,7 @@ def _decisions(report: Report) -> Iterator[str]:
 def _method(report: Report) -> Iterator[str]:
     yield "<h2>How it was measured</h2>\n<ul>"
     for sentence in report.method:
-        yield f"<li>{_said(sentence)}</li>\n"
+        yield f"<li>{said(sentence)}</li>\n"
     weights = ", ".join(f"{_named(v.target)} {v.weight}" for v in report.verdicts)
     if weights:
         yield "<li>The score is the share of the weights whose targets are met, out of 100. What could not be shown counts as "

@@ -5,14 +5,39 @@ comes from an app is escaped.
 """
 
 import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from tenfold.proof.words import moment
+
 Point = tuple[float, float | None]
 """A moment in seconds from the start, and a value; None where nothing was measured: a gap, never a zero."""
 
-TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+DAY_S = 86_400
+TIME_STEPS_S = (
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    10800,
+    21600,
+    43200,
+    DAY_S,
+    2 * DAY_S,
+    7 * DAY_S,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +99,39 @@ def ms_axis(lowest: float, highest: float) -> Axis:
 def time_axis(from_s: float, to_s: float, ticks_max: int = 8) -> Axis:
     """Time since the start, in steps that people count in."""
     span_s = max(to_s - from_s, 1.0)
-    step_s = next((s for s in TIME_STEPS_S if span_s / s <= ticks_max), TIME_STEPS_S[-1])
+    step_s = _step_s(span_s, ticks_max)
     first = math.ceil(from_s / step_s)
     ticks = []
     for i in range(first, math.floor((from_s + span_s) / step_s + 1e-9) + 1):
         ticks.append((float(i * step_s), clock(i * step_s)))
     return Axis(from_s, from_s + span_s, tuple(ticks))
+
+
+def _step_s(span_s: float, ticks_max: int) -> int:
+    longest_s = TIME_STEPS_S[-1]
+    more_s = longest_s * math.ceil(span_s / longest_s / ticks_max)
+    return next((s for s in TIME_STEPS_S if span_s / s <= ticks_max), more_s)
+
+
+def day_axis(from_s: float, to_s: float, started_at: float, ticks_max: int = 8) -> Axis:
+    """The same, told by the local clock: ticks are counted from midnight, which itself is told by its date. `started_at` is seconds since
+    the epoch."""
+    span_s = max(to_s - from_s, 1.0)
+    step_s = _step_s(span_s, ticks_max)
+    begun = time.localtime(started_at + from_s)
+    since_midnight_s = begun.tm_hour * 3600 + begun.tm_min * 60 + begun.tm_sec
+    first = since_midnight_s // step_s
+    ticks: dict[float, str] = {}
+    # An hour more: a day on which the clocks change is longer or shorter than it reads. What they leave out comes with the next tick.
+    for i in range(first, first + math.ceil((span_s + 3600) / step_s) + 2):
+        at = time.mktime((begun.tm_year, begun.tm_mon, begun.tm_mday, 0, 0, i * step_s, 0, 0, -1))
+        if from_s <= at - started_at <= from_s + span_s:
+            shown = time.localtime(at)
+            is_midnight = shown.tm_hour == shown.tm_min == shown.tm_sec == 0
+            ticks[at - started_at] = time.strftime(
+                "%d %b" if is_midnight else "%H:%M" if step_s >= 60 else "%H:%M:%S", shown
+            )
+    return Axis(from_s, from_s + span_s, tuple(ticks.items()))
 
 
 def clock(at_s: float) -> str:
@@ -149,7 +201,8 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What all panels share: their size in pixels, the time they show, the stretches behind them and the moments that are marked."""
+    """What all panels share: their size in pixels, the time they show, the stretches behind them and the moments that are marked.
+    With `started_at` (seconds since the epoch) times are told by the local clock, else since the start."""
 
     width: int
     height: int
@@ -157,18 +210,30 @@ class Frame:
     to_s: float
     spans: tuple[Span, ...] = ()
     marks_s: tuple[float, ...] = ()
+    started_at: float | None = None
     left: int = 58
     right: int = 14
     top: int = 10
     bottom: int = 24
-    time: Axis = field(init=False)
+    times: Axis = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "time", time_axis(self.from_s, self.to_s, 10 if self.width > 600 else 5))
+        ticks_max = 10 if self.width > 600 else 5
+        if self.started_at is None:
+            axis = time_axis(self.from_s, self.to_s, ticks_max)
+        else:
+            axis = day_axis(self.from_s, self.to_s, self.started_at, ticks_max)
+        object.__setattr__(self, "times", axis)
+
+    def moment(self, at_s: float) -> str:
+        """A moment in words: `2:30` since the start, or `28 Nov 14:03` by the local clock."""
+        if self.started_at is None:
+            return clock(at_s)
+        return moment(self.started_at + at_s)
 
     def x(self, at_s: float) -> float:
         """Where a moment is, in pixels."""
-        return self.left + self.time.place(at_s) * (self.width - self.left - self.right)
+        return self.left + self.times.place(at_s) * (self.width - self.left - self.right)
 
     def y(self, axis: Axis, value: float) -> float:
         """Where a value is, in pixels."""
@@ -224,7 +289,7 @@ def _grid(axis: Axis, frame: Frame) -> Iterator[str]:
 def _times(frame: Frame) -> Iterator[str]:
     bottom = frame.height - frame.bottom
     last = frame.width - frame.right
-    for at_s, label in frame.time.ticks:
+    for at_s, label in frame.times.ticks:
         x = frame.x(at_s)
         anchor = "end" if x > last - 12 else "middle"
         yield f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>'
@@ -318,7 +383,7 @@ def _hover(panel: Panel, frame: Frame) -> Iterator[str]:
     size = math.ceil(len(moments) / HOVERS_MAX)
     starts = moments[::size]
     for start, end in zip(starts, [*starts[1:], moments[-1] + (moments[-1] - moments[0]) / 100], strict=True):
-        told = [clock(start)]
+        told = [frame.moment(start)]
         for curve, values in by_curve:
             value = values.get(start)
             if value is not None and math.isfinite(value):
