@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tenfold.model import Health, LatencyTargets, Model, Region, Release, Scalin
 from tenfold.sim import Behaviour, Drivers, VirtualClock, run_virtual
 from tenfold.sim import World as FalseWorld
 from tenfold.sim.rates import constant
+from tests.proof.markup import seen
 
 TARGETS = Targets(
     concurrent_users=1000,
@@ -122,26 +122,13 @@ def test_for_people(place: Path) -> None:
         assert word in text
 
 
-class Page(HTMLParser):
-    """Every tag that opens, and every address."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
-
-
 def test_a_page(place: Path, tmp_path: Path) -> None:
     """It has the tables and plots, loads nothing, and runs nothing."""
     assert call(place, "--html", str(tmp_path / "r.html")).exit_code == 0
-    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
-    assert {"table", "svg", "polyline", "h2"} <= set(page.tags)
-    assert "script" not in page.tags and page.addresses == []
+    page = seen((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert {"table", "svg", "path", "h2"} <= set(page.tags)
+    assert "script" not in page.tags
+    assert {value[0] for name, value in page.attributes if name in ("src", "href")} == {"#"}
 
 
 def test_a_shorter_time(place: Path, told: Any) -> None:

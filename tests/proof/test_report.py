@@ -3,8 +3,9 @@
 import math
 import os
 import re
+import time
+from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,52 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.proof.report import page
-from tenfold.proof.report.plot import Curve, Frame, Limit, Panel, Span, count_axis, draw, ms_axis, thinned, time_axis
+from tenfold.proof.report.plot import (
+    Curve,
+    Frame,
+    Limit,
+    Panel,
+    Span,
+    count_axis,
+    day_axis,
+    draw,
+    ms_axis,
+    thinned,
+    time_axis,
+)
 from tests.proof.made_up_report import hostile, made_up
+from tests.proof.markup import HOSTILE, seen
 
 GOLDEN = Path(__file__).parent / "golden" / "report.html"
-HOSTILE = (
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "'-alert(1)-'",
-    "</title><style>*{display:none}</style>",
-    "`<b>`&amp;\u202e\x00",
-)
-VOID = {"meta", "br"}
-
-
-class Seen(HTMLParser):
-    """What a browser would find: tags with their attributes, and whether each is closed where it should be."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self._open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def whole(self) -> "Seen":
-        assert self._open == []
-        return self
-
-
-def seen(text: str) -> Seen:
-    parser = Seen()
-    parser.feed(text)
-    parser.close()
-    return parser.whole()
 
 
 def test_the_page_is_the_golden_one() -> None:
@@ -126,12 +98,45 @@ def test_a_logarithmic_axis_holds_what_there_is(low: float, times: float) -> Non
     assert 0 <= axis.place(low) <= axis.place(low * times) <= 1
 
 
-@given(span_s=st.floats(0, 86400))
+@given(span_s=st.floats(0, 400 * 86400))
 def test_time_has_ticks_that_people_count_in(span_s: float) -> None:
     """However long a proof took, its time is labelled a few times, each label once."""
     axis = time_axis(0.0, span_s)
     assert 1 <= len(axis.ticks) <= 9
     assert len({label for _, label in axis.ticks}) == len(axis.ticks)
+
+
+@pytest.fixture(scope="module")
+def berlin() -> Iterator[None]:
+    """The local time of a place whose clocks change."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def labels(start: str, span_s: float) -> list[str]:
+    started_at = time.mktime(time.strptime(start, "%Y-%m-%d %H:%M"))
+    return [label for _, label in day_axis(0.0, span_s, started_at, 5).ticks]
+
+
+def test_days_are_told_by_the_local_clock(berlin: None) -> None:
+    """Ticks are at round hours, midnights are dates, and the days on which the clocks change are no exception."""
+    assert labels("2026-11-28 14:10", 86400) == ["18:00", "29 Nov", "06:00", "12:00"]
+    assert labels("2026-10-24 12:00", 4 * 86400) == ["25 Oct", "26 Oct", "27 Oct", "28 Oct"]
+    assert labels("2026-03-29 00:00", 5 * 3600) == ["29 Mar", "01:00", "03:00", "04:00", "05:00", "06:00"]
+
+
+@given(started_at=st.floats(1.7e9, 1.9e9), span_s=st.floats(0, 400 * 86400))
+def test_a_period_has_ticks_within_it(berlin: None, started_at: float, span_s: float) -> None:
+    """Whenever it began and however long it was, ticks lie in the order of time within it, and not too many to be read."""
+    axis = day_axis(0.0, span_s, started_at)
+    moments = [at for at, _ in axis.ticks]
+    assert moments == sorted(set(moments))
+    assert all(0 <= at <= axis.high for at in moments)
+    assert len(moments) <= 10
+    assert moments or span_s < 2
 
 
 @given(

@@ -190,7 +190,7 @@ class Crowd:
             self._wake = self._loop.call_soon(self._turn)
             return
         wait_s = min(_TURN_S_MAX, heap[0][0] - perf_counter()) if heap else _TURN_S_MAX
-        self._wake = self._loop.call_later(2 * max(0, ceil(wait_s * 500)) / 1000, self._turn)
+        self._wake = self._loop.call_later(max(0, ceil(wait_s * 1000)) / 1000, self._turn)
 
     def _do(self, due_s: float, what: int, user: User | None) -> None:
         if what == _ARRIVE:

@@ -1,112 +1,124 @@
-"""A report as one page of HTML, with nothing to load and no script. Stage: report -> a file."""
+"""The report of a period as one HTML file that asks no other host for anything and needs no script. Stage: report -> a page for people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from tenfold.proof.period.facts import PeriodReport
-from tenfold.proof.period.words import alert_text, event_lists, event_text, figures
-from tenfold.proof.words import moment, seconds
+from tenfold.proof.period.words import alert_text, event_lists, event_text, figures, pool_text
+from tenfold.proof.report.plot import Curve, Limit, Panel, Point, Span
+from tenfold.proof.report.report import Mark
+from tenfold.proof.report.sheet import Row, document, done, frames, plot, said, verdicts
+from tenfold.proof.words import moment, ms, seconds
 
-WIDTH, HEIGHT = 860, 120
-POINTS_MAX = 430
-STYLE = """
-:root { color-scheme: light dark; --ink: #1a1d21; --dim: #666d75; --line: #d7dbe0; --good: #1a7f42; --bad: #c02626;
-  --warn: #9a6200; --plot: #2563c9; --paper: #fff }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --dim: #9aa1a9; --line: #3a3f45; --good: #5cc98a; --bad: #ff7b72;
-  --warn: #e3b341; --plot: #79b0ff; --paper: #16181b } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 56rem; margin: 2rem auto;
-  padding: 0 1rem }
-h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem } .dim { color: var(--dim) }
-table { border-collapse: collapse; width: 100% }
-td, th { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
-th { font-weight: 500; color: var(--dim) } .met { color: var(--good) } .warning { color: var(--warn) }
-.missed, .critical { color: var(--bad); font-weight: 600 }
-svg { width: 100%; height: auto; display: block } li { margin: .3rem 0 }
-"""
-WORD = {True: "met", False: "missed", None: "not shown"}
+MINUTE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Something that is told in the list `of`, with the number of its pin. `badge` is an alert's severity; `id` is a decision's."""
+
+    number: int
+    of: str
+    at: float
+    text: str
+    id: str = ""
+    badge: str = ""
 
 
 def page(report: PeriodReport) -> str:
-    """The whole page."""
-    title = f"{report.name} ({report.environment})"
+    """The whole page. The same report gives the same text, in the same time zone."""
+    entries = _entries(report)
+    body = "".join((*_head(report), *_targets(report), *_advice(report), *_course(report, entries)))
+    body += "".join((*_services(report), *_lists(entries)))
+    return document(f"{report.name} ({report.environment})", body)
+
+
+def _entries(report: PeriodReport) -> tuple[_Entry, ...]:
+    """Alerts and events, numbered in the order of time."""
+    found = [("alerts", a.at, alert_text(a), "", a.severity) for a in report.alerts]
+    found += [(name, e.at, event_text(e), e.id, "") for name, events in event_lists(report) for e in events]
+    found.sort(key=lambda entry: entry[1])
+    return tuple(_Entry(number, *entry) for number, entry in enumerate(found, 1))
+
+
+def _head(report: PeriodReport) -> Iterator[str]:
+    yield f"<header><div><h1>What happened: {escape(report.name)}</h1>"
     span = f"{moment(report.start)} to {moment(report.end)}, {seconds(report.end - report.start)}"
-    seen = f"seen for {seconds(report.seen_s)}{'' if report.is_live else '; no control plane runs now'}"
-    parts = [
-        f"<h1>{escape(title)}</h1><p class=dim>{escape(span)}; {escape(seen)}</p>",
-        _table((("", ""),), ((escape(name), escape(text)) for name, text in figures(report)), head=False),
-        _plot("requests/s by minute", report.rates),
-        _plot("p95 by minute, ms", report.percentiles),
-        _targets(report),
-        _section("alerts", _alerts(report)),
-        *(
-            _section(
-                f"{name}: {len(events)}", "".join(_item(event.at, event_text(event), event.id) for event in events)
-            )
-            for name, events in event_lists(report)
-        ),
-        _section("what could be better", "".join(f"<li>{escape(text)}" for text in report.advice) or "<li>nothing"),
-    ]
-    body = "\n".join(part for part in parts if part)
-    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{escape(title)}</title>"
-    return f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>\n"
+    yield f'<p class="soft">{escape(report.environment)}, {span}; seen for {seconds(report.seen_s)}</p></div></header>\n'
+    if not report.is_live:
+        yield '<p class="warn">No control plane runs now: this is what there was until it ended.</p>\n'
+    yield "<dl>"
+    for name, text in figures(report):
+        yield f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>\n"
+    yield "</dl>\n"
 
 
-def _section(name: str, items: str) -> str:
-    return f"<h2>{escape(name)}</h2><ul>{items}</ul>" if items else ""
+def _targets(report: PeriodReport) -> Iterator[str]:
+    if report.targets:
+        yield "<h2>Targets</h2>\n"
+        yield from verdicts([Row(t.name, t.target, t.measured, (t.how,), t.word) for t in report.targets])
 
 
-def _item(at: float, text: str, id_: str) -> str:
-    return f"<li><span class=dim>{moment(at)}</span> {escape(text)} <span class=dim>{escape(id_)}</span>"
+def _advice(report: PeriodReport) -> Iterator[str]:
+    yield '<h2>What could be better</h2>\n<ul class="todo">'
+    for text in report.advice or ("nothing that these figures tell of",):
+        yield f"<li>{said(text)}</li>\n"
+    yield "</ul>\n"
 
 
-def _alerts(report: PeriodReport) -> str:
-    return "".join(
-        f"<li><span class=dim>{moment(a.at)}</span> <span class={a.severity}>{a.severity}</span> {escape(alert_text(a))}"
-        for a in report.alerts
+def _course(report: PeriodReport, entries: Sequence[_Entry]) -> Iterator[str]:
+    """The minutes as plots, with the alerts as stretches and a pin for each event."""
+    begun = report.start // MINUTE_S * MINUTE_S
+    panels = tuple(_panels(report))
+    if not panels and not entries:
+        return
+    spans = tuple(
+        Span(f"{a.severity}: {a.text}", "harm", a.at - begun, (a.ended_at or report.end) - begun) for a in report.alerts
     )
+    marks = [Mark(entry.at - begun, entry.id, entry.of, entry.text) for entry in entries]
+    framed = frames(report.end - begun, spans, marks, begun)
+    yield "<h2>Its course</h2>\n"
+    kinds = [("harm", "an alert fired")] if spans else []
+    yield from done(framed, marks, "numbers are alerts and events; each leads to its words", kinds)
+    for panel in panels:
+        yield from plot(panel, framed)
 
 
-def _table(columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[str]], *, head: bool = True) -> str:
-    names = "".join(f"<th>{escape(name)}" for name, _ in columns) if head else ""
-    return f"<table>{f'<tr>{names}' if names else ''}{''.join('<tr>' + ''.join(f'<td>{cell}' for cell in row) for row in rows)}</table>"
+def _panels(report: PeriodReport) -> Iterator[Panel]:
+    rates, percentiles = _points(report.rates), _points(report.percentiles)
+    if any(value is not None for _, value in rates):
+        yield Panel("Requests", "per second", (Curve("requests", 4, rates, is_area=True),))
+    if any(value is not None for _, value in percentiles):
+        limit = Limit(report.within[0], f"p95 target {ms(report.within[0])}") if report.within is not None else None
+        yield Panel("Response time, the p95 of each minute", "ms", (Curve("p95", 2, percentiles),), limit)
 
 
-def _targets(report: PeriodReport) -> str:
-    if not report.targets:
-        return ""
-    rows = (
-        (
-            escape(row.name),
-            escape(row.target),
-            escape(row.measured),
-            f"<span class={'dim' if row.is_met is None else WORD[row.is_met]}>{WORD[row.is_met]}</span>",
-            escape(row.how),
-        )
-        for row in report.targets
-    )
-    columns = (("target", ""), ("is to be", ""), ("was", ""), ("", ""), ("how", ""))
-    return f"<h2>targets</h2>{_table(columns, rows)}"
+def _points(minutes: Sequence[float | None]) -> tuple[Point, ...]:
+    return tuple((i * MINUTE_S, value) for i, value in enumerate(minutes))
 
 
-def _plot(name: str, values: Sequence[float | None]) -> str:
-    """A line with gaps where nothing was seen; its highest value stands beside its name."""
-    seen = [value for value in values if value is not None]
-    if len(seen) < 2:
-        return ""
-    step = max(1, -(-len(values) // POINTS_MAX))
-    most = max(seen) or 1.0
-    runs: list[list[str]] = [[]]
-    for start in range(0, len(values), step):
-        here = [value for value in values[start : start + step] if value is not None]
-        if not here:
-            runs.append([])
+def _services(report: PeriodReport) -> Iterator[str]:
+    if report.pools:
+        yield "<h2>Services</h2>\n<dl>"
+        for pool in report.pools:
+            yield f"<dt>{escape(pool.key)}</dt><dd>{escape(pool_text(pool))}</dd>\n"
+        yield "</dl>\n"
+
+
+def _lists(entries: Sequence[_Entry]) -> Iterator[str]:
+    for name in dict.fromkeys(("alerts", *(entry.of for entry in entries))):
+        told = [entry for entry in entries if entry.of == name]
+        if not told:
             continue
-        x, y = WIDTH * start / max(1, len(values) - 1), HEIGHT - (HEIGHT - 8) * max(here) / most
-        runs[-1].append(f"{x:.1f},{y:.1f}")
-    style = "fill=none stroke='var(--plot)' stroke-width=1.5 stroke-linecap=round"
-    # A minute alone between two gaps is a dot.
-    points = (" ".join(run if len(run) > 1 else run * 2) for run in runs if run)
-    lines = "".join(f"<polyline points='{run}' {style} />" for run in points)
-    label = f"{name}; at most {most:.4g}"
-    base = f"<line x1=0 y1={HEIGHT} x2={WIDTH} y2={HEIGHT} stroke='var(--line)' />"
-    return f"<h2>{escape(label)}</h2><svg viewBox='0 0 {WIDTH} {HEIGHT + 2}' role=img aria-label='{escape(label)}'>{base}{lines}</svg>"
+        yield f'<h2>{escape(name.capitalize())}: {len(told)}</h2>\n<ol class="why dated">'
+        for entry in told:
+            yield f'<li><span class="n">{entry.number}</span><span class="by soft">{moment(entry.at)}</span>'
+            yield f'<span id="why-{entry.number}">{_badge(entry.badge)}{escape(entry.text)}'
+            yield f' <span class="small">{escape(entry.id)}</span></span></li>\n'
+        yield "</ol>\n"
+
+
+def _badge(severity: str) -> str:
+    kind = "missed" if severity == "critical" else "open"
+    return f'<span class="{kind}"><span class="badge">{escape(severity)}</span></span> ' if severity else ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tenfold.proof.period.facts import AlertTold, Event, PeriodReport
+from tenfold.proof.period.facts import AlertTold, Event, PeriodReport, PoolReport
 from tenfold.proof.words import budget_left, moment, percent, percent_at_least, seconds
 
 
@@ -63,6 +63,20 @@ def event_lists(report: PeriodReport) -> Iterable[tuple[str, tuple[Event, ...]]]
         ("deploys", report.deploys),
     )
     return ((name, events) for name, events in kinds if events)
+
+
+def pool_text(pool: PoolReport) -> str:
+    """How many instances it had, how long at its most, and how busy they were."""
+    parts = [
+        f"{pool.instances_mean:.1f} instances in the mean, {pool.instances_peak:.0f} of {pool.instances_max} at most"
+    ]
+    if pool.minutes_at_most:
+        parts.append(f"for {seconds(pool.minutes_at_most * 60.0)} as many as it may")
+    if pool.cpu_ratio is not None:
+        parts.append(f"{pool.cpu_ratio:.0%} of its CPU")
+    if pool.memory_ratio is not None:
+        parts.append(f"{pool.memory_ratio:.0%} of its memory")
+    return ", ".join(parts)
 
 
 def alert_text(alert: AlertTold) -> str:

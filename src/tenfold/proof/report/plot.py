@@ -122,16 +122,18 @@ def day_axis(from_s: float, to_s: float, started_at: float, ticks_max: int = 8) 
     since_midnight_s = begun.tm_hour * 3600 + begun.tm_min * 60 + begun.tm_sec
     first = since_midnight_s // step_s
     ticks: dict[float, str] = {}
-    # An hour more: a day on which the clocks change is longer or shorter than it reads. What they leave out comes with the next tick.
+    # An hour more: a day on which the clocks change is longer or shorter than it reads. What they leave out falls on another tick.
     for i in range(first, first + math.ceil((span_s + 3600) / step_s) + 2):
-        at = time.mktime((begun.tm_year, begun.tm_mon, begun.tm_mday, 0, 0, i * step_s, 0, 0, -1))
+        days, rest_s = divmod(i * step_s, DAY_S)
+        hour, minute, second = rest_s // 3600, rest_s % 3600 // 60, rest_s % 60
+        at = time.mktime((begun.tm_year, begun.tm_mon, begun.tm_mday + days, hour, minute, second, 0, 0, -1))
         if from_s <= at - started_at <= from_s + span_s:
             shown = time.localtime(at)
             is_midnight = shown.tm_hour == shown.tm_min == shown.tm_sec == 0
             ticks[at - started_at] = time.strftime(
                 "%d %b" if is_midnight else "%H:%M" if step_s >= 60 else "%H:%M:%S", shown
             )
-    return Axis(from_s, from_s + span_s, tuple(ticks.items()))
+    return Axis(from_s, from_s + span_s, tuple(sorted(ticks.items())))
 
 
 def clock(at_s: float) -> str:

@@ -93,6 +93,7 @@ svg.wide{display:none}svg.narrow{display:block}
 .verdicts td.seen{order:5;grid-column:1/3}
 .name,.asked{white-space:normal}
 .why{grid-template-columns:max-content 1fr}.why .by{display:none}
+.why.dated{grid-template-columns:max-content max-content 1fr;gap:2px 10px}.why.dated .by{display:block}
 dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}
 }
 @media print{
