@@ -61,7 +61,7 @@ soak: $(STAMP) ## run the reference app under load for HOURS=1 (0.05 for a try):
 	@PATH="$(BIN):$$PATH" $(BIN)/python -m bench.soak --hours $(HOURS) $(if $(JSON),--json $(JSON))
 
 pictures: $(STAMP) ## draw the console's pictures in docs/img anew, from a region that is really lost (root)
-	@mkdir -p docs/img; PICTURES=docs/img $(BIN)/python -m pytest tests/full/console
+	@mkdir -p docs/img; PICTURES=docs/img $(BIN)/python -m pytest tests/full/console/test_region_lost.py
 
 lock: $(STAMP) ## renew requirements.lock from pyproject.toml
 	@$(PIP) install uv
