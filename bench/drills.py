@@ -109,12 +109,14 @@ def _slow(traffic: Mapping[str, Any]) -> str:
 
 
 def _beside(real: Mapping[str, Any], sim: Mapping[str, Any]) -> Figure:
-    """The same drill in the simulator: the same decider must answer."""
+    """The same drill in the simulator: the same decider must answer, where somebody had to."""
     shown = (
         f"{sim['answered_by'] or 'nobody'}, detected {_s(sim['detect_s'])}, recovered {_s(sim['recover_s'])}, "
         f"{sim['traffic']['failed']:,} of {sim['traffic']['requests']:,} failed"
     )
-    return holds("in sim", sim["answered_by"] == real["answered_by"], shown, f"by {real['answered_by'] or 'nobody'}")
+    if not real["answered_by"]:
+        return told("in sim", shown)
+    return holds("in sim", sim["answered_by"] == real["answered_by"], shown, f"by {real['answered_by']}")
 
 
 def _s(seconds: float | None) -> str:

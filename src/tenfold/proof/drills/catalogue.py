@@ -240,7 +240,9 @@ def _disk_full(place: _Place) -> Drill:
             f"the disk of {where} holds more than its data: mount a small file system (tmpfs) there, or use --sim"
         )
     drill = place.drill("disk-full", Strike(FillDisk(key, seconds)), seconds=seconds, by=("heal", "failover"))
-    return replace(drill, recovers=(*CLIENTS, Measure.ENGINES_DOWN), failed_max=None)
+    # Nobody can write before there is room again.
+    recovery_s_max = seconds + place.recovery_s
+    return replace(drill, recovers=(*CLIENTS, Measure.ENGINES_DOWN), recovery_s_max=recovery_s_max, failed_max=None)
 
 
 def _traffic_spike(place: _Place) -> Drill:
