@@ -21,6 +21,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 7_236_402  # any number that nothing else in this database locks
 # Behind a long transaction a migration would queue, and everybody else behind the migration.
 LOCK_TIMEOUT_S = 10
+# A database that has just been started may be a moment behind us. Nothing is left of a try that failed.
+PATIENCE_S = 5.0
+PAUSE_S = 0.5
 
 
 class MigrationError(Exception):
@@ -57,14 +60,25 @@ async def _apply(connection: Connection, name: str, text: str, digest: str) -> N
     await connection.execute("INSERT INTO schema_migrations (name, digest) VALUES ($1, $2)", name, digest)
 
 
+async def _patiently(database_url: str, until_s: float) -> list[str]:
+    """Migrate, and try again while the database is away, until that moment of the monotonic clock."""
+    while True:
+        try:
+            connection = await connect(database_url, command_timeout_s=None)
+            try:
+                return await migrate(connection)
+            finally:
+                connection.terminate()
+        except DatabaseAway:
+            if time.monotonic() >= until_s:
+                raise
+            await asyncio.sleep(PAUSE_S)
+
+
 async def _main() -> int:
     began_s = time.monotonic()
     try:
-        connection = await connect(read_settings().database_url, command_timeout_s=None)
-        try:
-            applied = await migrate(connection)
-        finally:
-            connection.terminate()
+        applied = await _patiently(read_settings().database_url, began_s + PATIENCE_S)
     except DatabaseAway as error:
         print(f"migrate: the database can't be reached ({error}); check DATABASE_URL", file=sys.stderr)
         return 1
