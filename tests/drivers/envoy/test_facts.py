@@ -86,7 +86,8 @@ async def test_a_request_is_found(edge: Any, instances: Any) -> None:
     assert (trace.id, trace.method, trace.path, trace.status) == (id_, "GET", "/wait/some%20where?x=1", 200)
     assert (trace.service, trace.instance, trace.region, trace.route) == ("web", web[0].name, "local", "/")
     assert (trace.attempts, trace.decision, trace.limited_by, trace.flags) == (1, "d42", "", "")
-    assert 10 < trace.upstream_ms <= trace.total_ms < 1000
+    # The app waits for 10 ms, and a timer may fire a hair early.
+    assert 9 < trace.upstream_ms <= trace.total_ms < 1000
     accesslog.put_aside(edge.project.logs / "access-local.jsonl")
     await edge.driver.recipe.reopen_logs("local")
     assert (await trace_of(id_)).id == id_
