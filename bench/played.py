@@ -12,9 +12,9 @@ from pathlib import Path
 from tenfold.deciders import Decided, decide
 from tenfold.deciders.memory import Memory
 from tenfold.effects import Outcome, Receipt
+from tenfold.estimators.minutes import Minutes
 from tenfold.facts import Snapshot, UpRequest
 from tenfold.loop import Entry, Journal, Tick
-from tenfold.loop.minutes import Minutes
 from tenfold.model import (
     Data,
     Environment,

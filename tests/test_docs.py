@@ -12,9 +12,10 @@ import pytest
 from tenfold.blueprint import load
 from tenfold.cli.app import COMMANDS, cli
 from tenfold.console import guard, live, server
-from tenfold.deciders import failures, regions, scale, ways
+from tenfold.deciders import failures, regions, ways
 from tenfold.deciders.nearness import RTT_STEP_MS
 from tenfold.deciders.release import steps
+from tenfold.deciders.scale import pool, triggers
 from tenfold.drivers import freeport, logs, source, valkey
 from tenfold.loop.upkeep import RETENTION
 from tenfold.model import Rollout
@@ -35,11 +36,11 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MIB = 1024 * 1024
 
 FIGURES = (
-    ("scaling.md", f"ready for {scale.WARM_UP_S:.0f} s: start-up is not load"),
-    ("scaling.md", f"older than {scale.TRAFFIC_AGE_S_MAX:.0f} s"),
-    ("scaling.md", f"longer than {scale.METRIC_AGE_S_MAX:.0f} s ago"),
-    ("scaling.md", f"then waits {scale.STEP_GAP_S:.0f} s"),
-    ("scaling.md", f"within the last {scale.AFTER_OUTAGE_S / 60:.0f} minutes"),
+    ("scaling.md", f"ready for {triggers.WARM_UP_S:.0f} s: start-up is not load"),
+    ("scaling.md", f"older than {triggers.TRAFFIC_AGE_S_MAX:.0f} s"),
+    ("scaling.md", f"longer than {triggers.METRIC_AGE_S_MAX:.0f} s ago"),
+    ("scaling.md", f"then waits {pool.STEP_GAP_S:.0f} s"),
+    ("scaling.md", f"within the last {pool.AFTER_OUTAGE_S / 60:.0f} minutes"),
     (
         "how-it-works.md",
         f"after {failures.GIVE_UP_AFTER} it is given up loudly and tried every {failures.GIVEN_UP_RETRY_S / 60:.0f} min",

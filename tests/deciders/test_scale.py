@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.deciders.memory import PoolScale
-from tenfold.deciders.scale import scale_pool
+from tenfold.deciders.scale.pool import scale_pool
 from tenfold.facts import InstanceSeen, InstanceState, MetricSeen, PoolSeen, Snapshot
 from tenfold.model import Scaling, Service, Trigger
 

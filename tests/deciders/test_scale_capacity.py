@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.deciders.memory import PoolScale, ScaleMemory
-from tenfold.deciders.scale import held_by_one, scale, scale_pool
+from tenfold.deciders.scale import scale
+from tenfold.deciders.scale.pool import scale_pool
+from tenfold.deciders.scale.triggers import held_by_one
 from tenfold.effects import Decision
 from tenfold.facts import CapacitySeen, InstanceSeen, InstanceState, PoolSeen, Snapshot
 from tenfold.model import Release, Scaling, Service, Trigger

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from tenfold.estimators.minutes import Minutes
 from tenfold.facts import Snapshot, SpendSeen, StoreSeen
-from tenfold.loop.minutes import Minutes
 
 START = 1_750_000_020.0 // 60 * 60
 

@@ -6,7 +6,7 @@ Order: what people take out of service (drain), which regions are well (regions)
 `arbitrate`, and last who is told of what is wrong (alerts).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tenfold.deciders.alerts import alert
@@ -15,7 +15,7 @@ from tenfold.deciders.drain import answer_drains, take_up_drains
 from tenfold.deciders.engines import keep_engines
 from tenfold.deciders.entry import publish_entry
 from tenfold.deciders.heal import Line, heal
-from tenfold.deciders.memory import Intent, MemberState, Memory, RegionsMemory, ReleaseMemory
+from tenfold.deciders.memory import Intent, MemberState, Memory, RegionsMemory, ReleaseMemory, ScaleMemory
 from tenfold.deciders.regions import judge
 from tenfold.deciders.release import answer_up, release, running
 from tenfold.deciders.route import route
@@ -26,7 +26,7 @@ from tenfold.deciders.stores import Starts, keep_stores
 from tenfold.deciders.ways import choose_ways
 from tenfold.effects import Decision, Rejection, StartEngine
 from tenfold.facts import EngineState, Snapshot
-from tenfold.model import Model
+from tenfold.model import Model, Release
 
 STORES = ("postgres", "valkey")
 STAGES = {
@@ -49,8 +49,12 @@ class Decided:
     memory: Memory
 
 
-def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
-    """One decision over everything. Pure: equal arguments give equal results."""
+Scaler = Callable[[Release, tuple[str, ...], Snapshot, ScaleMemory], tuple[ScaleMemory, tuple[Decision, ...]]]
+"""What chooses the number of every pool: `deciders.scale`, or in the simulator another that it is compared with."""
+
+
+def decide(model: Model, snapshot: Snapshot, memory: Memory, scaler: Scaler = scale) -> Decided:
+    """One decision over everything. Pure: equal arguments give equal results, as long as `scaler` is."""
     made: list[Decision] = []
     serving = model.releases.get(memory.release.serving or "")
     is_up = memory.release.intent is Intent.UP
@@ -78,7 +82,7 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
     serving = model.releases.get(released.serving or "")
     causes: dict[str, Decision] = {}
     if serving is not None and released.intent is Intent.UP:
-        scaled, scaling = scale(serving, tuple(model.regions), snapshot, memory.scale)
+        scaled, scaling = scaler(serving, tuple(model.regions), snapshot, memory.scale)
         memory = replace(memory, scale=scaled)
         causes = {d.subject: d for d in scaling}
     healed, some = heal(_lines(model, memory), model.releases, snapshot, memory.heal, causes, waiting_for)

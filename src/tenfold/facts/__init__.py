@@ -4,6 +4,7 @@ A fact that did not arrive is absent or old, never zero: `Snapshot.fresh` tells,
 and deciders hold on what is not fresh.
 """
 
+from tenfold.facts.forecast import ForecastSeen, WorkSeen
 from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, ServedSeen, SpendSeen, StoreSeen
 from tenfold.facts.requests import (
     DeployRequest,
@@ -44,6 +45,7 @@ __all__ = [
     "EngineSeen",
     "EngineState",
     "Fact",
+    "ForecastSeen",
     "GatewaySeen",
     "InstanceSeen",
     "InstanceState",
@@ -68,4 +70,5 @@ __all__ = [
     "TaskState",
     "UpRequest",
     "Window",
+    "WorkSeen",
 ]

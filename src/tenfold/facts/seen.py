@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tenfold.facts.forecast import ForecastSeen, WorkSeen
 from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, ServedSeen, SpendSeen, StoreSeen
 
 
@@ -312,4 +313,6 @@ Fact = (
     | ObjectiveSeen
     | AnomalySeen
     | SpendSeen
+    | ForecastSeen
+    | WorkSeen
 )

@@ -4,6 +4,7 @@ Made by the loop from observers' facts, read by `decide`."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tenfold.facts.forecast import ForecastSeen, WorkSeen
 from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, ServedSeen, SpendSeen, StoreSeen
 from tenfold.facts.requests import PersonRequest
 from tenfold.facts.seen import (
@@ -72,6 +73,8 @@ class Snapshot:
     objectives: Mapping[str, ObjectiveSeen] = field(default_factory=dict)
     anomalies: Mapping[str, AnomalySeen] = field(default_factory=dict)
     spend: Mapping[str, SpendSeen] = field(default_factory=dict)
+    forecasts: Mapping[str, ForecastSeen] = field(default_factory=dict)
+    works: Mapping[str, WorkSeen] = field(default_factory=dict)
     pending: Mapping[str, float] = field(default_factory=dict)
     receipts: Mapping[str, ReceiptSeen] = field(default_factory=dict)
     requests: Mapping[str, PersonRequest] = field(default_factory=dict)
@@ -101,5 +104,7 @@ PLACES: dict[type, str] = {
     ObjectiveSeen: "objectives",
     AnomalySeen: "anomalies",
     SpendSeen: "spend",
+    ForecastSeen: "forecasts",
+    WorkSeen: "works",
 }
 """Which mapping of the snapshot a fact belongs to."""

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tenfold.estimators.anomaly import ALERT_SCORE, Detector
 from tenfold.estimators.levels import Counts, Levels
+from tenfold.estimators.minutes import MINUTE_S, Minutes
 from tenfold.estimators.oddities import Oddities, is_watched, minutes_of
 from tenfold.estimators.spend import Spend
 from tenfold.facts import ObjectiveSeen, Snapshot
-from tenfold.loop.minutes import MINUTE_S, Minutes
 from tenfold.loop.reader import JournalReader
 from tenfold.loop.store import JournalError
 from tenfold.model import Model

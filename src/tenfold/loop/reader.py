@@ -13,11 +13,11 @@ from pathlib import Path
 from types import TracebackType
 
 from tenfold.effects import Decision, Outcome, Receipt
+from tenfold.estimators.minutes import MINUTE_S
 from tenfold.facts import PersonRequest, Window
 from tenfold.loop.codec import CodecError, unpack
 from tenfold.loop.desk import Answer
 from tenfold.loop.journal import Note
-from tenfold.loop.minutes import MINUTE_S
 from tenfold.loop.store import damaged, open_to_read, told, transaction
 from tenfold.loop.tick import DECISIONS, MODELS, NOTHING, REJECTIONS, RELEASES, REQUESTS, Row, State, Tick, read_row
 from tenfold.model import Model, Release

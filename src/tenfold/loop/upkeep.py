@@ -10,8 +10,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenfold.estimators.minutes import MINUTE_S
 from tenfold.loop.codec import pack
-from tenfold.loop.minutes import MINUTE_S
 from tenfold.loop.store import open_to_write, told, transaction
 
 SEGMENT_TICKS = 300

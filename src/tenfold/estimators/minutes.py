@@ -1,5 +1,5 @@
 """Minute history: what pools showed, as means over each minute.
-Stage: from the snapshot to the journal, for estimators and reports.
+Stage: from snapshots to minutes, for the journal, estimators and reports.
 
 Series are named by subject and figure: `web@local.requests_per_s`, `web@local.in_flight_max`, `postgres/local.busy_ms_mean`; what the app
 posts by the metric's key: `web@local:concurrent_users`.

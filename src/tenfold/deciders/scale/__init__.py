@@ -1,0 +1,31 @@
+"""How many instances each pool needs, by what its triggers show and by what is to come. Stage: snapshot -> the wanted number of each."""
+
+from tenfold.deciders.memory import PoolScale, ScaleMemory
+from tenfold.deciders.scale.pool import scale_pool
+from tenfold.deciders.scale.triggers import held_by_one, ready_by_pool
+from tenfold.effects import Decision
+from tenfold.facts import Snapshot
+from tenfold.model import Release
+
+__all__ = ["scale"]
+
+
+def scale(
+    release: Release, regions: tuple[str, ...], snapshot: Snapshot, memory: ScaleMemory
+) -> tuple[ScaleMemory, tuple[Decision, ...]]:
+    """The wanted number of every pool of the serving `release`. The decisions have no effects yet: whoever keeps the
+    fleet fills them."""
+    pools: dict[str, PoolScale] = {}
+    decisions: list[Decision] = []
+    ready = ready_by_pool(release.id, snapshot)
+    for service in release.services.values():
+        if not service.runs_always:
+            continue
+        holds = held_by_one(service, release, snapshot)
+        for region in regions:
+            key = f"{service.name}@{region}"
+            pool, decision = scale_pool(service, region, ready.get(key, []), snapshot, memory.pools.get(key), holds)
+            pools[key] = pool
+            if decision is not None:
+                decisions.append(decision)
+    return ScaleMemory(pools), tuple(decisions)

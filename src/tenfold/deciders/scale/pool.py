@@ -1,0 +1,138 @@
+"""One pool's number, from what its triggers show: any trigger adds, all must agree to let go.
+
+A trigger's reading is a figure per instance. Above `up_above` in two looks in a row, the pool is given as many
+instances as bring the figure to the middle of its band: `wanted = ceil(ready * reading / middle)`, with `middle =
+(up_above + down_below) / 2` (the rule of Kubernetes' HorizontalPodAutoscaler, algorithm details, with a band in place
+of its tolerance). Below `down_below` for the whole of its cooldown, in all triggers, it lets go of what it does not
+need by the same rule. A reading that is missing or stale, or an outage a short while ago, means hold.
+
+Where `tenfold measure` has told what one instance holds, requests per second against it are one more trigger, `capacity`.
+What was measured of another source or command than what serves says nothing, and then there is no such trigger.
+"""
+
+from dataclasses import replace
+
+from tenfold.deciders.memory import PoolScale
+from tenfold.deciders.scale.triggers import TRAFFIC_AGE_S_MAX, Reading, count, describe, read, triggers_of
+from tenfold.effects import Decision
+from tenfold.facts import CapacitySeen, InstanceSeen, PoolSeen, Snapshot
+from tenfold.model import Service
+
+AFTER_OUTAGE_S = 120.0
+"""No scale-down so soon after a pool could not serve: the users are coming back."""
+STEP_GAP_S = 30.0
+"""Response time does not tell how many instances are missing:
+it adds a quarter, then waits this long to see the effect."""
+
+
+def scale_pool(
+    service: Service,
+    region: str,
+    ready: list[InstanceSeen],
+    snapshot: Snapshot,
+    before: PoolScale | None,
+    holds: CapacitySeen | None = None,
+) -> tuple[PoolScale, Decision | None]:
+    """One pool, whose `ready` instances share its load (each `holds` so much, where that was measured): its new memory, and the decision
+    when something changed that a person would ask about."""
+    now, key = snapshot.taken_at, f"{service.name}@{region}"
+    low, high = service.scaling.instances_min, service.scaling.instances_max
+    if before is None:
+        return PoolScale(low, f"{low} is the least the blueprint asks for", now), None
+    clamped = service.scaling.clamp(before.wanted)
+    if clamped != before.wanted:
+        return _change(before, key, clamped, f"the blueprint now allows {low} to {high} instances", (), now)
+    if not snapshot.fresh("process", TRAFFIC_AGE_S_MAX):
+        return replace(before, high_since={}, low_since={}), None
+    pool = snapshot.pools.get(key)
+    readings = tuple(read(t, service, region, snapshot, ready, holds) for t in triggers_of(service, holds))
+    memory = _remember(before, readings, _troubled(pool, ready, before, now), now)
+    return _raise(memory, key, readings, len(ready), high, now) or _lower(memory, key, readings, len(ready), low, now)
+
+
+def _troubled(pool: PoolSeen | None, ready: list[InstanceSeen], before: PoolScale, now: float) -> float | None:
+    """The last time the pool could not serve: nobody was ready, or most answers were errors."""
+    failing = pool is not None and pool.errors_per_s > 0.5 * pool.requests_per_s
+    return now if not ready or failing else before.troubled_at
+
+
+def _remember(before: PoolScale, readings: tuple[Reading, ...], troubled_at: float | None, now: float) -> PoolScale:
+    """Carry the unbroken rows of high and low looks on; a missing look breaks a row of low ones."""
+    high, low = {}, {}
+    for reading in readings:
+        name = reading.trigger.metric
+        if reading.value is None:
+            continue
+        if reading.value > reading.trigger.up_above:
+            high[name] = min(before.high_since.get(name, reading.seen_at), reading.seen_at)
+        if reading.value < reading.trigger.down_below:
+            low[name] = min(before.low_since.get(name, now), now)
+    if (before.high_since, before.low_since, before.troubled_at) == (high, low, troubled_at):
+        return before
+    return replace(before, high_since=high, low_since=low, troubled_at=troubled_at)
+
+
+def _raise(
+    memory: PoolScale, key: str, readings: tuple[Reading, ...], ready: int, high: int, now: float
+) -> tuple[PoolScale, Decision | None] | None:
+    """More instances, when a trigger was above its bound in two looks; None when none was."""
+    loud = [r for r in readings if (since := memory.high_since.get(r.trigger.metric)) is not None and r.seen_at > since]
+    # Starting instances will share the load soon: a step by response time waits until the last one showed its effect.
+    if 0 <= now - memory.changed_at < STEP_GAP_S or ready < memory.wanted:
+        loud = [r for r in loud if r.trigger.metric != "response_time"]
+    if not loud:
+        return None
+    loudest = max(loud, key=lambda r: r.wanted(ready))
+    wanted = min(loudest.wanted(ready), high)
+    if wanted <= memory.wanted:
+        return None
+    limit = (
+        f", the most the blueprint allows (it would take {loudest.wanted(ready)})"
+        if loudest.wanted(ready) > high
+        else ""
+    )
+    why = f"{key} needs {count(wanted)} instead of {memory.wanted}{limit}: {describe(loudest, 'above')}"
+    return _change(memory, key, wanted, why, readings, now)
+
+
+def _lower(
+    memory: PoolScale, key: str, readings: tuple[Reading, ...], ready: int, low: int, now: float
+) -> tuple[PoolScale, Decision | None]:
+    """Fewer instances, when every trigger agrees and nothing says hold; otherwise the memory as it is."""
+    lows = [r for r in readings if r.trigger.metric in memory.low_since]
+    if memory.wanted <= low or not lows:
+        return _hold(memory, key, "")
+    missing = [r for r in readings if r.value is None]
+    if len(lows) + len(missing) < len(readings):
+        return _hold(memory, key, "")
+    if not missing:
+        if any(now - memory.low_since[r.trigger.metric] < r.trigger.cooldown_s for r in lows):
+            return _hold(memory, key, "")
+        if memory.troubled_at is None or now - memory.troubled_at >= AFTER_OUTAGE_S:
+            # Never below what any trigger needs, and never more than halved at once: what is let go is slow to come back.
+            wanted = max(low, (memory.wanted + 1) // 2 if ready else memory.wanted, *(r.wanted(ready) for r in lows))
+            if wanted >= memory.wanted:
+                return _hold(memory, key, "")
+            quiet = max(lows, key=lambda r: r.wanted(ready))
+            why = f"{key} needs only {count(wanted)} instead of {memory.wanted}: {describe(quiet, 'below')}"
+            return _change(memory, key, wanted, why, readings, now)
+        holding = f"{key} keeps {count(memory.wanted)} although they are idle: it could not serve a short while ago"
+    else:
+        alarming = next((r for r in missing if not r.is_awaited), None)
+        holding = f"{key} keeps {count(memory.wanted)} although they seem idle: {alarming.why}" if alarming else ""
+    return _hold(memory, key, holding)
+
+
+def _hold(memory: PoolScale, key: str, holding: str) -> tuple[PoolScale, Decision | None]:
+    """Let nothing go; say why once, where there is something to say."""
+    if memory.holding == holding:
+        return memory, None
+    return replace(memory, holding=holding), Decision("", "scale", key, (), holding) if holding else None
+
+
+def _change(
+    memory: PoolScale, key: str, wanted: int, why: str, readings: tuple[Reading, ...], now: float
+) -> tuple[PoolScale, Decision]:
+    facts = tuple(describe(r, "bound") for r in readings)
+    after = replace(memory, wanted=wanted, why=why, changed_at=now, high_since={}, low_since={}, holding="")
+    return after, Decision("", "scale", key, (), why, facts)
