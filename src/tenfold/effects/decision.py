@@ -33,8 +33,8 @@ class Decision:
 
     `facts` are the figures it rests on, as text (`concurrency per instance: 92.0, up above 60`). A decision without
     effects records a change of mind that a person would ask about (`gave up`, `holding`). `clamps` say in order what each bound
-    (maximum, scheduled floor, budget, damping) made of what was needed, as sentences. `confidence_ratio` (0..1) is how sure it is that this is
-    needed: 1 for what was seen, less for what is only expected; what is surer goes first where not all can be had.
+    (maximum, scheduled floor, budget, damping) made of what was needed, as sentences. `confidence_ratio` (0..1) is how sure it is that
+    this is needed: 1 for what was seen, less for what is only expected; what is surer goes first where not all can be had.
     """
 
     id: str
