@@ -11,7 +11,7 @@ from tenfold.deciders.scale.pool import scale_pool
 from tenfold.deciders.scale.triggers import held_by_one
 from tenfold.effects import Decision
 from tenfold.facts import CapacitySeen, InstanceSeen, InstanceState, PoolSeen, Snapshot
-from tenfold.model import Release, Scaling, Service, Trigger
+from tenfold.model import Model, Region, Release, Scaling, Service, Trigger
 
 WEB = Service("web", "serve {port}", scaling=Scaling(2, 8, (Trigger("concurrency", 60, 30, 5),)))
 RELEASE = Release("r1", {"web": WEB}, source_digest="s1", made_at=0.0)
@@ -96,10 +96,11 @@ def test_of_several_scenarios_the_one_that_asks_most_counts() -> None:
 def test_the_serving_release_is_what_is_compared() -> None:
     """The whole decider finds the figure in the snapshot by the release that serves."""
     memory = ScaleMemory({"web@local": PoolScale(3, "", 0.0)})
+    model = Model("shop", {"web": WEB}, {"local": Region("local")})
     for release in (RELEASE, replace(RELEASE, source_digest="s2")):
         after, now = memory, 1000.0
         for second in range(3):
-            after, _ = scale(release, ("local",), seen(now + second, 210.0, 3)[1], after)
+            after, _ = scale(model, release, seen(now + second, 210.0, 3)[1], after)
         assert after.pools["web@local"].wanted == (7 if release is RELEASE else 3)
 
 

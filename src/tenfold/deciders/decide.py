@@ -49,8 +49,9 @@ class Decided:
     memory: Memory
 
 
-Scaler = Callable[[Release, tuple[str, ...], Snapshot, ScaleMemory], tuple[ScaleMemory, tuple[Decision, ...]]]
-"""What chooses the number of every pool: `deciders.scale`, or in the simulator another that it is compared with."""
+Scaler = Callable[[Model, Release, Snapshot, ScaleMemory], tuple[ScaleMemory, tuple[Decision, ...]]]
+"""What chooses the number of every pool of the release that serves, in all regions of the model: `deciders.scale`, or in the simulator
+another that it is compared with."""
 
 
 def decide(model: Model, snapshot: Snapshot, memory: Memory, scaler: Scaler = scale) -> Decided:
@@ -82,7 +83,7 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory, scaler: Scaler = sc
     serving = model.releases.get(released.serving or "")
     causes: dict[str, Decision] = {}
     if serving is not None and released.intent is Intent.UP:
-        scaled, scaling = scaler(serving, tuple(model.regions), snapshot, memory.scale)
+        scaled, scaling = scaler(model, serving, snapshot, memory.scale)
         memory = replace(memory, scale=scaled)
         causes = {d.subject: d for d in scaling}
     healed, some = heal(_lines(model, memory), model.releases, snapshot, memory.heal, causes, waiting_for)

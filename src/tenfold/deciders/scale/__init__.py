@@ -5,15 +5,15 @@ from tenfold.deciders.scale.pool import scale_pool
 from tenfold.deciders.scale.triggers import held_by_one, ready_by_pool
 from tenfold.effects import Decision
 from tenfold.facts import Snapshot
-from tenfold.model import Release
+from tenfold.model import Model, Release
 
 __all__ = ["scale"]
 
 
 def scale(
-    release: Release, regions: tuple[str, ...], snapshot: Snapshot, memory: ScaleMemory
+    model: Model, release: Release, snapshot: Snapshot, memory: ScaleMemory
 ) -> tuple[ScaleMemory, tuple[Decision, ...]]:
-    """The wanted number of every pool of the serving `release`. The decisions have no effects yet: whoever keeps the
+    """The wanted number of every pool of the serving `release`, in every region of `model`. The decisions have no effects yet: whoever keeps the
     fleet fills them."""
     pools: dict[str, PoolScale] = {}
     decisions: list[Decision] = []
@@ -22,9 +22,12 @@ def scale(
         if not service.runs_always:
             continue
         holds = held_by_one(service, release, snapshot)
-        for region in regions:
+        least = service.scaling.instances_min
+        for region in model.regions:
             key = f"{service.name}@{region}"
-            pool, decision = scale_pool(service, region, ready.get(key, []), snapshot, memory.pools.get(key), holds)
+            pool, decision = scale_pool(
+                service, region, ready.get(key, []), snapshot, memory.pools.get(key), holds, least
+            )
             pools[key] = pool
             if decision is not None:
                 decisions.append(decision)

@@ -32,9 +32,11 @@ def scale_pool(
     snapshot: Snapshot,
     before: PoolScale | None,
     holds: CapacitySeen | None = None,
+    least: int | None = None,
 ) -> tuple[PoolScale, Decision | None]:
     """One pool, whose `ready` instances share its load (each `holds` so much, where that was measured): its new memory, and the decision
-    when something changed that a person would ask about."""
+    when something changed that a person would ask about. It lets go down to `least` at this hour (None: the blueprint's minimum); that it
+    has so many is another's business."""
     now, key = snapshot.taken_at, f"{service.name}@{region}"
     low, high = service.scaling.instances_min, service.scaling.instances_max
     if before is None:
@@ -47,7 +49,8 @@ def scale_pool(
     pool = snapshot.pools.get(key)
     readings = tuple(read(t, service, region, snapshot, ready, holds) for t in triggers_of(service, holds))
     memory = _remember(before, readings, _troubled(pool, ready, before, now), now)
-    return _raise(memory, key, readings, len(ready), high, now) or _lower(memory, key, readings, len(ready), low, now)
+    stays = low if least is None else max(low, least)
+    return _raise(memory, key, readings, len(ready), high, now) or _lower(memory, key, readings, len(ready), stays, now)
 
 
 def _troubled(pool: PoolSeen | None, ready: list[InstanceSeen], before: PoolScale, now: float) -> float | None:
