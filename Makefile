@@ -65,7 +65,7 @@ pictures: $(STAMP) ## draw the console's pictures in docs/img anew, from a regio
 
 lock: $(STAMP) ## renew requirements.lock from pyproject.toml
 	@$(PIP) install uv
-	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra engines --group dev --group crewboard \
+	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra engines --extra keda --group dev --group crewboard \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	  --output-file requirements.lock pyproject.toml
 
