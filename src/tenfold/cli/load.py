@@ -69,7 +69,7 @@ def seconds(text: str) -> float:
     "--trace",
     "trace_file",
     type=click.Path(path_type=Path),
-    help="CSV of timestamp,requests (default: a generated day).",
+    help="CSV of timestamp,requests, a range of Prometheus, or an access log (default: a generated day).",
 )
 @click.option(
     "--rate", type=float, help="Instead of a trace: this many requests (with --scenario: actions) each second."

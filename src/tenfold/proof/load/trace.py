@@ -1,37 +1,50 @@
 """Request-rate traces: what a real site was asked for, minute by minute, or a generated day.
 
-Stage: a file (or a seed) becomes a `Trace`, and a trace, compressed in time, becomes the `RateCurve` that is played.
+Stage: a file (or a seed) becomes a `Trace`, and a trace, compressed in time, becomes the `RateCurve` that is played, or the demand of a
+simulation. What a file is shows in its content: a CSV, a range of Prometheus, or an access log.
 """
 
-import csv
+import gzip
 import io
 import math
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from random import Random
+from typing import TextIO
 
 from tenfold.proof.load.curve import RateCurve, Segment
 from tenfold.proof.load.errors import LoadError
+from tenfold.proof.load.tracecsv import csv_rows
+from tenfold.proof.load.tracelog import Counted, count_log, is_log
+from tenfold.proof.load.traceparts import HELP, Row, Span, told
+from tenfold.proof.load.tracerange import is_range, range_rows
 
 GAP_STEPS_MAX = 60
 """A longer hole in a trace is refused: bridging it would be inventing the trace."""
-
-_TIME_NAMES = ("timestamp", "time", "datetime", "date", "period", "minute", "ts")
-_COUNT_NAMES = ("requests", "count", "value", "hits", "invocations")
-_HELP = "write a header `timestamp,requests` and rows like `2026-01-05T09:00,420`"
+TEXT_BYTES_MAX = 1 << 30
+"""What is read whole (all but access logs) may be so large."""
+SNIFFED_LINES = 5
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Requests per step. `filled` is how many of the steps were missing in the file and were interpolated."""
+    """Requests per step. `filled` is how many of the steps were missing in the file and were interpolated.
+
+    `read_as` says what the file was taken for, and in which unit its figures are; `notes` are sentences about what a reader should doubt.
+    """
 
     start: datetime
     step_s: float
     requests: tuple[float, ...]
     filled: int = 0
+    read_as: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def peak_rps(self) -> float:
@@ -44,59 +57,126 @@ class Trace:
 
         Raises `LoadError` if speedup, scale or peak is not above zero, or a trace of zeros is to have a peak.
         """
-        for name, value in (("speedup", speedup), ("scale", scale), ("peak", peak_rps)):
+        if not 0 < speedup < math.inf:
+            raise LoadError(f"a speedup of {speedup:g} can't be played: give a number above zero")
+        factor = self.factor(scale, peak_rps) / self.step_s
+        return RateCurve(tuple(Segment(self.step_s / speedup, count * factor) for count in self.requests))
+
+    def factor(self, scale: float = 1.0, peak_rps: float | None = None) -> float:
+        """What the rate is multiplied by: `scale`, or what makes the highest rate `peak_rps`. Raises `LoadError` as `curve` does."""
+        for name, value in (("scale", scale), ("peak", peak_rps)):
             if value is not None and not (0 < value < math.inf):
                 raise LoadError(f"a {name} of {value:g} can't be played: give a number above zero")
-        if peak_rps is not None:
-            if self.peak_rps == 0:
-                raise LoadError("the trace has no requests at all, so it can't be scaled to a peak: give another one")
-            scale = peak_rps / self.peak_rps
-        factor = scale / self.step_s
-        return RateCurve(tuple(Segment(self.step_s / speedup, count * factor) for count in self.requests))
+        if peak_rps is None:
+            return scale
+        if self.peak_rps == 0:
+            raise LoadError("the trace has no requests at all, so it can't be scaled to a peak: give another one")
+        return peak_rps / self.peak_rps
 
 
 def read_trace(path: Path, since: datetime | None = None, until: datetime | None = None) -> Trace:
-    """Read a CSV trace from a file, from `since` up to but not including `until` (times without a zone are UTC).
+    """Read a trace from a file, packed with gzip or not, from `since` up to but not including `until` (times without a zone are UTC).
 
     Raises `LoadError` with the file's name and the line.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise LoadError(f"{path} can't be read ({error.strerror}): give the path of a CSV trace") from error
+        with _opened(path) as file:
+            return _read(file, str(path), Span.of(since, until))
     except UnicodeDecodeError as error:
-        raise LoadError(f"{path} is not text: {_HELP}") from error
-    return parse_trace(text, str(path), since, until)
+        raise LoadError(f"{path} is not text: {HELP}") from error
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise LoadError(f"{path} can't be unpacked ({error}): it is damaged, or cut off; pack it anew") from error
+    except OSError as error:
+        raise LoadError(f"{path} can't be read ({error.strerror}): give the path of a trace") from error
 
 
 def parse_trace(text: str, name: str = "trace", since: datetime | None = None, until: datetime | None = None) -> Trace:
-    """Read a CSV trace: a header, then a time (ISO 8601) and a number of requests a row, at any regular step.
+    """Read a trace from its text: a CSV (`tracecsv`), a range of Prometheus (`tracerange`) or an access log (`tracelog`).
 
-    Further columns are ignored. Steps that are missing are *interpolated* between their neighbours and counted in
-    `filled`: a measurement that is not there is not a zero, and a zero would make an outage that nobody had.
+    Steps that are missing are *interpolated* between their neighbours and counted in `filled`: a measurement that is not there is not
+    a zero, and a zero would make an outage that nobody had. (In an access log it is one: nobody asked.)
     Raises `LoadError` with the line for a row that is not a time and a number of at least 0, for time that stands
     still or goes back, for an irregular step and for a gap of over 60 steps.
     """
-    rows = _rows(text, name, _utc(since), _utc(until))
+    return _read(io.StringIO(text), name, Span.of(since, until))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    with path.open("rb") as raw:
+        is_packed = raw.read(2) == _GZIP
+        raw.seek(0)
+        with gzip.GzipFile(fileobj=raw) if is_packed else nullcontext(raw) as file:
+            yield io.TextIOWrapper(file, "utf-8-sig", newline=None)
+
+
+def _read(file: TextIO, name: str, span: Span) -> Trace:
+    """Whatever it is, by its first lines."""
+    first = list(islice(file, SNIFFED_LINES))
+    if is_log(first):
+        return _counted(count_log(chain(first, file), name, span), name)
+    text = "".join(first) + file.read(TEXT_BYTES_MAX)
+    if len(text) >= TEXT_BYTES_MAX:
+        raise LoadError(f"{name} holds more than {TEXT_BYTES_MAX >> 30} GiB: cut out the days that matter")
+    if is_range(text):
+        rows, series = range_rows(text, name, span)
+        of = f"{series} series added up" if series > 1 else "one series"
+        return _even(rows, name, f"a range of Prometheus, {of}, in requests/s", is_rate=True)
+    rows, unit = csv_rows(text, name, span)
+    is_rate = unit == "requests/s"
+    return _even(rows, name, f"CSV, in {unit}" if is_rate else "CSV, requests in each step", is_rate)
+
+
+def _even(rows: list[Row], name: str, read_as: str, is_rate: bool) -> Trace:
+    """Rows in rising time become steps of equal length, with what is missing between them interpolated."""
     if len(rows) < 2:
-        raise LoadError(f"{name} has {len(rows)} rows in the time asked for; a trace needs two or more: {_HELP}")
-    step = min(later[1] - earlier[1] for earlier, later in pairwise(rows))
-    counts = [rows[0][2]]
-    for (_, earlier, before), (line, later, after) in pairwise(rows):
-        steps, rest = divmod(later - earlier, step)
+        raise LoadError(f"{name} has {len(rows)} rows in the time asked for; a trace needs two or more: {HELP}")
+    step = min(later.at - earlier.at for earlier, later in pairwise(rows))
+    values = [rows[0].value]
+    for before, after in pairwise(rows):
+        steps, rest = divmod(after.at - before.at, step)
         if rest:
             raise LoadError(
-                f"{name}:{line}: {_text(later)} does not lie on the trace's step of {step.total_seconds():g} s: "
+                f"{after.where}: {told(after.at)} does not lie on the trace's step of {step.total_seconds():g} s: "
                 "make the rows evenly spaced"
             )
         if steps > GAP_STEPS_MAX:
             raise LoadError(
-                f"{name}:{line}: {steps - 1} rows are missing before {_text(later)}: "
+                f"{after.where}: {steps - 1} rows are missing before {told(after.at)}: "
                 "play the part before or after the gap, with from and to"
             )
-        counts.extend(before + (after - before) * number / steps for number in range(1, steps))
-        counts.append(after)
-    return Trace(rows[0][1], step.total_seconds(), tuple(counts), filled=len(counts) - len(rows))
+        values.extend(before.value + (after.value - before.value) * number / steps for number in range(1, steps))
+        values.append(after.value)
+    step_s = step.total_seconds()
+    counts = tuple(value * step_s for value in values) if is_rate else tuple(values)
+    return Trace(rows[0].at, step_s, counts, len(values) - len(rows), read_as)
+
+
+def _counted(log: Counted, name: str) -> Trace:
+    """An access log's lines, by minute. Its first and its last minute are there only in part."""
+    minutes = sorted(log.by_minute)
+    if len(minutes) > 3:
+        minutes = minutes[1:-1]
+    if len(minutes) < 2:
+        raise LoadError(
+            f"{name} has requests in {len(minutes)} minutes of the time asked for; a trace needs two or more"
+        )
+    counts = tuple(float(log.by_minute.get(minute, 0)) for minute in range(minutes[0], minutes[-1] + 1))
+    notes = list(log.notes)
+    for before, after in pairwise(minutes):
+        if after - before > GAP_STEPS_MAX:
+            since = told(datetime.fromtimestamp((before + 1) * 60, UTC))
+            notes.append(
+                f"nobody asked for anything for {after - before - 1} minutes from {since}, or the log lacks them"
+            )
+    return Trace(
+        datetime.fromtimestamp(minutes[0] * 60, UTC),
+        60.0,
+        counts,
+        0,
+        f"{log.kind}, requests in each minute",
+        tuple(notes),
+    )
 
 
 def generated_day(seed: int = 1, peak_per_minute: float = 600.0) -> Trace:
@@ -118,73 +198,3 @@ def generated_day(seed: int = 1, peak_per_minute: float = 600.0) -> Trace:
 def _hump(hour: float, center_hour: float, width_hours: float) -> float:
     """A bell over the hours of a day: 1 at its center."""
     return math.exp(-(((hour - center_hour) / width_hours) ** 2) / 2)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    """A time without a zone is taken as UTC, as almost every trace means it."""
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S").removesuffix(":00")
-
-
-def _rows(text: str, name: str, since: datetime | None, until: datetime | None) -> list[tuple[int, datetime, float]]:
-    """The rows within the time asked for, each as (line, time, requests), all checked, in rising time."""
-    if "\0" in text:
-        raise LoadError(f"{name} is not text: {_HELP}")
-    reader = csv.reader(io.StringIO(text, newline=""))
-    rows: list[tuple[int, datetime, float]] = []
-    columns: tuple[int, int] | None = None
-    previous: datetime | None = None
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            where = f"{name}:{reader.line_num}"
-            if columns is None:
-                columns = _columns(cells, where)
-                continue
-            moment, count = _row(cells, columns, where)
-            if previous is not None and moment <= previous:
-                raise LoadError(f"{where}: {_text(moment)} does not come after {_text(previous)}: sort the rows")
-            previous = moment
-            if (since is None or moment >= since) and (until is None or moment < until):
-                rows.append((reader.line_num, moment, count))
-    except csv.Error as error:
-        raise LoadError(f"{name}:{reader.line_num}: this is not CSV ({error}): {_HELP}") from error
-    return rows
-
-
-def _columns(cells: list[str], where: str) -> tuple[int, int]:
-    """Where the time and the count stand, by the names in the header."""
-    names = [cell.strip().lower() for cell in cells]
-
-    def find(known: Iterable[str]) -> int | None:
-        return next((names.index(name) for name in known if name in names), None)
-
-    time_column, count_column = find(_TIME_NAMES), find(_COUNT_NAMES)
-    if time_column is None or count_column is None:
-        shown = ",".join(names)[:80]
-        raise LoadError(f"{where}: the header `{shown}` names no time and no number of requests: {_HELP}")
-    return time_column, count_column
-
-
-def _row(cells: list[str], columns: tuple[int, int], where: str) -> tuple[datetime, float]:
-    """The time and the count of one row."""
-    if len(cells) <= max(columns):
-        raise LoadError(f"{where}: the row has {len(cells)} of the columns that the header names: complete it")
-    time_text, count_text = (cells[column].strip() for column in columns)
-    try:
-        moment = datetime.fromisoformat(time_text)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise LoadError(f"{where}: `{time_text[:40]}` is not a time: write it like 2026-01-05T09:00") from error
-    try:
-        count = float(count_text.replace("_", "?"))
-    except ValueError as error:
-        raise LoadError(f"{where}: `{count_text[:40]}` is not a number of requests: write it like 420") from error
-    if not (0 <= count < math.inf):
-        raise LoadError(f"{where}: {count_text[:40]} requests can't be: give a number of 0 or more")
-    return moment, count
