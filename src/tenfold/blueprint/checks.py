@@ -54,6 +54,14 @@ def _instances(service: Service, at: str, reading: Reading) -> None:
         reading.note(
             f"{at}.scaling.instances.min", f"min {low} is more than max {high}{note}; raise max to {low} or more"
         )
+    here = f"{at}.scaling.instances.min"
+    is_sound = reading.sound(here, f"{at}.scaling.triggers", f"{at}.http", f"{at}.paths")
+    if low == 0 and service.runs_always and not service.may_sleep and is_sound:
+        reading.note(
+            here,
+            "nothing would wake it, since the edge sends it no requests; give it a trigger on a metric that another service posts, e.g. "
+            "scaling: {triggers: {queue_length: {up_above: 100, down_below: 10}}}, or a min of 1",
+        )
 
 
 def _triggers(service: Service, at: str, reading: Reading) -> None:

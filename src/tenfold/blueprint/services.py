@@ -110,8 +110,8 @@ SCALING = Section(
                 (
                     Key(
                         "min",
-                        units.count("instances", "1", high=1000),
-                        "Instances that always run, in each region.",
+                        units.count("instances", "1", low=0, high=1000),
+                        "Instances that always run, in each region; with 0 a service sleeps while it is idle.",
                         "instances_min",
                     ),
                     Key(
@@ -146,6 +146,12 @@ SCALING = Section(
                 Forecast,
             ),
             "Adds instances before the load comes.",
+        ),
+        Key(
+            "idle",
+            units.duration("15m", low_s=1.0),
+            "With min 0: how long without a request and without open sockets before the last instance goes.",
+            "idle_s",
         ),
     ),
     Scaling,

@@ -15,6 +15,7 @@ from tenfold.facts.requests import (
     UpRequest,
 )
 from tenfold.facts.seen import (
+    ColdStartSeen,
     EngineSeen,
     EngineState,
     Fact,
@@ -39,6 +40,7 @@ __all__ = [
     "PLACES",
     "AnomalySeen",
     "CapacitySeen",
+    "ColdStartSeen",
     "DeployRequest",
     "DownRequest",
     "DrainRequest",

@@ -142,6 +142,32 @@ class PoolSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ColdStartSeen:
+    """Requests that wait, or waited, because no instance of their pool was there; key `web@local`. Told of pools of which some did.
+
+    `waiting` are held now, and `arrived_at` is when the last one came (seconds since the epoch). The rest is counted since whoever holds
+    them began: `starts` cold starts that ended with an instance, for which `held` requests waited, and `refused` requests that were
+    turned away (too many waited already, or none was ready in time). `wait_ms` figures are those of the newest held requests, how
+    long each waited.
+    """
+
+    service: str
+    region: str
+    seen_at: float
+    waiting: int = 0
+    arrived_at: float = 0.0
+    starts: int = 0
+    held: int = 0
+    refused: int = 0
+    wait_ms_p50: float | None = None
+    wait_ms_max: float | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.service}@{self.region}"
+
+
+@dataclass(frozen=True, slots=True)
 class RouteSeen:
     """What a path prefix of a service normally takes, from answers of healthy instances; key
     `web@local/api/report`."""
@@ -300,6 +326,7 @@ Fact = (
     | EngineSeen
     | GatewaySeen
     | PoolSeen
+    | ColdStartSeen
     | RouteSeen
     | RegionSeen
     | LinkSeen

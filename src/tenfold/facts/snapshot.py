@@ -8,6 +8,7 @@ from tenfold.facts.forecast import ForecastSeen, WorkSeen
 from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, ServedSeen, SpendSeen, StoreSeen
 from tenfold.facts.requests import PersonRequest
 from tenfold.facts.seen import (
+    ColdStartSeen,
     EngineSeen,
     GatewaySeen,
     InstanceSeen,
@@ -60,6 +61,7 @@ class Snapshot:
     engines: Mapping[str, EngineSeen] = field(default_factory=dict)
     gateways: Mapping[str, GatewaySeen] = field(default_factory=dict)
     pools: Mapping[str, PoolSeen] = field(default_factory=dict)
+    cold_starts: Mapping[str, ColdStartSeen] = field(default_factory=dict)
     routes: Mapping[str, RouteSeen] = field(default_factory=dict)
     regions: Mapping[str, RegionSeen] = field(default_factory=dict)
     links: Mapping[str, LinkSeen] = field(default_factory=dict)
@@ -91,6 +93,7 @@ PLACES: dict[type, str] = {
     EngineSeen: "engines",
     GatewaySeen: "gateways",
     PoolSeen: "pools",
+    ColdStartSeen: "cold_starts",
     RouteSeen: "routes",
     RegionSeen: "regions",
     LinkSeen: "links",

@@ -11,6 +11,9 @@ from tenfold.model.service import Health
 LOOPBACK = "127.0.0.1"
 """Where everything that runs on this machine listens, and nowhere else."""
 
+STARTS_SLACK_S = 5.0
+"""Whoever waits for a start waits a little longer than it may take, so that its end is told by who knows it."""
+
 
 class EndpointState(StrEnum):
     """SERVING gets new requests; WARM gets one only when no serving endpoint can take it;
@@ -46,7 +49,8 @@ class ServiceRoutes:
     """A service at the edge: its `paths` (URL prefixes), its endpoints,
     and when an idempotent request is tried elsewhere.
 
-    `hedge_after_ms` is the default for paths that no rule names. `timeout_s` bounds how long an instance may be silent.
+    `hedge_after_ms` is the default for paths that no rule names. `timeout_s` bounds how long an instance may be silent. Of a service that
+    `may_sleep` requests wait for an instance where none is there (`is_asleep`), at most as long as a start takes.
     """
 
     service: str
@@ -57,6 +61,13 @@ class ServiceRoutes:
     rules: tuple[RouteRule, ...] = ()
     timeout_s: float = 60.0
     is_sticky: bool = False
+    may_sleep: bool = False
+    is_asleep: bool = False
+
+    @property
+    def silence_s(self) -> float:
+        """For how long the edge may hear nothing, seconds: of the instance, or of the one that is waited for."""
+        return max(self.timeout_s, self.health.starts_within_s + STARTS_SLACK_S) if self.may_sleep else self.timeout_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 KNOWN_TRIGGERS = ("concurrency", "cpu", "memory", "response_time", "concurrent_users", "capacity")
 """Triggers that Tenfold measures itself or knows the unit of;
 any other name is a custom metric that the app posts."""
+MEASURED_TRIGGERS = ("concurrency", "cpu", "memory", "response_time", "capacity")
+"""Triggers that Tenfold measures itself; all others are what the app posts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ class Trigger:
     down_below: float
     cooldown_s: float = 300.0
 
+    @property
+    def is_posted(self) -> bool:
+        """True for a metric that the app posts itself."""
+        return self.metric not in MEASURED_TRIGGERS
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -59,7 +66,10 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How many instances (`instances_min`..`instances_max`, per region) and what moves the number."""
+    """How many instances (`instances_min`..`instances_max`, per region) and what moves the number.
+
+    With a minimum of 0 the last instance goes after `idle_s` without a request and without open sockets.
+    """
 
     instances_min: int = 1
     instances_max: int = 4
@@ -68,6 +78,7 @@ class Scaling:
         Trigger("cpu", up_above=0.8, down_below=0.4, cooldown_s=240.0),
     )
     forecast: Forecast | None = None
+    idle_s: float = 900.0
 
     def clamp(self, instances: int) -> int:
         """`instances`, or the nearest number that is allowed."""
@@ -103,3 +114,14 @@ class Service:
     def runs_always(self) -> bool:
         """True for a service that keeps running, False for a scheduled job."""
         return self.schedule is None
+
+    @property
+    def is_behind_edge(self) -> bool:
+        """True where the edge sends it requests."""
+        return self.runs_always and self.http and bool(self.paths)
+
+    @property
+    def may_sleep(self) -> bool:
+        """True where its last instance may go, since something wakes it: a request at the edge, or a metric that the app posts."""
+        is_woken = self.is_behind_edge or any(trigger.is_posted for trigger in self.scaling.triggers)
+        return self.runs_always and self.scaling.instances_min == 0 and is_woken

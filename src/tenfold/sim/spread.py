@@ -6,6 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from tenfold.facts import (
+    ColdStartSeen,
     EngineSeen,
     EngineState,
     Fact,
@@ -192,7 +193,7 @@ def place_of(fact: Fact) -> str:
             return origin
         case EngineSeen(kind="entry"):
             return ""
-        case EngineSeen() | GatewaySeen() | InstanceSeen() | PoolSeen() | ReplicaSeen() | RouteSeen():
+        case EngineSeen() | GatewaySeen() | InstanceSeen() | PoolSeen() | ColdStartSeen() | ReplicaSeen() | RouteSeen():
             return fact.region
         case _:
             return ""
