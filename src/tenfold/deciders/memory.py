@@ -83,7 +83,8 @@ class PoolScale:
 
     `high_since`/`low_since`: by trigger, the time of the first look of an unbroken row above / below its bound.
     `changed_at` is the last change of `wanted`, `troubled_at` the last time the pool could not serve. `holding` is
-    why it does not scale down although it could.
+    why it does not scale down although it could. Of a pool that may sleep, `quiet_since` is since when nobody has wanted anything of it
+    (None: somebody does, or it can't be told), and `woken_at` when it was woken, until an instance is ready.
     """
 
     wanted: int
@@ -93,6 +94,8 @@ class PoolScale:
     low_since: Mapping[str, float] = field(default_factory=dict)
     troubled_at: float | None = None
     holding: str = ""
+    quiet_since: float | None = None
+    woken_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
