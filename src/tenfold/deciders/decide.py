@@ -186,6 +186,8 @@ def _to_stop(engines: Collection[str], snapshot: Snapshot) -> tuple[str, ...]:
 
 def _lines(model: Model, memory: Memory) -> tuple[Line, ...]:
     lines = []
+    operation = memory.release.operation
+    shipped = operation.release if operation is not None and not operation.undoing else None
     for id_ in running(memory.release, memory.heal):
         release_ = model.releases.get(id_)
         for service in release_.services.values() if release_ else ():
@@ -196,6 +198,9 @@ def _lines(model: Model, memory: Memory) -> tuple[Line, ...]:
                 beside = memory.release.serving not in (None, id_)
                 why = pool.why if pool else f"{low} is the least the blueprint asks for"
                 why = f"as many as {memory.release.serving} has" if beside else why
+                if wanted == 0 and id_ == shipped:
+                    # Also of what sleeps: a release that does not start is not to be found out by who comes first.
+                    wanted, why = 1, f"one shows whether {id_} starts"
                 lines.append(Line(service, region, id_, wanted, why))
     return tuple(lines)
 

@@ -116,8 +116,8 @@ def _services(model: Model, serving: Release | None, memory: RouteMemory) -> tup
     for service in sorted(serving.services.values(), key=lambda s: s.name) if serving else ():
         if not (service.runs_always and service.http and service.paths):
             continue
-        # One more try, elsewhere, only adds to what is too much everywhere.
-        is_pressed = all(f"{service.name}@{region}" in memory.pressed for region in model.regions)
+        # One more try, elsewhere, only adds to what is too much everywhere; and it would wake what sleeps there.
+        is_pressed = service.may_sleep or all(f"{service.name}@{r}" in memory.pressed for r in model.regions)
         head = f"{service.name}/"
         rules = tuple(
             RouteRule(key.removeprefix(service.name), after_ms)
@@ -133,6 +133,7 @@ def _services(model: Model, serving: Release | None, memory: RouteMemory) -> tup
                 hedge_after_ms=None if is_pressed else HEDGE_AFTER_MS,
                 rules=() if is_pressed else rules,
                 is_sticky=service.is_sticky,
+                may_sleep=service.may_sleep,
             )
         )
     return tuple(routed)

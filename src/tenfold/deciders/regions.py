@@ -220,7 +220,9 @@ class _Look:
         self._model = model
         self._snapshot = snapshot
         self._memory = memory
-        self._listening = [s.name for s in serving.services.values() if s.http and s.runs_always and s.paths]
+        self._listening = [s.name for s in serving.services.values() if s.is_behind_edge]
+        # Where a service sleeps its requests wait, and nothing is lost.
+        self._awake = [name for name in self._listening if not serving.services[name].may_sleep]
         away_s = snapshot.taken_at - memory.data_away_at
         well = {InstanceState.READY} | ({InstanceState.UNHEALTHY} if -1.0 <= away_s < DATA_BACK_S else set())
         self._ready = {
@@ -266,7 +268,7 @@ class _Look:
         return {}
 
     def _instances(self, region: str) -> Mapping[str, str]:
-        lacking = [name for name in self._listening if (name, region) not in self._ready]
+        lacking = [name for name in self._awake if (name, region) not in self._ready]
         return {"instances": f"no instance of {', '.join(lacking)} is ready there"} if lacking else {}
 
     def _traffic(self, region: str) -> Mapping[str, str]:

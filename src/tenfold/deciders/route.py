@@ -3,7 +3,8 @@ published when it differs from what the gateway runs.
 
 An instance gets new requests while it is ready and wanted. One that is let go, or belongs to a release that no longer
 serves, finishes what it has. One that is frozen or unhealthy gets nothing while another can serve; when none can, the
-sick ones are kept: an error from a sick instance tells more than an empty list.
+sick ones are kept: an error from a sick instance tells more than an empty list. Where a service may sleep and no instance can serve,
+its requests wait for one.
 """
 
 import hashlib
@@ -106,15 +107,18 @@ def build_table(
             continue
         pool = f"{service.name}@{region}"
         is_pressed = pool in pressed
+        endpoints = _endpoints(serving.id, pools.get(pool, []), served)
         routed.append(
             ServiceRoutes(
                 service=service.name,
                 paths=service.paths,
-                endpoints=_endpoints(serving.id, pools.get(pool, []), served),
+                endpoints=endpoints,
                 health=service.health,
                 hedge_after_ms=None if is_pressed else HEDGE_AFTER_MS,
                 rules=() if is_pressed or pool not in routes else _rules(routes[pool]),
                 is_sticky=service.is_sticky,
+                may_sleep=service.may_sleep,
+                is_asleep=service.may_sleep and not any(e.state is EndpointState.SERVING for e in endpoints),
             )
         )
     return RouteTable(region, tuple(routed), model.domains, **between)
@@ -240,9 +244,8 @@ def _why(table: RouteTable, cause: str) -> str:
     for service in table.services:
         counts = Counter(e.state for e in service.endpoints)
         beside = [f"{n} {word}" for state, word in BESIDE if (n := counts[state])]
-        parts.append(
-            f"{service.service} on {counts[EndpointState.SERVING]}" + (f" ({', '.join(beside)})" if beside else "")
-        )
+        serves = "none (requests wait for one)" if service.is_asleep else f"{counts[EndpointState.SERVING]}"
+        parts.append(f"{service.service} on {serves}" + (f" ({', '.join(beside)})" if beside else ""))
     slow = [
         f"{r.prefix} after {_seconds(r.hedge_after_ms)}"
         for s in table.services

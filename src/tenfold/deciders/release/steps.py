@@ -110,7 +110,8 @@ def _start(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight
     if failed and max(count for count, _ in failed.values()) >= START_FAILURES:
         line, (_, note) = max(failed.items(), key=lambda item: item[1][0])
         return Progress(StepState.FAILED, f"{line.partition('@')[0]} does not start: {note}")
-    lacking = not_ready(release_, sight.model, sight.snapshot, sight.wanted)
+    # Also of what sleeps one is started: it shows that the release can be woken.
+    lacking = not_ready(release_, sight.model, sight.snapshot, sight.wanted, least=1)
     if not lacking:
         return Progress(StepState.DONE)
     slowest_s = max((s.health.starts_within_s for s in release_.services.values()), default=60.0)
@@ -210,13 +211,13 @@ def without_ready(release_: Release, sight: Sight) -> str:
     return ", ".join(lacking)
 
 
-def not_ready(release_: Release, model: Model, snapshot: Snapshot, wanted: Mapping[str, int]) -> str:
-    """Which services lack ready instances, in words; empty when none does."""
+def not_ready(release_: Release, model: Model, snapshot: Snapshot, wanted: Mapping[str, int], *, least: int = 0) -> str:
+    """Which services lack ready instances, in words; empty when none does. Each needs `least` at the least."""
     lacking = []
     for service in release_.services.values():
         for region in model.regions if service.runs_always else ():
             pool = f"{service.name}@{region}"
-            count = service.scaling.clamp(wanted.get(pool, service.scaling.instances_min))
+            count = max(least, service.scaling.clamp(wanted.get(pool, service.scaling.instances_min)))
             ready = _ready(f"{pool}/{release_.id}", snapshot)
             if ready < count:
                 lacking.append(f"{ready} of {count} {service.name}")
