@@ -1,6 +1,7 @@
 """What no key alone can tell: whether the parts of a blueprint fit one another.
 Each check notes what it finds and says what to do."""
 
+import math
 import re
 from difflib import get_close_matches
 
@@ -14,6 +15,7 @@ from tenfold.wire import environment
 
 _BRACED = re.compile(r"(?<!\$)\{([a-z]+)\}")
 _OURS = ("PORT", "HOST")
+MONTH_HOURS_MAX = 31 * 24
 _STORES = {"DATABASE_URL": "url", "VALKEY_URL": "valkey_url"}
 
 
@@ -25,6 +27,7 @@ def check(model: Model, reading: Reading) -> None:
         at = f"services.{service.name}"
         _command(service, at, reading)
         _instances(service, at, reading)
+        _floors(service, at, reading)
         _triggers(service, at, reading)
         _job(service, at, reading)
         _without_http(service, at, reading)
@@ -37,6 +40,7 @@ def check(model: Model, reading: Reading) -> None:
     _alerts(model, reading)
     check_scenarios(model.scenarios, reading)
     _prices(model, reading)
+    _enforced(model, reading)
     check_spread(model, reading)
 
 
@@ -62,6 +66,19 @@ def _instances(service: Service, at: str, reading: Reading) -> None:
             "nothing would wake it, since the edge sends it no requests; give it a trigger on a metric that another service posts, e.g. "
             "scaling: {triggers: {queue_length: {up_above: 100, down_below: 10}}}, or a min of 1",
         )
+
+
+def _floors(service: Service, at: str, reading: Reading) -> None:
+    high = service.scaling.instances_max
+    if not reading.sound(f"{at}.scaling.floors", f"{at}.scaling.instances"):
+        return
+    for number, floor in enumerate(service.scaling.floors):
+        if floor.instances > high:
+            note = "" if reading.given(f"{at}.scaling.instances.max") else " (the default)"
+            reading.note(
+                f"{at}.scaling.floors[{number}]",
+                f"min {floor.instances} is more than instances.max {high}{note}; raise max to {floor.instances} or more",
+            )
 
 
 def _triggers(service: Service, at: str, reading: Reading) -> None:
@@ -187,3 +204,23 @@ def _prices(model: Model, reading: Reading) -> None:
             f"is in {currency} and {own} in {prices.currency}; nothing is converted, so write what you pay: {example}"
         )
         reading.note("budget.monthly", message)
+
+
+def _enforced(model: Model, reading: Reading) -> None:
+    """A budget refuses what comes on top of what always runs; where that alone costs more it could only break its word."""
+    budget = model.budget
+    if budget is None or not budget.is_enforced or not reading.sound("budget", "services", "regions"):
+        return
+    hourly = sum(
+        service.scaling.instances_min * model.prices.per_hour(service.instance.cpu_cores, service.instance.memory_bytes)
+        for service in model.services.values()
+        if service.runs_always
+    )
+    least = hourly * len(model.regions) * MONTH_HOURS_MAX
+    if least > budget.monthly.amount:
+        currency = budget.monthly.currency
+        reading.note(
+            "budget.enforce",
+            f"could not be kept: the instances that always run cost {least:.2f} {currency} in a month of 31 days, and "
+            f"{budget.monthly} is the budget; raise monthly to {math.ceil(least)} {currency} or more, or lower scaling.instances.min",
+        )

@@ -271,6 +271,12 @@ BUDGET = Section(
         Key("monthly", units.money("300 USD"), "What may be spent in a month.", is_required=True),
         Key("alert_at", units.percent("80%"), "The share of it at which to say so.", "alert_at_ratio"),
         Key(
+            "enforce",
+            units.flag(),
+            "Whether nothing is added that would take the month beyond it; otherwise it only warns.",
+            "is_enforced",
+        ),
+        Key(
             "prices",
             Section(
                 "a mapping of prices",

@@ -1,6 +1,6 @@
 """What a blueprint may say of a service. One half of the declaration that `parts` makes whole."""
 
-from tenfold.blueprint import units
+from tenfold.blueprint import schedules, units
 from tenfold.blueprint.shape import Key, ListOf, MapOf, Section
 from tenfold.model import Forecast, Health, InstanceSize, Scaling, Service, Trigger
 
@@ -152,6 +152,16 @@ SCALING = Section(
             units.duration("15m", low_s=1.0),
             "With min 0: how long without a request and without open sockets before the last instance goes.",
             "idle_s",
+        ),
+        Key(
+            "floors",
+            ListOf("a list of scheduled floors", schedules.floor("weekdays 08:00-18:00 min 4")),
+            "So many instances run at these hours at least, in each region; they start in time to serve when the hour begins.",
+        ),
+        Key(
+            "zone",
+            schedules.zone("Europe/Berlin"),
+            "The time zone of floors that name none.",
         ),
     ),
     Scaling,

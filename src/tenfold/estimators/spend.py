@@ -4,7 +4,7 @@ Cost per hour = sum over instances of (cores * price of a core + GiB * price of 
 instance, not by what it uses: that is what one pays for. Gateways and stores are not in it: nothing says their size.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from tenfold.facts import InstanceState, Snapshot, SpendSeen
@@ -12,7 +12,10 @@ from tenfold.model import Model, Prices, Service
 
 HOUR_S = 3600.0
 DAY_S = 86_400.0
-GIB_BYTES = 1024**3
+HOURS_A_MONTH = 730.0
+"""A twelfth of a year."""
+PRICES_OLD_DAYS = 180
+"""List prices change about so often: older ones are worth a look."""
 STEP_S_MAX = 10.0
 """Two looks further apart than this do not tell what ran between them, and facts that are older do not tell what runs."""
 TELL_EVERY_S = 60.0
@@ -23,8 +26,12 @@ USUAL_S = DAY_S
 
 def instance_per_hour(service: Service, prices: Prices) -> Decimal:
     """What one instance of `service` costs for an hour, in the currency of `prices`."""
-    cores, gib = Decimal(str(service.instance.cpu_cores)), Decimal(service.instance.memory_bytes) / GIB_BYTES
-    return cores * prices.core_hour.amount + gib * prices.gib_hour.amount
+    return size_per_hour(service.instance.cpu_cores, service.instance.memory_bytes, prices)
+
+
+def size_per_hour(cores: float, memory_bytes: float, prices: Prices) -> Decimal:
+    """What so many cores and so much memory cost for an hour, in the currency of `prices`."""
+    return prices.per_hour(cores, memory_bytes)
 
 
 def cost_per_hour(model: Model, snapshot: Snapshot) -> float:
@@ -41,6 +48,22 @@ def cost_per_hour(model: Model, snapshot: Snapshot) -> float:
         if service is not None:
             total += count * instance_per_hour(service, model.prices)
     return float(total)
+
+
+def prices_text(as_of: str, today: date) -> str:
+    """`prices of 2026-06-17, 165 days old`, with advice when they are older than half a year; empty for the blueprint's own (`as_of`
+    is)."""
+    if not as_of:
+        return ""
+    try:
+        days = (today - date.fromisoformat(as_of)).days
+    except ValueError:
+        return f"prices of {as_of}"
+    if days < 0:
+        return f"prices of {as_of}, which is still to come: is this machine's clock right?"
+    age = "of today" if days == 0 else f"{days} day{'' if days == 1 else 's'} old"
+    old = ": write what you pay now in budget.prices" if days > PRICES_OLD_DAYS else ""
+    return f"prices of {as_of}, {age}{old}"
 
 
 def month_of(at: float) -> tuple[float, float]:

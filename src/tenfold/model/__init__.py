@@ -36,7 +36,10 @@ from tenfold.model.routes import (
 )
 from tenfold.model.scenario import Action, Check, Scenario, Socket, Step
 from tenfold.model.service import (
+    DAY_SETS,
+    DAYS,
     KNOWN_TRIGGERS,
+    Floor,
     Forecast,
     Health,
     InstanceSize,
@@ -46,9 +49,13 @@ from tenfold.model.service import (
 )
 from tenfold.model.shards import Shard, Tenant
 from tenfold.model.targets import LatencyTargets, Slo, Targets
+from tenfold.model.zones import DEFAULT_ZONE, zone_offset_s, zones
 
 __all__ = [
+    "DAYS",
+    "DAY_SETS",
     "DEFAULT_REGION",
+    "DEFAULT_ZONE",
     "KNOWN_TRIGGERS",
     "LOOPBACK",
     "SHIPPED",
@@ -65,6 +72,7 @@ __all__ = [
     "EntryTable",
     "Environment",
     "Escalation",
+    "Floor",
     "Forecast",
     "GatewayEnd",
     "Health",
@@ -97,4 +105,6 @@ __all__ = [
     "Tier",
     "Trigger",
     "Way",
+    "zone_offset_s",
+    "zones",
 ]

@@ -5,6 +5,8 @@ from decimal import Decimal
 
 from tenfold.model.money import Money
 
+GIB_BYTES = 1024**3
+
 
 @dataclass(frozen=True, slots=True)
 class Prices:
@@ -19,6 +21,11 @@ class Prices:
     @property
     def currency(self) -> str:
         return self.core_hour.currency
+
+    def per_hour(self, cores: float, memory_bytes: float) -> Decimal:
+        """What so many cores and so much memory cost for an hour, in the currency of these prices."""
+        gib = Decimal(str(memory_bytes)) / GIB_BYTES
+        return Decimal(str(cores)) * self.core_hour.amount + gib * self.gib_hour.amount
 
 
 SHIPPED = Prices(

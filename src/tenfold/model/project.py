@@ -132,11 +132,15 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What may be spent in a month, at which share of it (0..1) to say so, and the prices to reckon with (None: those that are shipped)."""
+    """What may be spent in a month, at which share of it (0..1) to say so, and the prices to reckon with (None: those that are shipped).
+
+    Where it `is_enforced` nothing is added that would take the month beyond it; otherwise it only warns.
+    """
 
     monthly: Money
     alert_at_ratio: float = 0.8
     prices: Prices | None = None
+    is_enforced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tenfold.model.zones import DEFAULT_ZONE
+
 KNOWN_TRIGGERS = ("concurrency", "cpu", "memory", "response_time", "concurrent_users", "capacity")
 """Triggers that Tenfold measures itself or knows the unit of;
 any other name is a custom metric that the app posts."""
@@ -64,11 +66,38 @@ class Forecast:
     confidence_ratio: float = 0.95
 
 
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAY_SETS = {"daily": (0, 1, 2, 3, 4, 5, 6), "weekdays": (0, 1, 2, 3, 4), "weekend": (5, 6)}
+"""Words for several days of the week (0: Monday)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """At least `instances` run, in each region, while the clock of `zone` (None: the service's) shows a time within these hours.
+
+    They begin on `days` of the week (0: Monday) at `begins_minute` of the day, and end before `ends_minute`: of the day after where that
+    is not later. Said as `weekdays 08:00-18:00 min 4`.
+    """
+
+    days: tuple[int, ...]
+    begins_minute: int
+    ends_minute: int
+    instances: int
+    zone: str | None = None
+
+    def __str__(self) -> str:
+        words = next((word for word, days in DAY_SETS.items() if days == self.days), None)
+        words = words or ",".join(DAYS[day] for day in self.days)
+        hours = "-".join(f"{at // 60:02}:{at % 60:02}" for at in (self.begins_minute, self.ends_minute))
+        return " ".join(filter(None, (words, hours, f"min {self.instances}", self.zone)))
+
+
 @dataclass(frozen=True, slots=True)
 class Scaling:
     """How many instances (`instances_min`..`instances_max`, per region) and what moves the number.
 
-    With a minimum of 0 the last instance goes after `idle_s` without a request and without open sockets.
+    With a minimum of 0 the last instance goes after `idle_s` without a request and without open sockets. `floors` raise the minimum at
+    their hours, by the clock of `zone` where they name none.
     """
 
     instances_min: int = 1
@@ -79,6 +108,8 @@ class Scaling:
     )
     forecast: Forecast | None = None
     idle_s: float = 900.0
+    floors: tuple[Floor, ...] = ()
+    zone: str = DEFAULT_ZONE
 
     def clamp(self, instances: int) -> int:
         """`instances`, or the nearest number that is allowed."""
