@@ -1,6 +1,7 @@
 """What every world promises of instances: Observer, Actuator and Harm, on the simulator and on real processes."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -122,6 +123,51 @@ def test_one_that_ends_by_itself_says_how_until_it_is_stopped(play) -> None:
         assert (await stage.see(InstanceSeen, "quits-1")).state is InstanceState.EXITED
         assert (await stage.do(StopInstance("quits-1", 0.0, ended.generation))).outcome is Outcome.DONE
         assert await stage.see(InstanceSeen, "quits-1") is None
+
+    play(story)
+
+
+def test_one_that_ended_is_restarted_in_its_place(play) -> None:
+    """The same id runs again at the same port as another process, also when the order comes twice, and what runs is not restarted."""
+
+    async def story(stage) -> None:
+        await stage.do(WEB)
+        before = await stage.until(InstanceSeen, "web-1", is_in(InstanceState.READY))
+        again = StartInstance("web-1", "web", "local", "r1", attempt=2)
+        with pytest.raises(Refused):
+            await stage.do(again)
+        await stage.harm.inflict(Kill("web-1"))
+        ended = await stage.until(InstanceSeen, "web-1", is_in(InstanceState.EXITED))
+        with pytest.raises(Refused):
+            await stage.do(replace(again, expected_generation=ended.generation + 5))
+        order = replace(again, expected_generation=ended.generation)
+        receipts = await asyncio.gather(stage.do(order), stage.do(order))
+        assert {receipt.outcome for receipt in receipts} == {Outcome.DONE}
+        after = await stage.until(InstanceSeen, "web-1", is_in(InstanceState.READY))
+        assert (await stage.do(order)).outcome is Outcome.DONE
+        assert after.port == before.port
+        assert after.pid != before.pid
+        assert after.started_at > before.started_at
+        assert after.generation > ended.generation
+        assert stage.leftovers() == ["web-1"]
+        with pytest.raises(Refused):
+            await stage.do(replace(order, attempt=3))
+
+    play(story)
+
+
+def test_what_is_not_known_any_more_is_not_restarted(play) -> None:
+    """After a restart of the control plane what ended is forgotten: to start it in its place is refused, and nothing runs."""
+
+    async def story(stage) -> None:
+        await stage.do(WEB)
+        await stage.until(InstanceSeen, "web-1", is_in(InstanceState.READY))
+        await stage.harm.inflict(Kill("web-1"))
+        await stage.until(InstanceSeen, "web-1", is_in(InstanceState.EXITED))
+        await stage.restart()
+        with pytest.raises(Refused):
+            await stage.do(StartInstance("web-1", "web", "local", "r1", attempt=2))
+        assert not stage.leftovers()
 
     play(story)
 

@@ -210,7 +210,7 @@ def _tries(trace: RequestTrace) -> str:
 
 
 def _starts(row: DecisionRow, instance: str) -> bool:
-    return any(effect.key == f"start:{instance}" for effect in row.decision.effects)
+    return any(effect.key.partition("#")[0] == f"start:{instance}" for effect in row.decision.effects)
 
 
 def _times(trace: RequestTrace) -> str:

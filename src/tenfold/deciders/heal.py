@@ -160,7 +160,7 @@ def _look(draft: _Draft, snapshot: Snapshot, lines: Mapping[str, Line], waiting_
             _look_at_sick(draft, id_, member, seen, sick_pools, lines, now)
         else:
             if not member.was_ready:
-                draft.members[id_] = replace(member, was_ready=True)
+                draft.members[id_] = replace(member, ready_since=seen.since)
             failures = draft.failures.get(member.line) if draft.failures else None
             # Only one that was started after the last failure shows that starting works again; its elders show nothing.
             if failures is not None and seen.started_at >= failures.last_at and now - seen.since >= SETTLED_S:

@@ -19,10 +19,25 @@ class MemberState(StrEnum):
     STOPPING = "stopping"
 
 
+class Rung(StrEnum):
+    """The rungs of the ladder by which what fails is mended, the cheapest first: RESTART it in its place, REPLACE it by a new one, MOVE
+    what it should do to another region, ASK a person."""
+
+    RESTART = "restart"
+    REPLACE = "replace"
+    MOVE = "move"
+    ASK = "ask"
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One instance that heal asked for or adopted. `since` is when it entered `state`;
-    `was_ready` that it has served."""
+    """One instance that heal asked for or adopted. `since` is when it entered `state`, `ready_since` since when this run of it
+    serves (None: not yet).
+
+    `attempt` counts its starts, `restarts` those in its place since it last served for a while; `cause` is the rung that started it last
+    (None: nothing had failed). `ended_at` is when its end was seen, and `ended_generation` which run that was, while its restart is due or
+    under way. `is_ill` tells that it was told to end because it was ill, or that it is ill and left to the watch over its release.
+    """
 
     service: str
     region: str
@@ -30,7 +45,17 @@ class Member:
     state: MemberState
     since: float
     asked_at: float
-    was_ready: bool = False
+    ready_since: float | None = None
+    attempt: int = 1
+    restarts: int = 0
+    cause: Rung | None = None
+    ended_at: float | None = None
+    ended_generation: int = 0
+    is_ill: bool = False
+
+    @property
+    def was_ready(self) -> bool:
+        return self.ready_since is not None
 
     @property
     def pool(self) -> str:
@@ -42,24 +67,56 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Try:
+    """One thing that was tried: `subject` was started at `at` by `rung` (None: by nothing that had failed), and what that `gave`."""
+
+    at: float
+    rung: Rung | None
+    subject: str
+    gave: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failures:
     """Consecutive failures of a line or an engine. No start before `next_start_at`;
-    `last_note` is the last failure in words."""
+    `last_note` is the last failure in words, `rung` the one it is on, and `tries` the last things that were tried, oldest first."""
 
     count: int
     last_at: float
     next_start_at: float
     last_note: str
     gave_up: bool = False
+    rung: Rung = Rung.RESTART
+    tries: tuple[Try, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EngineMemory:
-    """Starts of one engine so far, and its failures in a row."""
+    """Starts of one engine so far, its failures in a row, and when of late it ended soon after a start, oldest first."""
 
     attempts: int
     asked_at: float
     failures: Failures | None = None
+    flaps: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Capacity that runs elsewhere for a line: so many instances `extra` by region, since when, and why."""
+
+    since: float
+    extra: Mapping[str, int]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A region in which nothing more can be started for now: since when, why, how often that was said, and when it is tried again."""
+
+    since: float
+    note: str
+    count: int
+    next_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +124,10 @@ class HealMemory:
     """The fleet: members by instance id; the last number given to an instance, by service; failures by line;
     engines by key.
 
-    `told` holds what was said once and need not be said each tick.
+    `told` holds what was said once and need not be said each tick. `owed` are instances of a line that were lost and have not been
+    replaced yet. `flaps` tells, by line, when instances of late ended soon after they had served; `spent`, by pool, when something was
+    restarted, replaced or moved. `moves` are by line, `short` by region, `sure` is how sure each pool's number is (0..1; what is
+    missing is sure). `away_at` is when what instances need was last away, by region, and for the stores under the empty name.
     """
 
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -75,6 +135,13 @@ class HealMemory:
     failures: Mapping[str, Failures] = field(default_factory=dict)
     engines: Mapping[str, EngineMemory] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
+    owed: Mapping[str, int] = field(default_factory=dict)
+    flaps: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    spent: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    moves: Mapping[str, Move] = field(default_factory=dict)
+    short: Mapping[str, Short] = field(default_factory=dict)
+    sure: Mapping[str, float] = field(default_factory=dict)
+    away_at: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class Instance:
     state: InstanceState = InstanceState.STARTING
     since: float = 0.0
     generation: int = 1
+    attempt: int = 1
     note: str = ""
     doubtful: bool = False
     frozen: bool = False
@@ -318,6 +319,7 @@ class Instances:
             "since": instance.since,
             "grace_s": instance.grace_s,
             "note": instance.note,
+            "attempt": instance.attempt,
         }
         with contextlib.suppress(OSError):  # On a full disk a new control plane asks anew, which costs it a moment.
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -332,5 +334,6 @@ class Instances:
                 return
             instance.state, instance.since = InstanceState(known["state"]), known["since"]
             instance.grace_s, instance.note = known["grace_s"], known["note"]
+            instance.attempt = known.get("attempt", 1)
         except (OSError, ValueError, KeyError):
             return

@@ -155,7 +155,7 @@ class ProcessDriver:
     async def _do(self, effect: ProcessEffect) -> str:
         match effect:
             case StartInstance():
-                return self._start(effect)
+                return await self._start(effect)
             case StopInstance():
                 return await self._stop(effect)
             case RunTask():
@@ -168,8 +168,14 @@ class ProcessDriver:
             case _:
                 assert_never(effect)
 
-    def _start(self, effect: StartInstance) -> str:
+    async def _start(self, effect: StartInstance) -> str:
         known = self.instances.all.get(effect.instance)
+        ended = None
+        if effect.attempt > 1 and (known is None or effect.attempt > known.attempt):
+            ended = self._ended(effect)
+            await self.instances.stop(ended, _STRAYS_GRACE_S)
+            # The same order may have come twice, and the other have been faster.
+            known = self.instances.all.get(effect.instance)
         if known is not None:
             return f"started before, {known.state} now"
         release = self._release(effect.release)
@@ -180,7 +186,7 @@ class ProcessDriver:
             environment.REGION: effect.region,
             environment.RELEASE: effect.release,
         }
-        port = self._ports.take(self.instances.ports()) if service.http else None
+        port = (ended.port if ended else None) or self._ports.take(self.instances.ports()) if service.http else None
         address = {"PORT": str(port), "HOST": HOST} if port is not None else {}
         around = self.surroundings(release, effect.service, effect.region, address)
         if port is not None:
@@ -211,9 +217,20 @@ class ProcessDriver:
                 process=process,
                 log=command.log,
                 mask=self._mask_of(effect.release),
+                generation=ended.generation + 1 if ended else 1,
+                attempt=effect.attempt,
             )
         )
         return f"pid {process.pid}" + (f", port {port}" if port is not None else "")
+
+    def _ended(self, effect: StartInstance) -> Instance:
+        """What is to be restarted in its place; raises `Refused` unless it has ended as it was seen to have."""
+        known = self.instances.all.get(effect.instance)
+        if known is None:
+            raise Refused(f"{effect.instance} is not known any more, so it can't be restarted in its place")
+        if known.state is not InstanceState.EXITED or effect.expected_generation not in (0, known.generation):
+            raise Refused(f"{effect.instance} has changed since it was looked at: it is {known.state} now")
+        return known
 
     async def _stop(self, effect: StopInstance) -> str:
         instance = self.instances.all.get(effect.instance)

@@ -76,13 +76,15 @@ class Promote:
 
 @dataclass(frozen=True, slots=True)
 class StartInstance:
-    """Start instance `instance` (an id never used before, `web-12`) of a release's service."""
+    """Start instance `instance` (an id never used before, `web-12`) of a release's service; with an `attempt` above 1 restart one that
+    has ended in its place, under the same id and at the same port."""
 
     instance: str
     service: str
     region: str
     release: str
     expected_generation: int = 0
+    attempt: int = 1
 
     @property
     def subject(self) -> str:
@@ -90,7 +92,7 @@ class StartInstance:
 
     @property
     def key(self) -> str:
-        return f"start:{self.instance}"
+        return f"start:{self.instance}" + (f"#{self.attempt}" if self.attempt > 1 else "")
 
 
 @dataclass(frozen=True, slots=True)

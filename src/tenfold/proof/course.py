@@ -144,7 +144,9 @@ def replaced_s(ticks: Sequence[Tick], subject: str, struck_at: float) -> float |
     needed = _ready(before[-1]).get(pool, 0.0)
     for tick in ticks:
         seen = tick.snapshot.instances.get(subject)
-        if tick.at <= struck_at or (seen is not None and seen.state is InstanceState.READY):
+        # One that was restarted in its place has the same name, and another start.
+        is_it = seen is not None and seen.state is InstanceState.READY and seen.started_at <= dead.started_at
+        if tick.at <= struck_at or is_it:
             continue
         scale = tick.memory.scale.pools.get(pool)
         wanted = needed if scale is None else min(needed, scale.wanted)

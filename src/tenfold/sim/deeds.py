@@ -107,8 +107,11 @@ def _do(world: World, order: Order) -> float:
 
 
 def _start_instance(world: World, effect: StartInstance) -> float:
-    if effect.instance in world.instances:
+    before = world.instances.get(effect.instance)
+    if before is not None and effect.attempt <= before.attempt:
         return 0.0
+    if effect.attempt > 1:
+        _expect_ended(before, effect)
     release = world.releases.get(effect.release)
     service = release.services.get(effect.service) if release else None
     if service is None:
@@ -123,11 +126,13 @@ def _start_instance(world: World, effect: StartInstance) -> float:
         release=effect.release,
         behaviour=behaviour,
         breakage=world.broken.get(effect.release),
-        port=FIRST_PORT + number,
+        port=before.port if before else FIRST_PORT + number,
         pid=number,
         started_at=at,
         since=at,
         ready_elapsed_s=ready_s,
+        generation=before.generation + 1 if before else 1,
+        attempt=effect.attempt,
     )
     fails_at_start = random.random() < behaviour.start_fails_ratio or instance.breakage is Breakage.START
     if fails_at_start:
@@ -142,13 +147,21 @@ def _start_instance(world: World, effect: StartInstance) -> float:
     if behaviour.crashes_per_hour > 0 and instance.exits_elapsed_s == NEVER_S:
         instance.exits_elapsed_s = ready_s + random.expovariate(behaviour.crashes_per_hour / 3600.0)
         instance.exit_note = "exit code 1: the program ended by an error"
-    world.counts["doubled"] += instance.id in world.ever
-    world.ever.add(instance.id)
+    world.counts["doubled"] += effect.key in world.ever
+    world.ever.add(effect.key)
     world.instances[instance.id] = instance
     world.pools[f"{effect.service}@{effect.region}"].members[instance.id] = instance
     world.counts["started"] += 1
     world.wake("process")
     return SPAWN_S
+
+
+def _expect_ended(before: Instance | None, effect: StartInstance) -> None:
+    """Raise `Refused` unless what is to be restarted has ended as it was seen to have."""
+    if before is None:
+        raise Refused(f"{effect.instance} is not known any more, so it can't be restarted in its place.")
+    if before.alive or effect.expected_generation not in (0, before.generation):
+        raise Refused(f"{effect.instance} has changed since it was looked at (it is {before.state} now).")
 
 
 def _stop_instance(world: World, effect: StopInstance) -> float:

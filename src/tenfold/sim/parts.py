@@ -42,6 +42,7 @@ class Instance:
     sick_elapsed_s: float = NEVER_S
     state: InstanceState = InstanceState.STARTING
     generation: int = 1
+    attempt: int = 1
     note: str = ""
     frozen_until_s: float = 0.0
     slow_until_s: float = 0.0
