@@ -288,7 +288,8 @@ class RejectionNow(Struct, frozen=True):
 
 
 class DecisionWhole(Struct, frozen=True):
-    """A decision with all that is kept of it: the figures it rests on (`facts`), and what was seen of its subject then (`saw`)."""
+    """A decision with all that is kept of it: the figures it rests on (`facts`), what each bound made of what was needed (`clamps`), how sure
+    it was (`confidence_ratio`, 1 for what was seen), and what was seen of its subject then (`saw`)."""
 
     id: str
     at: float
@@ -296,6 +297,8 @@ class DecisionWhole(Struct, frozen=True):
     subject: str
     why: str
     facts: list[str]
+    clamps: list[str]
+    confidence_ratio: float
     effects: list[EffectNow]
     rejected: list[RejectionNow]
     saw: dict[str, Any]

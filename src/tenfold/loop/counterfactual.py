@@ -19,7 +19,6 @@ from tenfold.deciders.decide import Scaler
 from tenfold.deciders.memory import Intent, MemberState, PoolScale, ScaleMemory
 from tenfold.deciders.scale import scale
 from tenfold.deciders.scale.triggers import TRAFFIC_AGE_S_MAX, WARM_UP_S, held_by_one, read, ready_by_pool, triggers_of
-from tenfold.estimators.spend import instance_per_hour
 from tenfold.facts import InstanceSeen, InstanceState, Snapshot
 from tenfold.loop.reader import NEWEST, JournalReader
 from tenfold.loop.replay import Again
@@ -166,7 +165,7 @@ def counterfactual(
         unseen_s=followed.unseen_s,
         has_measure=_has_measure(service, serving, tick.snapshot),
         start_s=start_s,
-        per_hour=instance_per_hour(service, model.prices),
+        per_hour=model.prices.per_hour(service.instance.cpu_cores, service.instance.memory_bytes),
         currency=model.prices.currency,
         decided=real.course(chosen.wanted),
         others=tuple(WhatIf(world.thing.name, world.tally.course(world.first)) for world in worlds),
