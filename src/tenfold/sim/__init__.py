@@ -2,7 +2,7 @@
 
 `World` is what is (instances, engines, gateways, traffic), `Drivers` are its ports for one life of a control plane, `Simulation` lets a
 brain run over it at full speed, `Trial` is one seed of trouble over several regions, and `run_virtual` lets any asyncio program (the
-real loop) live on a `VirtualClock`.
+real loop) live on a `VirtualClock`. `policy` gives a brain another scaler, to compare with.
 """
 
 from tenfold.sim.behaviour import Behaviour, Breakage
@@ -19,6 +19,7 @@ from tenfold.sim.faults import (
     RoutesRefused,
     WorldFault,
 )
+from tenfold.sim.policies import POLICIES, Truth, policy
 from tenfold.sim.ports import Drivers
 from tenfold.sim.rates import Rate, constant, day, from_trace, steps
 from tenfold.sim.simulation import Brain, Simulation
@@ -26,6 +27,7 @@ from tenfold.sim.trial import Broken, Trial
 from tenfold.sim.world import World
 
 __all__ = [
+    "POLICIES",
     "Behaviour",
     "Brain",
     "Breakage",
@@ -43,12 +45,14 @@ __all__ = [
     "RoutesRefused",
     "Simulation",
     "Trial",
+    "Truth",
     "VirtualClock",
     "World",
     "WorldFault",
     "constant",
     "day",
     "from_trace",
+    "policy",
     "run_virtual",
     "steps",
 ]
