@@ -27,6 +27,7 @@ COMMANDS = {
     "drill": ("tenfold.cli.drill", "Harm what runs on purpose, and measure what comes of it"),
     "prove": ("tenfold.cli.prove", "Make load and harm, and judge the targets: a verdict each, a score, a report"),
     "report": ("tenfold.cli.report", "What happened in the last hours, what it cost, what could be better"),
+    "scaler": ("tenfold.cli.scaler", "Tell KEDA how many instances a workload of a cluster needs"),
     "doctor": ("tenfold.cli.doctor", "Say what is missing on this machine and how to mend it"),
     "blueprint": ("tenfold.cli.blueprint", "Check the blueprint; print its JSON Schema"),
 }

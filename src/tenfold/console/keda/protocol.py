@@ -41,9 +41,7 @@ def handlers(service: Any) -> grpc.GenericRpcHandler:
         behaviour = getattr(service, method.name, None)
         if behaviour is None:
             continue
-        kind = (
-            grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
-        )
+        kind = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
         methods[method.name] = kind(
             behaviour,
             request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,

@@ -1,0 +1,129 @@
+"""Stories of one pool that another keeps: where it begins, what it adds, what it never does."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenfold.console.keda.asked import Ref, asked_of
+from tenfold.console.keda.brain import Answer, Brain
+
+NOW = 1_700_000_000.0
+DAY_MINUTES = 1440
+
+
+def brain(**metadata: str) -> Brain:
+    """Of a pool of which one instance holds 50, unless the metadata says otherwise."""
+    ref = Ref("shop", "web", tuple({"query": "q", "holds": "50", **metadata}.items()))
+    return Brain(asked_of(ref, {}, {}), "shop")
+
+
+def steady(
+    mind: Brain, load: float, ready: int | None, looks: int, start: float = NOW, every_s: float = 15.0
+) -> Answer:
+    """So many looks at the same load; the last answer."""
+    for look in range(looks):
+        answer = mind.think(start + look * every_s, load, ready)
+    return answer
+
+
+def test_it_begins_with_what_runs() -> None:
+    """A scaler that starts beside 20 instances that are well used does not bring them down to the minimum."""
+    answer = brain(min="1", max="40").think(NOW, 650.0, 20)
+    assert answer.wanted == 20
+    assert "so many ran" in answer.why
+    assert answer.is_active
+
+
+def test_it_begins_with_what_the_last_minutes_needed() -> None:
+    """Without a count of what runs it takes the peak of the last five minutes: 650 at 65% of 50 each are 20."""
+    mind = brain(max="40")
+    minute = int(NOW // 60)
+    mind.learn([(minute - 90, 4000.0), (minute - 3, 650.0), (minute - 2, 325.0), (minute - 1, 325.0)])
+    answer = mind.think(NOW, 325.0, None)
+    assert answer.wanted == 20
+    assert "650 requests/s" in answer.why
+
+
+def test_load_adds_instances_after_two_looks() -> None:
+    """One look above the bound is noise; two add what brings the load to the middle of the band, and the reason has the figures."""
+    mind = brain(max="40", min="4")
+    first = mind.think(NOW, 130.0, 4)
+    assert first.wanted == 4
+    second = steady(mind, 400.0, 4, 3, NOW + 15)
+    assert second.wanted >= 13
+    assert "400 requests/s" in second.why
+
+
+def test_it_never_leaves_its_bounds() -> None:
+    """However much there is to do, max is the most, and the reason tells what it would take."""
+    answer = steady(brain(max="6"), 5000.0, 6, 5)
+    assert answer.wanted == 6
+
+
+def test_a_pool_that_may_not_sleep_is_always_active() -> None:
+    """With a minimum of 1 no silence makes it inactive."""
+    answer = steady(brain(min="1"), 0.0, 1, 400, every_s=60.0)
+    assert (answer.wanted, answer.is_active) == (1, True)
+
+
+def test_a_pool_that_may_sleep_falls_asleep_and_is_woken() -> None:
+    """With a minimum of 0 it is inactive after a long silence, and active again with the first look that shows a request."""
+    mind = brain(min="0")
+    assert steady(mind, 0.0, 1, 2).is_active
+    asleep = steady(mind, 0.0, None, 240, NOW + 60.0, every_s=60.0)
+    assert (asleep.wanted, asleep.is_active) == (0, False)
+    woken = mind.think(NOW + 250 * 60.0, 0.2, 0)
+    assert woken.is_active
+    assert woken.wanted >= 1
+
+
+def test_what_is_known_is_not_learnt_twice() -> None:
+    """Minutes that overlap with what was learnt, as after a question that was asked again, change nothing."""
+    mind = brain()
+    mind.learn([(100, 1.0), (101, 2.0)])
+    mind.learn([(100, 9.0), (101, 9.0), (102, 3.0)])
+    assert mind.learnt == 102
+
+
+def test_a_forecast_adds_before_the_load_comes() -> None:
+    """After ten days that rise at the same hour, it has more instances before that hour than the load of now needs."""
+    rise = 9 * 60
+
+    def load(minute: int) -> float:
+        return 900.0 if minute % DAY_MINUTES >= rise else 100.0
+
+    day = int(NOW // 86400) * DAY_MINUTES
+    before = day + rise - 4
+    mind = brain(max="60", start="5m", horizon="10m")
+    mind.learn([(minute, load(minute)) for minute in range(day - 10 * DAY_MINUTES, before)])
+    answer = steady(mind, 100.0, None, 8, before * 60.0)
+    assert load(before) == 100.0
+    assert answer.wanted >= 18, answer.why
+    reactive = steady(brain(max="60"), 100.0, None, 8, before * 60.0)
+    assert reactive.wanted < answer.wanted
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 1e6), st.none() | st.integers(0, 60), st.floats(-3600, 3600)), max_size=40),
+    st.integers(0, 5),
+    st.integers(5, 50),
+)
+def test_any_course_stays_within_bounds(course: list[tuple[float, int | None, float]], low: int, high: int) -> None:
+    """Whatever load, count and clock do, the answer lies within its bounds, is active exactly while something is wanted, and says why."""
+    mind, now = brain(min=str(low), max=str(high)), NOW
+    for load, ready, passed_s in course:
+        now += passed_s
+        answer = mind.think(now, load, ready)
+        assert low <= answer.wanted <= high
+        assert answer.is_active == (answer.wanted > 0)
+        assert answer.is_active or low == 0
+        assert answer.is_active or load == 0
+        assert answer.why
+
+
+@pytest.mark.parametrize("ready", [None, 4])
+def test_equal_courses_give_equal_answers(ready: int | None) -> None:
+    """It reads no clock and draws nothing: the same figures give the same answers."""
+    answers = [[steady(mind, 300.0, ready, n) for n in (1, 2, 3)] for mind in (brain(), brain())]
+    assert answers[0] == answers[1]
