@@ -37,7 +37,7 @@ def as_file(start: Json, config: GatewayConfig) -> Json:
     assignments = {found["cluster_name"]: found for found in config.endpoints}
     clusters = [
         {key: value for key, value in cluster.items() if key != "eds_cluster_config"}
-        | {"type": "STATIC", "load_assignment": assignments[cluster["name"]]}
+        | ({"type": "STATIC", "load_assignment": assignments[cluster["name"]]} if cluster["type"] == "EDS" else {})
         for cluster in config.clusters
     ]
     listeners: list[Json] = json.loads(json.dumps(config.listeners))

@@ -20,6 +20,23 @@ def test_a_gateway_is_as_far_away_as_it_is_told(stack: Any) -> None:
     assert stack.ask(port, x_tenfold_place="-37,144").status == 200
 
 
+def test_what_sleeps_behind_an_entry_is_accepted(stack: Any) -> None:
+    """With nobody to wake it, a sleeping service is a 503 that says why; the entry is told that it was never sent, so that it may ask
+    elsewhere."""
+    asleep = ServiceRoutes("web", ("/",), (), may_sleep=True, is_asleep=True)
+    table = RouteTable("eu", (asleep,), behind_entry=True)
+    socket = str(stack.folder / "nobody.sock")
+    engine = stack.run("asleep", lambda log: gateway(table, port=0, access_log=log, waker_socket=socket))
+    engine.wait()
+    answer = stack.ask(engine.port_of("edge"), "/page")
+    assert (answer.status, answer.headers["retry-after"], answer.headers["x-tenfold-unserved"]) == (
+        503,
+        "5",
+        "never-sent",
+    )
+    assert "sleeps, and the control plane that would wake it does not answer" in answer.body
+
+
 def test_the_ping_is_not_logged(stack: Any) -> None:
     """A gateway answers the entry's checks itself, tells who it is, and logs requests alone, with their origin and their id."""
     stack.gateways((WEB,))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenfold.model import Endpoint, EndpointState, RouteRule, RouteTable, ServiceRoutes
+from tenfold.model import Endpoint, EndpointState, Health, RouteRule, RouteTable, ServiceRoutes
 from tenfold.render.envoy import GatewayConfig, bootstrap, gateway
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -39,6 +39,14 @@ TABLES = {
         ),
         ("crewboard.example", "*.crewboard.example"),
     ),
+    "asleep": RouteTable(
+        "local",
+        (
+            ServiceRoutes("web", ("/",), (LEAVING,), Health(starts_within_s=90.0), may_sleep=True, is_asleep=True),
+            ServiceRoutes("api", ("/api",), (WEB,), may_sleep=True),
+            ServiceRoutes("cart", ("/cart",), (), is_sticky=True, may_sleep=True, is_asleep=True),
+        ),
+    ),
     "many": RouteTable(
         "local",
         (
@@ -53,7 +61,7 @@ TABLES = {
 
 
 def rendered(table: RouteTable) -> GatewayConfig:
-    return gateway(table, port=8080, access_log="/tmp/access.jsonl", decision="d17")
+    return gateway(table, port=8080, access_log="/tmp/access.jsonl", decision="d17", waker_socket="/tmp/wake.sock")
 
 
 def start_of(region: str) -> dict[str, Any]:
@@ -78,7 +86,7 @@ def test_golden_files(name: str) -> None:
     else:
         config = rendered(TABLES[name])
         parts = {"clusters": config.clusters, "endpoints": config.endpoints, "routes": config.routes}
-        text = as_json(parts | ({"listeners": config.listeners} if name == "empty" else {}))
+        text = as_json(parts | ({"listeners": config.listeners} if name in ("empty", "asleep") else {}))
     path = GOLDEN / f"envoy-{name}.json"
     if os.environ.get("GOLDEN") == "write":
         path.write_text(text)
@@ -146,6 +154,32 @@ def test_rules_stay_in_their_service() -> None:
     assert "prefix" in matches[1]
     lengths = [len(prefix_of(route)) for route in idempotent]
     assert lengths == sorted(lengths, reverse=True)
+
+
+def test_only_what_sleeps_asks() -> None:
+    """Each route of a service that sleeps asks the waker for its own pool, for as long as its start may take; no other route does."""
+    asked = {}
+    for route in routes_of(TABLES["asleep"]):
+        settings = route.get("typed_per_filter_config", {}).get("envoy.filters.http.ext_authz")
+        if settings is not None:
+            service = settings["check_settings"]["http_service"]
+            asked[str(route["name"])] = (service["path_prefix"], service["server_uri"]["timeout"])
+            assert float(route["route"]["idle_timeout"].rstrip("s")) in (0.0, 65.0, 95.0)
+    assert asked == {
+        "d17 asleep /": ("/local/web/90", "92s"),
+        "d17 asleep /cart": ("/local/cart/60", "62s"),
+    }
+
+
+def test_what_sleeps_among_thousands_asks_for_itself() -> None:
+    """Where one route serves many paths, those of a service that sleeps have routes of their own."""
+    crowd = ServiceRoutes("web", tuple(f"/p{number}" for number in range(60)), (WEB,), may_sleep=True)
+    drowsy = ServiceRoutes("api", ("/api",), (), may_sleep=True, is_asleep=True)
+    routes = routes_of(RouteTable("local", (crowd, drowsy)))
+    asking = [route for route in routes if "envoy.filters.http.ext_authz" in route.get("typed_per_filter_config", {})]
+    assert {route["route"].get("cluster") for route in asking} == {"api", "api~ws"}
+    assert len(asking) == 3
+    assert len(routes) < 20
 
 
 names = st.from_regex(r"[a-z]{1,8}", fullmatch=True)

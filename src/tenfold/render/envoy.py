@@ -25,6 +25,7 @@ from typing import assert_never
 from tenfold.model import LOOPBACK, Endpoint, EndpointState, RouteTable, ServiceRoutes
 from tenfold.render import envoy_behind as behind
 from tenfold.render import envoy_many as many
+from tenfold.render import envoy_sleep as sleep
 from tenfold.render.envoy_listener import (
     ACCESS_LOG_FIELDS,
     CLIENT_HEADERS,
@@ -107,12 +108,14 @@ def gateway(
     store_ports: Mapping[str, int] = MappingProxyType({}),
     probe_socket: str | None = None,
     delays: Mapping[str, float] = MappingProxyType({}),
+    waker_socket: str | None = None,
 ) -> GatewayConfig:
     """What `table` means to the gateway that listens on `host` and `port` and logs requests to the file `access_log`.
 
     `decision` is the id of the one that published it: with a request's log line, it tells why it was routed so. Behind an
     entry: apps reach the store `kind` at loopback `store_ports[kind]`, the ways to other regions are asked on `probe_socket`,
-    and what the entry sends for clients near `origin` is held back for `delays[origin]` milliseconds.
+    and what the entry sends for clients near `origin` is held back for `delays[origin]` milliseconds. On `waker_socket` the waker is
+    asked about requests of services that sleep.
     """
     clusters: list[JsonObject] = []
     endpoints: list[JsonObject] = []
@@ -120,6 +123,9 @@ def gateway(
         for name, requests_max in ((service.service, REQUESTS_MAX), (service.service + SOCKETS_SUFFIX, SOCKETS_MAX)):
             clusters.append(_cluster(name, requests_max))
             endpoints.append(_assignment(name, table.region, service.endpoints))
+    if _may_sleep(table):
+        assert waker_socket is not None, "a service may sleep, and nobody would wake it"
+        clusters.append(sleep.cluster(waker_socket))
     listeners = [_listener(table, port, access_log, host, delays)]
     if table.behind_entry:
         clusters += behind.clusters(table, store_ports)
@@ -133,11 +139,18 @@ def gateway(
     )
 
 
+def _may_sleep(table: RouteTable) -> bool:
+    return any(service.may_sleep for service in table.services)
+
+
 def _listener(table: RouteTable, port: int, access_log: str, host: str, delays: Mapping[str, float]) -> JsonObject:
+    wakes = [sleep.wake_filter()] if _may_sleep(table) else []
     if table.behind_entry:
-        return listener(port, [filter_chain(behind.manager(access_log, delays))], host)
+        return listener(port, [filter_chain(behind.manager(access_log, delays, wakes))], host)
     filters = [STICKY_HTTP_FILTER] if any(service.is_sticky for service in table.services) else []
-    manager = edge_manager([file_access_log(access_log, ACCESS_LOG_FIELDS)], filters)
+    manager = edge_manager([file_access_log(access_log, ACCESS_LOG_FIELDS)], [*wakes, *filters])
+    if wakes:
+        manager["local_reply_config"]["mappers"] += sleep.replies()
     return listener(port, [filter_chain(manager)], host)
 
 
@@ -347,7 +360,12 @@ def _lb_endpoint(endpoint: Endpoint) -> JsonObject:
 
 def _route_configuration(table: RouteTable, decision: str) -> JsonObject:
     def deed(kind: Kind, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
-        return _deed(kind, service, None if table.behind_entry else hedge_after_ms, table.behind_entry)
+        done = _deed(kind, service, None if table.behind_entry else hedge_after_ms, table.behind_entry)
+        if not service.is_asleep:
+            return done
+        return done | {
+            "typed_per_filter_config": done.get("typed_per_filter_config", {}) | sleep.asks(table.region, service)
+        }
 
     def deed_of_many(kind: Kind, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
         done = deed(kind, service, hedge_after_ms)
@@ -411,4 +429,4 @@ def _deed(kind: Kind, service: ServiceRoutes, hedge_after_ms: float | None, behi
 def _timeouts(service: ServiceRoutes) -> JsonObject:
     """A silence as long as `timeout_s` ends a request; one that goes on talking (a download,
     an event stream) may last."""
-    return {"timeout": "0s", "idle_timeout": seconds(service.timeout_s)}
+    return {"timeout": "0s", "idle_timeout": seconds(service.silence_s)}

@@ -13,9 +13,10 @@ of a RouteTable.
   drill can change one through the admin socket.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tenfold.model import LOOPBACK, RouteTable, StoreEnd
+from tenfold.render import envoy_sleep as sleep
 from tenfold.render.envoy_listener import (
     ACCESS_LOG_FIELDS,
     EXTENSIONS,
@@ -79,11 +80,11 @@ STORE_CHECK = {
 """By kind of store: what is sent to see whether it answers, and what must be in the answer, in hexadecimal."""
 
 
-def manager(access_log: str, delays: Mapping[str, float]) -> JsonObject:
-    """HTTP with the entry."""
+def manager(access_log: str, delays: Mapping[str, float], wakes: Sequence[JsonObject] = ()) -> JsonObject:
+    """HTTP with the entry. `wakes` is the filter for services that sleep, where one may."""
     log = file_access_log(access_log, BEHIND_LOG_FIELDS)
     ping = {"name": ":path", "string_match": {"exact": PING_PATH}, "invert_match": True}
-    return http_manager("edge", [*_delay_filters(delays), STICKY_HTTP_FILTER]) | {
+    return http_manager("edge", [*_delay_filters(delays), *wakes, STICKY_HTTP_FILTER]) | {
         "codec_type": "HTTP1",
         "rds": RDS,
         # The entry tells who the client is, and the request's id.
@@ -98,6 +99,7 @@ def manager(access_log: str, delays: Mapping[str, float]) -> JsonObject:
                 reply(flags, retry_after, text, ((UNSERVED_HEADER, told),) if (told := _unserved(flags)) else ())
                 for flags, retry_after, text in REPLIES
             ]
+            + (sleep.replies(((UNSERVED_HEADER, NEVER_SENT),)) if wakes else [])
         },
         "access_log": [log | {"filter": {"header_filter": {"header": ping}}}],
     }

@@ -353,7 +353,7 @@ def _host(table: EntryTable, decision: str, residency: str, domains: Sequence[st
     # Where a path leads is the gateways' to know.
     found = routes(part(table.services), decision, deed)
     if table.services:
-        silence_s = max(service.timeout_s for service in table.services) + SILENCE_MORE_S
+        silence_s = max(service.silence_s for service in table.services) + SILENCE_MORE_S
         placing = _action(table, residency, "") | {"idle_timeout": seconds(silence_s)}
         found = place.routes(table, placing, _socket_action(table, residency)) + found
         if place.decides(table):
@@ -377,7 +377,7 @@ def _deed(
 ) -> JsonObject:
     never_sent = {"name": UNSERVED_HEADER, "string_match": {"exact": TOLD_NEVER_SENT}}
     unserved = {"name": UNSERVED_HEADER, "present_match": True}
-    silence = {"idle_timeout": seconds(service.timeout_s + SILENCE_MORE_S)}
+    silence = {"idle_timeout": seconds(service.silence_s + SILENCE_MORE_S)}
     action: JsonObject
     match kind:
         case Kind.SOCKET:

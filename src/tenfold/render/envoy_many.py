@@ -66,13 +66,13 @@ def part(services: Sequence[ServiceRoutes]) -> Parted:
     """Who needs routes of their own. With few paths, all do."""
     counts: Counter[tuple[float, float | None]] = Counter()
     for service in services:
-        if not service.is_sticky:
+        if not service.is_sticky and not service.is_asleep:
             counts[_policy(service)] += len(service.paths)
     if not counts or counts.total() <= FEW:
         return Parted(services, services)
     common = max(counts, key=lambda policy: counts[policy])
-    alike = [s for s in services if not s.is_sticky and _policy(s) == common]
-    apart = [s for s in services if s.is_sticky or _policy(s) != common]
+    alike = [s for s in services if not s.is_sticky and not s.is_asleep and _policy(s) == common]
+    apart = [s for s in services if s.is_sticky or s.is_asleep or _policy(s) != common]
     # Routes of one's own come first, and would take what lies below them.
     taken = {p for s in apart for p in s.paths} | {p for p, is_page, _, _ in rules(services) if not is_page}
     many: dict[str, str] = {}
@@ -90,7 +90,7 @@ def part(services: Sequence[ServiceRoutes]) -> Parted:
 
 
 def _policy(service: ServiceRoutes) -> tuple[float, float | None]:
-    return service.timeout_s, service.hedge_after_ms
+    return service.silence_s, service.hedge_after_ms
 
 
 def rules(services: Sequence[ServiceRoutes]) -> list[tuple[str, bool, ServiceRoutes, float | None]]:

@@ -12,6 +12,9 @@ from tenfold.render.envoy_many import ANY_PATH, Parted, rules
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 
 
+ASLEEP = "asleep"
+
+
 class Kind(Enum):
     """Of requests to a path, in the order in which they are looked for."""
 
@@ -44,8 +47,9 @@ NOTHING_YET: JsonObject = {
 def routes(parted: Parted, decision: str, deed: Deed, deed_of_many: Deed | None = None) -> list[JsonObject]:
     """Three lists, each from the longest prefix to the shortest: sockets, idempotent requests, all others.
 
-    A route is named `<decision> <prefix>`: of all that a log line can tell, a route's name costs the least. One for the paths
-    that have none of their own ends each list; `deed_of_many` (else `deed`) says what is done there.
+    A route is named `<decision> <prefix>`: of all that a log line can tell, a route's name costs the least. ASLEEP stands between them
+    where requests wait for an instance. One for the paths that have none of their own ends each list; `deed_of_many` (else `deed`) says
+    what is done there.
     """
     paths = sorted(((p, s) for s in parted.own for p in s.paths), key=lambda x: (-len(x[0]), x[0]))
 
@@ -58,11 +62,11 @@ def routes(parted: Parted, decision: str, deed: Deed, deed_of_many: Deed | None 
 
     found = [
         *(() if parted.services else (NOTHING_YET,)),
-        *({"name": p, "match": _socket_match(p)} | deed(Kind.SOCKET, s, None) for p, s in paths),
+        *({"name": _name(p, s), "match": _socket_match(p)} | deed(Kind.SOCKET, s, None) for p, s in paths),
         *rest(Kind.SOCKET, *OPENS_SOCKET),
         *_idempotent_routes(parted, deed),
         *rest(Kind.IDEMPOTENT, _METHOD),
-        *({"name": p, "match": _match(p)} | deed(Kind.OTHER, s, None) for p, s in paths),
+        *({"name": _name(p, s), "match": _match(p)} | deed(Kind.OTHER, s, None) for p, s in paths),
         *rest(Kind.OTHER),
     ]
     return [route | {"name": f"{decision} {route['name']}".strip()} for route in found]
@@ -74,9 +78,14 @@ def _idempotent_routes(parted: Parted, deed: Deed) -> list[JsonObject]:
     hedged += rules(parted.services)
     hedged.sort(key=lambda x: (-len(x[0]), not x[1], x[0]))
     return [
-        {"name": path, "match": _idempotent_match(path, is_page)} | deed(Kind.IDEMPOTENT, service, hedge_after_ms)
+        {"name": _name(path, service), "match": _idempotent_match(path, is_page)}
+        | deed(Kind.IDEMPOTENT, service, hedge_after_ms)
         for path, is_page, service, hedge_after_ms in hedged
     ]
+
+
+def _name(path: str, service: ServiceRoutes) -> str:
+    return f"{ASLEEP} {path}" if service.is_asleep else path
 
 
 def _match(path: str, *headers: JsonObject) -> JsonObject:
