@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tenfold.effects import Notify, Operation
+from tenfold.facts import SpendSeen
 
 
 class MemberState(StrEnum):
@@ -151,7 +152,8 @@ class PoolScale:
     `high_since`/`low_since`: by trigger, the time of the first look of an unbroken row above / below its bound.
     `changed_at` is the last change of `wanted`, `troubled_at` the last time the pool could not serve. `holding` is
     why it does not scale down although it could. Of a pool that may sleep, `quiet_since` is since when nobody has wanted anything of it
-    (None: somebody does, or it can't be told), and `woken_at` when it was woken, until an instance is ready.
+    (None: somebody does, or it can't be told), and `woken_at` when it was woken, until an instance is ready. `refused` is what the budget
+    refuses it, in words, and `refused_at` when it last did so.
     """
 
     wanted: int
@@ -163,13 +165,16 @@ class PoolScale:
     holding: str = ""
     quiet_since: float | None = None
     woken_at: float | None = None
+    refused: str = ""
+    refused_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleMemory:
-    """PoolScale by pool."""
+    """PoolScale by pool, and under a budget that is enforced the last that was known of the month's cost."""
 
     pools: Mapping[str, PoolScale] = field(default_factory=dict)
+    spend: SpendSeen | None = None
 
 
 class Intent(StrEnum):

@@ -2,7 +2,7 @@
 
 from tenfold.model.alerts import Alerts, Escalation
 from tenfold.model.money import Money
-from tenfold.model.prices import SHIPPED, Prices
+from tenfold.model.prices import SHIPPED, Prices, month_of
 from tenfold.model.project import (
     DEFAULT_REGION,
     Budget,
@@ -105,6 +105,7 @@ __all__ = [
     "Tier",
     "Trigger",
     "Way",
+    "month_of",
     "zone_offset_s",
     "zones",
 ]

@@ -1,6 +1,7 @@
 """What a core and a GiB of memory cost for an hour, where the blueprint does not say it. Nouns of the model."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from tenfold.model.money import Money
@@ -35,3 +36,11 @@ SHIPPED = Prices(
     source="AWS Fargate, Linux on x86, us-east-1, on demand",
 )
 """A common list price for containers that somebody else runs: what a server of your own costs is for the blueprint to say."""
+
+
+def month_of(at: float) -> tuple[float, float]:
+    """When the month (UTC) of `at` begins and ends, in seconds since the epoch."""
+    day = datetime.fromtimestamp(at, UTC)
+    first = day.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    after = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return first.timestamp(), after.timestamp()
