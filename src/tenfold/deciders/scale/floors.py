@@ -64,7 +64,8 @@ def _shown(zone: str, now: float, until: float) -> list[tuple[float, float]]:
     while high - low > 1e-3:
         middle = (low + high) / 2
         low, high = (middle, high) if zone_offset_s(zone, middle) == before else (low, middle)
-    return [(now + before, high + before), (high + after, until + after)]
+    change = round(high)  # clocks are changed at a whole second
+    return [(now + before, change + before), (change + after, until + after)]
 
 
 def _within(floor: Floor, start: float, end: float) -> bool:
