@@ -1,5 +1,6 @@
 """Listens for KEDA over gRPC, with TLS where there is a certificate."""
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def _stamps(tls: Tls) -> tuple[tuple[int, int, int], ...]:
 
 
 def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
+    """What the files hold. Raises `CantListen` for what would fail each connection later."""
     texts = []
     for path in _files(tls):
         try:
@@ -110,6 +112,17 @@ def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
         if b"-----BEGIN " not in text:
             raise CantListen(f"{path} is no PEM file: it begins with -----BEGIN")
         texts.append(text)
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # gRPC has no way to be told a password either.
+        context.load_cert_chain(tls.certificate, tls.key, password="")
+        if tls.clients is not None:
+            context.load_verify_locations(tls.clients)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", None) or "it can't be read"
+        raise CantListen(
+            f"{tls.key} is not the key of {tls.certificate}, or one of the files is damaged: {why}"
+        ) from None
     return grpc.ssl_server_certificate_configuration(
         [(texts[1], texts[0])], root_certificates=texts[2] if len(texts) > 2 else None
     )
