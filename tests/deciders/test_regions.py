@@ -1,5 +1,6 @@
 """Regions as stories: what takes one out, who is spared, and how it comes back."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -150,6 +151,17 @@ def test_a_region_that_fails_again_waits_longer(globe: Globe) -> None:
     assert waits == sorted(waits)
     assert waits[-1] > 4 * waits[0]
     assert waits[-1] <= 121
+
+
+def test_a_region_that_fails_thousands_of_times_waits_no_longer_than_the_bound(globe: Globe) -> None:
+    """A day of two regions that are overloaded in turns takes each out so often that doubling the wait would overflow."""
+    globe.seen["b"] = {"is_well": False}
+    globe.ticks(3)
+    judged = globe.memory.regions
+    globe.memory = replace(globe.memory, regions={**judged, "b": replace(judged["b"], outs=5000)})
+    globe.seen.clear()
+    globe.ticks(130)
+    assert globe.state("b") in ("returning", "serving")
 
 
 def test_the_last_region_is_never_taken_out(globe: Globe) -> None:

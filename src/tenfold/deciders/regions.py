@@ -51,6 +51,9 @@ FAR_MS = 50.0
 CUT_RATIO = 0.9
 """A region to which, from everywhere, this share of probes is lost is cut off."""
 
+DOUBLINGS_MAX = 20
+"""The wait is at its bound long before; a region that is taken out thousands of times must not overflow a float."""
+
 TAKING = (RegionState.SERVING, RegionState.RETURNING)
 """The states in which a region takes traffic."""
 HARD = ("gateway", "instances", "checks", "cut")
@@ -151,7 +154,7 @@ def _next(before: RegionMemory, seen: Signals, now: float, is_drained: bool) -> 
         if before.is_hard and not seen.is_hard and not seen.unknown:
             # It can answer: those who must not be served elsewhere need not wait until it returns.
             after = replace(after, is_hard=False)
-        wait_s = min(WAIT_S_MAX, _wait_s(before) * 2 ** max(0, before.outs - 1))
+        wait_s = min(WAIT_S_MAX, _wait_s(before) * 2 ** min(max(0, before.outs - 1), DOUBLINGS_MAX))
         if well_since is None or seen.unknown or not 0 <= wait_s <= now - well_since:
             return after
         return replace(after, state=RegionState.RETURNING, since=now, is_hard=False, share_ratio=STEPS[0])
