@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tenfold.facts import (
     InstanceState,
     PoolSeen,
     Snapshot,
+    SpendSeen,
     UpRequest,
     WorkSeen,
 )
@@ -33,7 +35,20 @@ from tenfold.loop import (
     counterfactual,
     decide_again,
 )
-from tenfold.model import Forecast, Health, Model, Region, Release, Scaling, Service, Trigger
+from tenfold.model import (
+    DAY_SETS,
+    Budget,
+    Floor,
+    Forecast,
+    Health,
+    Model,
+    Money,
+    Region,
+    Release,
+    Scaling,
+    Service,
+    Trigger,
+)
 from tenfold.sim import Behaviour, ObserverOutage, Simulation, World
 from tenfold.sim.rates import steps
 
@@ -166,6 +181,7 @@ class Told:
         self.journal.open()
         self._asked = [-1e9] * model.services["web"].scaling.instances_min
         self.capacity: CapacitySeen | None = None
+        self.spend: SpendSeen | None = None
 
     def brain(self, model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
         """The scaler alone, under the release that serves."""
@@ -204,6 +220,7 @@ class Told:
             forecasts={SERIES: forecast} if expected else {},
             works={POOL: WorkSeen("web", "local", self.at, start_s=START_S)},
             capacities={self.capacity.key: self.capacity} if self.capacity is not None else {},
+            spend={self.spend.key: self.spend} if self.spend is not None else {},
         )
         snapshot = self.journal.seen(snapshot)
         decided = self.brain(self.model, snapshot, memory)
@@ -301,6 +318,35 @@ def test_the_maximum_can_be_taken_away(tmp_path: Path) -> None:
         (other,) = found.others
         assert (other.without, other.course.wanted) == ("the blueprint's maximum", 8)
         assert other.course.above_s == START_S
+
+
+def test_a_scheduled_floor_can_be_taken_away(tmp_path: Path) -> None:
+    """At 01:45 five are asked for by the clock: without that there would be two, which are enough and cost less."""
+    model = shop()
+    scaling = replace(model.services["web"].scaling, floors=(Floor(DAY_SETS["daily"], 105, 180, 5),))
+    model = replace(model, services={"web": replace(model.services["web"], scaling=scaling)})
+    with by_hand(tmp_path / "journal.db", model) as world:
+        world.ticks(400, 20.0)
+        found = world.found()
+        (other,) = found.others
+        assert (found.decided.wanted, other.without, other.course.wanted) == (5, "the scheduled floors", 2)
+        assert other.course.above_s == found.decided.above_s == 0
+        assert found.decided.paid_s == pytest.approx(2.5 * other.course.paid_s)
+
+
+def test_a_budget_can_be_taken_away(tmp_path: Path) -> None:
+    """What a budget refused would have served: for how long too much was asked of the others is told, and what more would have cost."""
+    model = replace(shop(), budget=Budget(Money(Decimal(1), "USD"), is_enforced=True))
+    with by_hand(tmp_path / "journal.db", model) as world:
+        world.spend = SpendSeen("USD", 0.1, 0.9, 2.0, world.at, 7200.0, "", world.at)
+        world.ticks(100, 110.0)
+        found = world.found()
+        (other,) = [other for other in found.others if other.without == "the budget"]
+        assert (found.decided.wanted, other.course.wanted) == (2, 8)
+        assert found.decided.above_s == found.decided.seen_s > other.course.above_s == START_S
+        assert other.course.paid_s > found.decided.paid_s
+        with JournalReader(world.path) as reader:
+            assert reader.decisions(limit=1)[0].decision.clamps[-1].startswith("budget: ")
 
 
 def test_less_is_told_as_well(tmp_path: Path) -> None:

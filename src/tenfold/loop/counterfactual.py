@@ -16,7 +16,7 @@ from enum import StrEnum
 from statistics import median_low
 
 from tenfold.deciders.decide import Scaler
-from tenfold.deciders.memory import Intent, MemberState, PoolScale, ScaleMemory
+from tenfold.deciders.memory import Intent, MemberState, PoolScale
 from tenfold.deciders.scale import scale
 from tenfold.deciders.scale.triggers import TRAFFIC_AGE_S_MAX, WARM_UP_S, held_by_one, read, ready_by_pool, triggers_of
 from tenfold.facts import InstanceSeen, InstanceState, Snapshot
@@ -108,7 +108,7 @@ class WhatIf:
 @dataclass(frozen=True, slots=True)
 class Counterfactual:
     """What followed a decision about `pool` between `since` and `until`, as it was `decided`, and in the `others` that would have come
-    out otherwise; `indifferent` names what could be taken away without any difference.
+    out otherwise; `indifferent` names what was there and could be taken away without any difference.
 
     For `unseen_s` seconds of that time nobody saw what the pool did. `has_measure` tells that the pool has a trigger that falls with more
     instances: without one nothing is above anything. `start_s` is after how long an instance more was taken to serve, and `per_hour`
@@ -145,7 +145,10 @@ def counterfactual(
     start_s = _start_s(tick.snapshot, service, pool)
     worlds, indifferent = [], []
     for thing in THINGS:
-        decided = decide(thing.model(model), thing.of_snapshot(tick.snapshot), tick.memory_before)
+        given = thing.model(model), thing.of_snapshot(tick.snapshot)
+        if given == (model, tick.snapshot):
+            continue
+        decided = decide(*given, tick.memory_before)
         other = decided.memory.scale.pools.get(pool)
         if other is None or other.wanted == chosen.wanted:
             indifferent.append(thing.name)
@@ -334,9 +337,10 @@ class _World:
         if self._without is None or self._without[0] is not step.model:
             self._without = (step.model, self.thing.model(step.model))
         model = self._without[1]
-        pools = {**step.tick.memory_before.scale.pools, self._pool: self._memory}
+        others = step.tick.memory_before.scale
+        before = replace(others, pools={**others.pools, self._pool: self._memory})
         snapshot = self.thing.of_snapshot(self._shown(step))
-        self._memory = scaler(model, model.releases[step.serving.id], snapshot, ScaleMemory(pools))[0].pools[self._pool]
+        self._memory = scaler(model, model.releases[step.serving.id], snapshot, before)[0].pools[self._pool]
 
     def _shown(self, step: _Step) -> Snapshot:
         """What was seen, with this world's instances in place of the real ones. They share the same load."""
