@@ -10,7 +10,8 @@ class RequestTrace:
     Times are milliseconds: `total_ms` from its first byte to the last byte of the answer; `upstream_ms` from when the
     instance was asked to the last byte of its answer; `first_byte_ms` until the answer's first byte. `attempts`
     counts tries at instances; `limited_by` says in words what held it up or failed it (empty: nothing did).
-    `decision` is the one that published the routes it went by.
+    `decision` is the one that published the routes it went by. `held_ms` is how long it waited for a cold start: its service slept when it
+    came (None: it did not).
 
     Behind a global entry: `origin` is the region the client is nearest to, known by `origin_by`: `place` (a trusted sender told
     it), `country` (GeoIP) or `home` (nobody told; empty: not logged). `residency` is what the request had to stay within (empty:
@@ -36,6 +37,7 @@ class RequestTrace:
     flags: str = ""
     limited_by: str = ""
     decision: str = ""
+    held_ms: float | None = None
     origin: str = ""
     origin_by: str = ""
     residency: str = ""

@@ -9,6 +9,7 @@ import msgspec
 
 from tenfold.facts import RequestTrace
 from tenfold.render.envoy import SOCKETS_SUFFIX
+from tenfold.render.envoy_routes import ASLEEP
 
 SIZE_BYTES_MAX = 64 * 1024 * 1024
 """A log that reaches this is put aside (`access-local.jsonl.1`, the newest, to `.7`)."""
@@ -53,6 +54,12 @@ class Line(msgspec.Struct):
     def service(self) -> str:
         """Empty where no pool was chosen."""
         return (self.pool or "").removesuffix(SOCKETS_SUFFIX)
+
+    @property
+    def held(self) -> int | None:
+        """How long it was held for an instance, microseconds; None where its service did not sleep."""
+        is_asleep = (self.route or "").rpartition(" ")[0].rpartition(" ")[2] == ASLEEP
+        return (self.asked if self.asked is not None else self.total) if is_asleep else None
 
 
 _DECODER = msgspec.json.Decoder(Line)
@@ -149,6 +156,7 @@ def _blocks_from_end(path: Path) -> Iterator[bytes]:
 def trace(line: Line, region: str) -> RequestTrace:
     """What `explain` tells of a request."""
     mark, _, route = (line.route or "").rpartition(" ")
+    mark = mark.removesuffix(ASLEEP).rstrip()
     return RequestTrace(
         id=line.id or "",
         at=float(line.at),
@@ -166,6 +174,7 @@ def trace(line: Line, region: str) -> RequestTrace:
         bytes_sent=line.out or 0,
         flags="" if line.flags == "-" else line.flags or "",
         limited_by=limited_by(line),
+        held_ms=_ms(line.held),
         decision=max((published(mark), published(line.by or "")), key=lambda found: found[0])[1],
     )
 
@@ -180,6 +189,10 @@ def published(mark: str) -> tuple[int, str]:
 _FAILURES = (
     ("NR", "nothing is served at this host and path"),
     ("NC", "nothing is served at this host and path"),
+    (
+        "UAEX",
+        "{service} sleeps, and no instance was ready in time, or too many waited for it already, or nobody was there to wake it",
+    ),
     ("UH", "no instance of {service} was well"),
     ("UO", "{service} already had all the requests it may have at once"),
     ("OM", "the edge was short of memory"),

@@ -3,6 +3,7 @@ Stage: effects -> world -> facts.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,13 @@ from tenfold.drivers.envoy.ports import KeptPorts
 from tenfold.drivers.envoy.requests import GATEWAY_LOG, find_request
 from tenfold.drivers.envoy.served import Served
 from tenfold.drivers.envoy.tellers import PoolsTeller
+from tenfold.drivers.envoy.waker import Waker
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import FreePorts, is_free
 from tenfold.drivers.network import Loopback, Network
 from tenfold.drivers.project import Project
 from tenfold.effects import Effect, Order, PublishRoutes, Receipt
-from tenfold.facts import RequestTrace
+from tenfold.facts import Fact, RequestTrace
 from tenfold.model import LOOPBACK, EndpointState, RouteTable, ServiceRoutes
 from tenfold.render.envoy import GatewayConfig
 from tenfold.render.envoy import gateway as render_gateway
@@ -54,6 +56,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
         self._within_ms = within_ms
         self._kept = KeptPorts(project, ports, network) if spread else None
         self._rendered_ports: dict[str, dict[str, int]] = {}
+        self._waker = Waker(self.recipe.waker_socket)
 
     def accepts(self, effect: Effect) -> bool:
         """True for starts and stops of gateways, and for routes."""
@@ -66,7 +69,30 @@ class EnvoyDriver(LedDriver[RouteTable]):
             return await self.engine(order)
         await self.prepare(order)
         table = effect.table
-        return await self.publish(order, table.region, table, effect.table_digest, effect.expected_generation)
+        await self._waker.start()
+        # One that came twice tells nothing of what is asleep now.
+        is_new = not self.is_done(order)
+        if is_new:
+            self._waker.shut(table)
+        receipt = await self.publish(order, table.region, table, effect.table_digest, effect.expected_generation)
+        if is_new:
+            self._waker.open(table)
+        return receipt
+
+    async def observe(self) -> tuple[Fact, ...]:
+        """As all Envoys, and who waits for pools that sleep."""
+        await self._waker.start()
+        return (*await super().observe(), *self._waker.facts(time.time()))
+
+    def subscribe(self, wake: Callable[[], None]) -> None:
+        """Call `wake` when a gateway became ready, fell silent or ended, and when a request came for a pool that sleeps."""
+        super().subscribe(wake)
+        self._waker.subscribe(wake)
+
+    async def close(self) -> None:
+        """Let go of the gateways; they go on serving what they have."""
+        await self._waker.close()
+        await super().close()
 
     async def request(self, request_id: str) -> RequestTrace | None:
         """The request's trace, or None when no log that is still kept holds it. A request shows up within about a
@@ -143,6 +169,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
                 port=port,
                 access_log=str(self.recipe.access_log(region)),
                 decision=decision,
+                waker_socket=str(self.recipe.waker_socket),
             )
         table = table or RouteTable(region, behind_entry=True)
         # Apps may look for a store that has no primary at this moment.
@@ -158,6 +185,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
             store_ports={kind: kept.of(region, kind, LOOPBACK) for kind in sorted(stores)},
             probe_socket=str(self.recipe.probe_socket(region)),
             delays={origin: delay_ms for origin, delay_ms in ways if delay_ms > 0},
+            waker_socket=str(self.recipe.waker_socket),
         )
 
     def endpoints_of(self, before: RouteTable, after: RouteTable) -> RouteTable | None:

@@ -1,7 +1,8 @@
 """One Envoy, a region's gateway or the global entry: what it runs, and how it is led from one table to the next without a gap.
 Stage: effects -> world.
 
-Make before break: pools are added before routes point at them, and taken away after none does. If the gateway refuses
+Make before break: pools are added before routes point at them, and taken away after none does. The last endpoint of one goes
+after the routes know what is done without it: of a service that falls asleep, requests wait. If the gateway refuses
 any part, all that it took is taken back, so that the table before it serves on whole.
 
 Only what a table changes is rendered, built and sent: a gateway takes milliseconds to read endpoints, and a tenth of a second
@@ -143,7 +144,7 @@ class Gateway(Generic[Table]):
         both = replace(
             after,
             clusters=_union(after.clusters, before.clusters, "name"),
-            endpoints=_union(after.endpoints, before.endpoints, "cluster_name"),
+            endpoints=_union(_before_gone(after, before), before.endpoints, "cluster_name"),
         )
         if not await self._control.wait_for(self.id, TAKE_UP_S):
             raise Retryable(f"{self.name} is not connected to its control plane yet; it serves on as it was.")
@@ -223,6 +224,22 @@ def _union(after: Iterable[JsonObject], before: Iterable[JsonObject], name: str)
     """All of `after`, and what only `before` has."""
     named = {resource[name]: resource for resource in before}
     return tuple((named | {resource[name]: resource for resource in after}).values())
+
+
+def _before_gone(after: GatewayConfig, before: GatewayConfig) -> tuple[JsonObject, ...]:
+    """The endpoints of `after`; where none is left that takes requests and routes change, those that did."""
+    if after.routes == before.routes:
+        return after.endpoints
+    known = {assignment["cluster_name"]: assignment for assignment in before.endpoints}
+    return tuple(
+        known[name] if not _serves(each) and _serves(known.get(name := each["cluster_name"], {})) else each
+        for each in after.endpoints
+    )
+
+
+def _serves(assignment: JsonObject) -> bool:
+    places = assignment.get("endpoints", ())
+    return any(e.get("health_status") == "HEALTHY" for place in places for e in place.get("lb_endpoints", ()))
 
 
 def _untyped(resource: JsonObject) -> JsonObject:

@@ -176,6 +176,10 @@ class LedDriver(ABC, Generic[Table]):
             self._serving = None
             raise error
 
+    def is_done(self, order: Order) -> bool:
+        """True for an order that was carried out before."""
+        return order.key in self._done
+
     async def prepare(self, order: Order) -> None:
         """Before a table is published: let no order of an old epoch pass, and know what runs."""
         self._fence.check(order.epoch)
@@ -190,7 +194,7 @@ class LedDriver(ABC, Generic[Table]):
         if gateway is None or self._serving is None:
             raise Retryable(f"{self.name(region)} does not run, so there is nothing to give the routes to.")
         async with self._watched[region].publishing:
-            if order.key not in self._done:
+            if not self.is_done(order):
                 if number < self._published.get(region, (0, 0)):
                     raise Refused(f"{self.name(region)} was already given newer routes than these.")
                 # An order may be given up; the server that all Envoys hang on may not.

@@ -22,6 +22,7 @@ _REGISTERED = (
     "envoy.config.listener.v3.listener_pb2",
     "envoy.config.route.v3.route_pb2",
     "envoy.extensions.access_loggers.file.v3.file_pb2",
+    "envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2",
     "envoy.extensions.filters.http.fault.v3.fault_pb2",
     "envoy.extensions.filters.http.geoip.v3.geoip_pb2",
     "envoy.extensions.filters.http.lua.v3.lua_pb2",

@@ -80,6 +80,11 @@ class EnvoyRecipe:
         """Where the control server listens."""
         return self._sockets() / f"{self._before}xds.sock"
 
+    @property
+    def waker_socket(self) -> Path:
+        """Where gateways ask for services that sleep."""
+        return self._sockets() / f"{self._before}wake.sock"
+
     def admin_socket(self, region: str) -> Path:
         """Where the admin page of a region's Envoy is."""
         return self._sockets() / f"{self._before}admin-{region}.sock"
@@ -164,7 +169,7 @@ class EnvoyRecipe:
         """Remove the sockets, once no gateway is left that would look for them."""
         folder = self._sockets()
         ours = (folder.glob(f"{self._before}{what}-*.sock") for what in ("admin", "probe"))
-        for socket in (self.control_socket, *chain.from_iterable(ours)):
+        for socket in (self.control_socket, self.waker_socket, *chain.from_iterable(ours)):
             socket.unlink(missing_ok=True)
         if folder != self._project.run:
             # Another driver's Envoys may have sockets there yet.

@@ -88,6 +88,7 @@ def join(entry: Line, gateway: Line | None, others: Sequence[str] = ()) -> Reque
         attempts=served.attempts,
         upstream_ms=served.upstream_ms,
         decision=served.decision,
+        held_ms=served.held_ms,
         network_ms=_network_ms(entry, gateway),
     )
 
@@ -101,7 +102,7 @@ def _network_ms(entry: Line, gateway: Line) -> float | None:
         return None
     if gateway.first is None:
         there = gateway.total or 0
-    elif gateway.attempts == 1 and gateway.asked is not None:
+    elif gateway.attempts == 1 and gateway.asked is not None and gateway.held is None:
         there = gateway.first - gateway.asked
     else:
         there = gateway.first

@@ -8,6 +8,7 @@ from typing import Any
 from tenfold.facts import PoolSeen
 from tenfold.render.envoy import SOCKETS_SUFFIX
 from tenfold.render.envoy_behind import PROBE_PREFIX, STORE_PREFIX
+from tenfold.render.envoy_sleep import WAKER
 
 STATS_PATH = "/stats?format=json&histogram_buckets=detailed&type=All"
 GATHER_PATH = "/stats?filter=^server.uptime$"
@@ -94,7 +95,7 @@ def read(stats: Any, clusters: Any, at_s: float) -> Reading:
     pools = {}
     for cluster in clusters.get("cluster_statuses", ()):
         name = cluster["name"]
-        if name == CONTROL_CLUSTER or name.startswith((PROBE_PREFIX, STORE_PREFIX)):
+        if name in (CONTROL_CLUSTER, WAKER) or name.startswith((PROBE_PREFIX, STORE_PREFIX)):
             continue
         prefix = f"cluster.{name}."
         hosts = {host.get("hostname", ""): _host(host) for host in cluster.get("host_statuses", ())}
