@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tenfold.cli import routing
+from tenfold.cli import explainview, routing
 from tenfold.cli.feed import clock_time
 from tenfold.cli.here import Fail, Here
 from tenfold.drivers.envoy import find_request
@@ -26,25 +26,42 @@ LOOK_BACK = 100_000
 
 @click.command("explain")
 @click.argument("id_", metavar="ID")
+@click.option(
+    "--replay",
+    "is_replay",
+    is_flag=True,
+    help="Decide it again from the journal, and say what would have been otherwise.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @click.pass_obj
-def explain_command(here: Here, id_: str, as_json: bool) -> None:
+def explain_command(here: Here, id_: str, is_replay: bool, as_json: bool) -> None:
     """Why a decision was made, or what happened to a request.
 
     ID is a decision's (`d17`, at the end of each line that `up` prints), an instance's (`web-3`: its whole life), or a request's:
     the `x-request-id` that the edge returned with the answer.
+
+    With --replay a decision is decided again from the journal, by this program: whether it comes out equal (exit code 1 when it does not),
+    all that it saw and remembered, what each bound made of it, and, of a number of instances, what would have been without the forecast,
+    the budget, and so on.
     """
     with here.reader() as reader:
         row = reader.find_decision(id_)
         if row is not None:
-            _explain_decision(reader, row, as_json)
+            made = explainview.replayed(reader, row) if is_replay else None
+            _explain_decision(reader, row, as_json, made)
+            if made is not None and not made.again.is_equal:
+                raise SystemExit(1)
             return
         trace = find_request(here.project(), id_)
         if trace is not None:
+            if is_replay:
+                raise Fail(_not_decided(id_, "a request", [trace.decision, trace.entry_decision]))
             _explain_request(reader, trace, as_json)
             return
         life = [r for r in reader.decisions(limit=LOOK_BACK) if _is_about(r, id_)]
         if life:
+            if is_replay:
+                raise Fail(_not_decided(id_, "no decision", [r.decision.id for r in life]))
             _explain_life(id_, life, as_json)
             return
     raise Fail(
@@ -53,13 +70,22 @@ def explain_command(here: Here, id_: str, as_json: bool) -> None:
     )
 
 
+def _not_decided(id_: str, what: str, decisions: list[str]) -> str:
+    """That `id_` can't be decided again, and which decision behind it can."""
+    known = [each for each in dict.fromkeys(decisions) if each]
+    behind = f": `tenfold explain {known[-1]} --replay` does so with the last one behind it" if known else ""
+    return f"{id_} is {what}, and only decisions are decided again{behind}"
+
+
 def _is_about(row: DecisionRow, id_: str) -> bool:
     is_named = re.compile(rf"(?<![\w-]){re.escape(id_)}(?![\w-])")
     texts = (row.decision.subject, row.decision.why, *(effect.key for effect in row.decision.effects))
     return any(is_named.search(text) for text in texts)
 
 
-def _explain_decision(reader: JournalReader, row: DecisionRow, as_json: bool) -> None:
+def _explain_decision(
+    reader: JournalReader, row: DecisionRow, as_json: bool, made: explainview.Replayed | None = None
+) -> None:
     decision, receipts = row.decision, reader.receipts(row.decision.id)
     tick = reader.tick(row.tick)
     rejected = [r for r in tick.rejected if r.decision == decision.id] if tick else []
@@ -74,6 +100,8 @@ def _explain_decision(reader: JournalReader, row: DecisionRow, as_json: bool) ->
         }
         if moved:
             data["moved"] = moved
+        if made is not None:
+            data["replay"] = explainview.as_data(made)
         click.echo(json.dumps(data))
         return
     console = Console(highlight=False)
@@ -98,6 +126,8 @@ def _explain_decision(reader: JournalReader, row: DecisionRow, as_json: bool) ->
         console.print(f"  {rejection.effect.key}  turned down: {rejection.why}", style="yellow")
     if not decision.effects and not rejected:
         console.print("\nit changed what is wanted; other decisions carry that out", style="dim")
+    if made is not None:
+        explainview.tell(made, console)
 
 
 def _moved(reader: JournalReader, row: DecisionRow) -> list[str]:
