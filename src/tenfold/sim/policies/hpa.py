@@ -396,7 +396,7 @@ class HpaScaler:
         """The wanted number of every pool."""
         return each_pool(model, release, snapshot, memory, self._choose, self._holds_per_s)
 
-    def _choose(self, pool: Pool) -> Choice:
+    def _choose(self, pool: Pool) -> Choice | None:
         by_cpu = pool.holds_per_s is None or not pool.service.http
         low, high = pool.service.scaling.instances_min, pool.service.scaling.instances_max
         watched = self._watched.get((pool.key, by_cpu))
@@ -410,7 +410,7 @@ class HpaScaler:
         if by_cpu:
             self._measure(watched, pool)
         if not watched.hpa.is_due(pool.now):
-            return Choice(pool.wanted)
+            return None
         return _by_cpu(watched, pool) if by_cpu else _by_rate(watched, pool)
 
     def _measure(self, watched: _Watched, pool: Pool) -> None:

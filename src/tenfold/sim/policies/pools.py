@@ -74,8 +74,8 @@ class Choice:
     holding: str = ""
 
 
-Choose = Callable[[Pool], Choice]
-"""A policy's choice for one pool."""
+Choose = Callable[[Pool], Choice | None]
+"""A policy's choice for one pool; None when it does not look at this moment."""
 
 
 def each_pool(
@@ -142,6 +142,8 @@ def _one(
         holds,
     )
     choice = choose(pool)
+    if choice is None:
+        return before, None
     if choice.holding:
         return _hold(before, key, choice.holding)
     wanted = service.scaling.clamp(choice.wanted)
