@@ -13,6 +13,7 @@ from tenfold.blueprint.schedules import floor
 from tenfold.deciders.memory import PoolScale, ScaleMemory
 from tenfold.deciders.scale import scale
 from tenfold.deciders.scale.floors import STARTS_S_MAX, least_at
+from tenfold.effects import Decision
 from tenfold.facts import InstanceSeen, InstanceState, PoolSeen, Snapshot, WorkSeen
 from tenfold.model import Floor, Health, Model, Region, Release, Scaling, Service, Trigger, zones
 
@@ -223,7 +224,8 @@ def seen(now: float, ready: int, in_flight: float = 0.0, **parts: object) -> Sna
 def test_a_pool_is_lifted_before_the_hour_and_let_go_after_it() -> None:
     """Half of what a start may take before the hour four are wanted, told once with the reason; after it, triggers decide again."""
     model, release = world()
-    memory, told, sizes = ScaleMemory(), [], []
+    memory, sizes = ScaleMemory(), []
+    told: list[Decision] = []
     start = at("2026-11-27T07:58:00")
     for second in range(180):
         now = start + second

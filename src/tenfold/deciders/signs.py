@@ -27,6 +27,8 @@ ANOMALY_FRESH_S = 180.0
 TELLING = {"errors_per_s": 1, "response_ms_p95": 1, "requests_per_s": 0, "memory_bytes_each": 1}
 """The figures whose anomalies are worth a person's time, and on which side (1: only above what was expected). What else is odd
 follows from these, and is shown only."""
+SPEND_SIGNS = {"budget": WARNING, "over": CRITICAL, "forecast": WARNING}
+"""What is said of money, and how loud: that `budget.alert_at` of it is spent, that all of it is, and that it will be."""
 FORECAST_SEEN_S = 3600.0
 """A forecast of a month from less than this is none."""
 FORECAST_S = 600.0
@@ -77,6 +79,7 @@ def signs(model: Model, snapshot: Snapshot, memory: Memory) -> dict[str, Sign]:
         *_stores(model, snapshot, memory),
         *_regions(memory),
         *_spend(model, snapshot),
+        *_refused(memory),
     )
     return {sign.key: sign for sign in found}
 
@@ -206,7 +209,7 @@ def _spend(model: Model, snapshot: Snapshot) -> Iterator[Sign]:
     if budget is None:
         return
     if seen is None or seen.currency != budget.monthly.currency:
-        yield from (Sign(f"spend/{name}", WARNING, None) for name in ("budget", "forecast"))
+        yield from (Sign(f"spend/{name}", severity, None) for name, severity in SPEND_SIGNS.items())
         return
     monthly = float(budget.monthly.amount)
     figures = (
@@ -214,10 +217,22 @@ def _spend(model: Model, snapshot: Snapshot) -> Iterator[Sign]:
         f"{seen.month_forecast:.2f} by its end; the budget is {monthly:.2f}",
     )
     over = f"{seen.month_so_far / monthly:.0%} of the month's budget of {budget.monthly} is spent"
-    yield Sign("spend/budget", WARNING, seen.month_so_far >= budget.alert_at_ratio * monthly, over, figures)
+    yield Sign(
+        "spend/budget", SPEND_SIGNS["budget"], seen.month_so_far >= budget.alert_at_ratio * monthly, over, figures
+    )
+    spent = f"the month's budget of {budget.monthly} is spent: {seen.month_so_far:.2f} {seen.currency} so far"
+    yield Sign("spend/over", SPEND_SIGNS["over"], seen.month_so_far >= monthly, spent, figures)
     beyond = f"the month will cost {seen.month_forecast:.2f} {seen.currency} if it goes on like this, and {budget.monthly} is its budget"
     is_over = seen.month_forecast > monthly if seen.seen_s >= FORECAST_SEEN_S else False
-    yield Sign("spend/forecast", WARNING, is_over, beyond, figures, FORECAST_S, FORECAST_S)
+    yield Sign("spend/forecast", SPEND_SIGNS["forecast"], is_over, beyond, figures, FORECAST_S, FORECAST_S)
+
+
+def _refused(memory: Memory) -> Iterator[Sign]:
+    """One for all pools: what helps one of them helps all."""
+    refused = {key: pool.refused for key, pool in memory.scale.pools.items() if pool.refused}
+    if refused:
+        text = f"the budget refuses {', '.join(refused)} what is needed: {next(iter(refused.values()))}"
+        yield Sign("spend/refused", WARNING, True, text, tuple(f"{key}: {why}" for key, why in refused.items()))
 
 
 def gone(keys: Mapping[str, str], known: Mapping[str, Sign]) -> dict[str, Sign]:

@@ -43,8 +43,8 @@ class Choice:
     @property
     def kept(self) -> int:
         """What no budget refuses: what it has and keeps, what always runs, and a first instance."""
-        if self.pool.wanted <= self.had:
-            return self.pool.wanted
+        if self.target <= self.had:
+            return self.target
         return max(self.had, min(self.pool.wanted, max(self.service.scaling.instances_min, 1)))
 
     @property
@@ -139,7 +139,9 @@ def _refused(
     else:
         pool = replace(pool, wanted=gets, why=why, changed_at=now)
     base = decision or Decision("", "scale", choice.key, (), why)
-    return replace(pool, refused=refused, refused_at=at), replace(base, why=why, clamps=(*base.clamps, why_not))
+    return replace(pool, refused=refused, refused_at=at), replace(
+        base, why=why, clamps=(*base.clamps, f"budget: {why_not}")
+    )
 
 
 def _is_refused(pool: PoolScale, now: float) -> bool:

@@ -118,7 +118,7 @@ def refusal(model: Model, room: Room, wish: Wish, got: int, running: float) -> s
     needed = room.month(running + costs)
     left = max(0.0, float(monthly.amount) - room.seen.month_so_far)
     return (
-        f"budget: {more} more would cost {costs:.2f} {currency} an hour; {left:.2f} of {monthly} are left this month, and a day of that "
+        f"{more} more would cost {costs:.2f} {currency} an hour; {left:.2f} of {monthly} are left this month, and a day of that "
         f"would bring it to {needed:.2f} {currency}{held(room)}; to allow it, raise budget.monthly to {math.ceil(needed)} {currency}"
     )
 
