@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -68,6 +69,8 @@ def scaler_command(
         raise WrongCall(
             f"at {host} others could ask without TLS: give --tls-cert and --tls-key, or --insecure where the network is closed"
         )
+    # What goes wrong is said by us, in a sentence; it must be known before gRPC is loaded.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from tenfold.console.keda.server import Tls
     except ImportError:
