@@ -70,26 +70,23 @@ def test_a_database_of_ones_own_is_not_filled_by_a_load(place: Place, elsewhere:
 
 
 def test_plan_for_users_tells_what_it_rests_on(place: Place) -> None:
-    """First by the blueprint's own word, then by what was measured, and when the source has changed since, that is said."""
+    """First by a class of work, then by what was measured, and when the source has changed since, that is said."""
     place.app()
     place.blueprint("", SCENARIOS)
-    place.run("plan", "--users", "1000").went_well(
-        "1,000 users under the scenario browse", "from the blueprint's instance.concurrency, not measured"
-    )
+    place.run("plan", "--users", "1000").went_well("1,000 users under the scenario browse", "medium work (not measured")
     digest = source_digest(place.project, (), False)
     held = CapacitySeen("web", "browse", digest, 50.0, 9.0, 130.0, 500.0, 60.0, 1.0, 1.0, 2, {}, "python3 app.py")
     keep_capacities(place.project, [held])
     ended = place.run("plan", "--users", "1000").went_well(
-        "10 instances, but 4 are allowed", "breaks first, at 416 users"
+        "10 instances, but 4 are allowed", "breaks first, at 416 users", "was measured to hold within 500 ms"
     )
-    assert "note:" not in ended.text
+    assert "measured with another" not in ended.text
     data = json.loads(place.run("plan", "--users", "100", "--json").went_well().out)
-    assert (data["needs"][0]["instances"], data["breaks"]) == (1, [])
+    assert (data["needs"][0]["instances"], data["breaks"], data["work"]) == (1, [], None)
     place.blueprint("scaling: {instances: {max: 12}}", SCENARIOS)
-    assert "note:" not in place.run("plan", "--users", "1000").went_well("10 instances, of at most 12").text
+    place.run("plan", "--users", "1000").went_well("10 instances, of at most 12")
     place.app("two")
     place.run("plan", "--users", "1000").went_well("web was measured with another source or command")
-    place.run("plan", "--users", "0").failed(2, "--users 0: give a number of people")
 
 
 def test_a_damaged_measurement_is_said_and_ignored(place: Place) -> None:

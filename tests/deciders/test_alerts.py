@@ -292,12 +292,13 @@ def test_a_region_that_is_out(state: RegionState) -> None:
     [
         (10.0, 50.0, 9000.0, []),
         (81.0, 99.0, 9000.0, ["spend/budget"]),
+        (100.0, 99.0, 9000.0, ["spend/over", "spend/budget"]),
         (10.0, 150.0, 9000.0, ["spend/forecast"]),
         (10.0, 150.0, 60.0, []),
     ],
 )
 def test_money(so_far: float, forecast: float, seen_s: float, fires: list[str]) -> None:
-    """At 80% of the budget, and when the month will cost more than it; a forecast from a minute is none."""
+    """At 80% of the budget, at all of it, and when the month will cost more than it; a forecast from a minute is none."""
     watch = Watch()
     watch.model = replace(watch.model, budget=Budget(Money(Decimal(100), "USD")))
     seen = SpendSeen("USD", 0.1, so_far, forecast, START, seen_s, "2026-06-17", START)

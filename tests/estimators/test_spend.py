@@ -1,13 +1,14 @@
 """What the instances cost, by the hour and by the month."""
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import pytest
 
-from tenfold.estimators.spend import Spend, cost_per_hour, instance_per_hour, month_of
+from tenfold.estimators.spend import Spend, cost_per_hour, prices_text
 from tenfold.facts import InstanceSeen, InstanceState, Snapshot, SpendSeen
-from tenfold.model import Budget, InstanceSize, Model, Money, Prices, Region, Release, Service
+from tenfold.model import Budget, InstanceSize, Model, Money, Prices, Region, Release, Service, month_of
 
 GIB = 1024**3
 WEB = Service("web", "serve", instance=InstanceSize(2.0, 4 * GIB))
@@ -34,7 +35,7 @@ def last(spend: Spend, start: float, seconds: int, count: int) -> SpendSeen:
 
 def test_an_instance() -> None:
     """2 cores at 0.04 and 4 GiB at 0.005 are 0.10 an hour; what has ended costs nothing."""
-    assert instance_per_hour(WEB, PRICES) == Decimal("0.1")
+    assert PRICES.per_hour(2.0, 4 * GIB) == Decimal("0.1")
     assert cost_per_hour(MODEL, seen(START, 3)) == pytest.approx(0.3)
     assert cost_per_hour(MODEL, seen(START, 3, InstanceState.EXITED)) == 0
 
@@ -93,3 +94,20 @@ def test_it_changes_once_a_minute() -> None:
     assert len(told) == 3
     changed = spend.look(seen(DECEMBER + 180, 4))
     assert changed is not None and changed.per_hour == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "today", "said"),
+    [
+        ("2026-06-17", date(2026, 11, 29), "prices of 2026-06-17, 165 days old"),
+        ("2026-06-17", date(2026, 6, 18), "prices of 2026-06-17, 1 day old"),
+        ("2026-06-17", date(2026, 6, 17), "prices of 2026-06-17, of today"),
+        ("2026-06-17", date(2027, 6, 17), "365 days old: write what you pay now in budget.prices"),
+        ("2026-06-17", date(2026, 1, 1), "still to come: is this machine's clock right?"),
+        ("some day", date(2026, 1, 1), "prices of some day"),
+    ],
+)
+def test_prices_tell_their_age(as_of: str, today: date, said: str) -> None:
+    """List prices grow old; nobody should take them for today's."""
+    assert said in prices_text(as_of, today)
+    assert prices_text("", today) == "", "the blueprint's own have no date"

@@ -4,17 +4,22 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 
 import click
 
 from tenfold.blueprint import not_acted_on
 from tenfold.cli.feed import COLOURS
 from tenfold.cli.here import Fail, Here, WrongCall
+from tenfold.cli.past import past_of
+from tenfold.cli.phases import Told, as_data, tell, tell_advice
 from tenfold.cli.ship import same_release
-from tenfold.cli.users import growth_data, growth_of, tell_growth
+from tenfold.cli.users import asked_of, pace_of
 from tenfold.deciders import decide, settled
 from tenfold.drivers.releases import source_digest
 from tenfold.effects import Decision, StartEngine
+from tenfold.estimators.allocation import WORKS
+from tenfold.estimators.phases import outlook
 from tenfold.facts import DeployRequest, UpRequest
 from tenfold.loop import JournalMissing, JournalReader
 from tenfold.model import Model, Release
@@ -37,32 +42,43 @@ class Known:
 @click.command("plan")
 @click.option("--users", type=int, help="Instead: what so many users at once need, and what gives out first.")
 @click.option("--scenario", help="What these users do: one of the blueprint's scenarios (default: the first).")
+@click.option("--growth", help="How they grow: 10%/month, 5%/week, 500/month; then it is told when what breaks.")
+@click.option(
+    "--work",
+    type=click.Choice(list(WORKS)),
+    help="How heavy a request is (default: as measured; medium where nothing was).",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @click.pass_obj
-def plan_command(here: Here, users: int | None, scenario: str | None, as_json: bool) -> None:
+def plan_command(
+    here: Here, users: int | None, scenario: str | None, growth: str | None, work: str | None, as_json: bool
+) -> None:
     """What `tenfold up` (or, when it is up, `tenfold deploy`) would do with this folder as it is now, and why.
 
     Nothing is touched: the deciders run over a simulated world in which builds, hooks and starts take typical times and
-    succeed. The order and the reasons are real, the seconds are not. With --users: how many instances these take, by what
-    `tenfold measure` found, or by the blueprint's defaults where it found nothing.
+    succeed. The order and the reasons are real, the seconds are not.
+
+    With --users: what each phase of growth takes (instances, database, memory, money), what breaks first in it, and a piece of
+    blueprint to paste; by what `tenfold measure` found, or by a class of work where it found nothing.
     """
     model = here.model()
-    if scenario is not None and users is None:
-        raise WrongCall("--scenario says what users do: say how many there are with --users")
+    for option, value in (("--scenario", scenario), ("--growth", growth), ("--work", work)):
+        if value is not None and users is None:
+            raise WrongCall(f"{option} is about users: say how many there are with --users")
     built = any(service.build for service in model.services.values())
     try:
         digest = source_digest(here.project(), model.keep, built)
     except DriverError as error:
         raise Fail(str(error)) from None
     if users is not None:
-        growth, said = growth_of(here, model, digest, users, scenario)
-        click.echo(json.dumps(growth_data(growth, said))) if as_json else tell_growth(growth, said)
+        told = _told(here, model, digest, users, scenario, growth, work)
+        click.echo(json.dumps(as_data(told))) if as_json else tell(told)
         return
     known = _known(here)
     same = same_release(known.releases, model, digest)
     next_id = f"r{max((r.number for r in known.releases.values()), default=0) + 1}"
     wanted = same or Release(next_id, model.services, digest, time.time(), model.env, model.secrets)
-    notes = not_acted_on(model)
+    notes, advice = not_acted_on(model), past_of(here).advice(model, {})
     if known.is_up and known.serving == wanted:
         steps: list[tuple[float, Decision]] = []
         summary = f"nothing to do: {wanted.id} serves, and neither folder nor blueprint has changed since"
@@ -76,6 +92,7 @@ def plan_command(here: Here, users: int | None, scenario: str | None, as_json: b
             for at, d in steps
         ]
         data: dict[str, object] = {"summary": summary, "steps": rows, "not_acted_on": notes}
+        data["advice"] = [{**asdict(each), "text": each.text} for each in advice]
         if model.is_spread:
             data["regions"] = {name: asdict(each) for name, each in _regions(model, steps).items()}
         click.echo(json.dumps(data))
@@ -89,6 +106,30 @@ def plan_command(here: Here, users: int | None, scenario: str | None, as_json: b
         click.echo(f"  +{at_s:4.0f} s  {by} {decision.why}")
     for sentence in notes:
         click.secho(f"note: {sentence}", dim=True)
+    tell_advice(advice)
+
+
+def _told(
+    here: Here, model: Model, digest: str, users: int, scenario: str | None, growth: str | None, work: str | None
+) -> Told:
+    """What is to be told of so many users. Raises `WrongCall`."""
+    pace = pace_of(growth) if growth is not None else None
+    asked, past = asked_of(here, model, digest, users, scenario, work), past_of(here)
+    held_rps = {name: seen.requests_per_s for name, seen in asked.question.capacities.items()}
+    seen_users = past.users
+    return Told(
+        model=model,
+        outlook=outlook(asked.question, users),
+        notes=asked.notes,
+        advice=past.advice(model, held_rps),
+        today=datetime.now(UTC).date(),
+        is_chosen=work is not None,
+        pace=pace,
+        users_today=seen_users if seen_users is not None else float(users),
+        basis="the most at once that the app told in the last week"
+        if seen_users is not None
+        else "the number you gave",
+    )
 
 
 @dataclass(frozen=True, slots=True)

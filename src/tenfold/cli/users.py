@@ -1,34 +1,46 @@
-"""What `tenfold plan --users` prints: instances by service and region, what gives out first. Stage: model + measurements -> person."""
+"""What `tenfold plan --users` asks: who the users are, what was measured, how they grow. Stage: a call -> a question of users."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
-
-import click
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tenfold.cli.here import Here, WrongCall
 from tenfold.drivers.capacity import read_capacities
 from tenfold.drivers.postgres_data import CONNECTIONS_MAX
-from tenfold.estimators.users import HEADROOM_RATIO, Growth, Need, needed
+from tenfold.estimators.allocation import WORKS
+from tenfold.estimators.growth import DAYS, Pace
+from tenfold.estimators.users import Question
 from tenfold.facts import CapacitySeen
-from tenfold.model import Model, Scenario, Service
+from tenfold.model import Model, Residency, Scenario, Service
 from tenfold.ports import Permanent
 from tenfold.proof.measure import default_scenario, share_of
 
 USERS_MAX = 1_000_000_000
+_PACE = re.compile(rf"(\d{{1,12}}(?:\.\d{{1,9}})?) ?(%?) ?/ ?({'|'.join(DAYS)})", re.ASCII)
 
 
-def growth_of(
-    here: Here, model: Model, digest: str, users: int, scenario_name: str | None
-) -> tuple[Growth, tuple[str, ...]]:
-    """What `users` need with the folder as it is (`digest`), and what must be said about it. Raises `WrongCall`."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and what must be said about what it rests on."""
+
+    question: Question
+    notes: tuple[str, ...]
+
+
+def asked_of(here: Here, model: Model, digest: str, users: int, scenario_name: str | None, work: str | None) -> Asked:
+    """What is asked with the folder as it is (`digest`). Raises `WrongCall`."""
     if not 1 <= users <= USERS_MAX:
         raise WrongCall(f"--users {users}: give a number of people from 1 to {USERS_MAX:,}")
     scenario = scenario_of(model, scenario_name)
     services = tuple(model.services.values())
     shares = {each.name: share_of(each.name, scenario, services) for each in services}
     current, notes = _current(here, model, digest, scenario)
+    if work is not None and current:
+        notes = (*notes, f"{', '.join(current)} was measured; --work {work} is reckoned with instead")
     own = model.data is not None and model.data.url is not None
-    return needed(model, scenario, shares, users, current, None if own else CONNECTIONS_MAX), notes
+    allowed = None if own else CONNECTIONS_MAX
+    chosen = WORKS[work] if work is not None else None
+    return Asked(Question(model, scenario, shares, current, allowed, chosen, residents_of(model, scenario)), notes)
 
 
 def scenario_of(model: Model, name: str | None) -> Scenario:
@@ -52,6 +64,32 @@ def first_service(model: Model) -> Service:
     return model.services["web"] if model.services.get("web") in listening else listening[0]
 
 
+def pace_of(text: str) -> Pace:
+    """How users grow: `10%/month`, `5%/week`, `500/month`. Raises `WrongCall`."""
+    found = _PACE.fullmatch(text.strip())
+    if found is None:
+        raise WrongCall(
+            f"--growth {text}: expected a share or a number of users by {', '.join(DAYS)}; try 10%/month or 500/month"
+        )
+    amount, percent, period = float(found[1]), found[2], found[3]
+    if amount <= 0:
+        raise WrongCall(f"--growth {text}: nothing grows; leave it out, or try 10%/month")
+    return Pace(period, ratio=amount / 100) if percent else Pace(period, users=amount)
+
+
+def residents_of(model: Model, scenario: Scenario) -> Mapping[Residency, float]:
+    """Which share (0..1) of the users is bound to each residency, by the scenario's own rows: those that name one of its tenants."""
+    rows = scenario.users
+    found: dict[Residency, float] = {}
+    for name, rule in model.residency.items():
+        bound = sum(any(value in rule.tenants for value in row.values()) for row in rows)
+        if bound:
+            found[name] = bound / len(rows)
+    total = sum(found.values())
+    # A row that names tenants of two residencies is counted once in all.
+    return {name: ratio / max(total, 1.0) for name, ratio in found.items()}
+
+
 def _current(
     here: Here, model: Model, digest: str, scenario: Scenario
 ) -> tuple[dict[str, CapacitySeen], tuple[str, ...]]:
@@ -69,43 +107,3 @@ def _current(
         if (seen.release, seen.command) != (digest, model.services[name].command)
     )
     return found, notes
-
-
-def growth_lines(growth: Growth, notes: tuple[str, ...]) -> Iterator[str]:
-    """For people."""
-    rps = sum(need.requests_per_s for need in growth.needs)
-    yield f"{growth.users:,} users under the scenario {growth.scenario} ask for {rps:,.0f} requests/s:"
-    for need in growth.needs:
-        of = (
-            f", of at most {need.instances_max}"
-            if need.instances <= need.instances_max
-            else f", but {need.instances_max} are allowed"
-        )
-        count = "1 instance" if need.instances == 1 else f"{need.instances:,} instances"
-        yield f"  {need.service}@{need.region}  {count}{of}: {need.requests_per_s:,.0f} requests/s, {_basis(need)}"
-    if growth.limits:
-        first = growth.limits[0]
-        what = "breaks first" if first.users < growth.users else "would break first"
-        yield f"{what}, at {first.users:,.0f} users: {first.what}"
-        yield from (f"then, at {limit.users:,.0f} users: {limit.what}" for limit in growth.limits[1:])
-    yield from (f"not known: {what}" for what in growth.unknown)
-    yield from (f"note: {note}" for note in notes)
-
-
-def _basis(need: Need) -> str:
-    seen = need.measured
-    if seen is None:
-        return "from the blueprint's instance.concurrency, not measured"
-    return f"at most {HEADROOM_RATIO:.0%} of the {seen.requests_per_s:,.4g} that one was measured to hold within {seen.latency_ms:g} ms"
-
-
-def growth_data(growth: Growth, notes: tuple[str, ...]) -> dict[str, object]:
-    """For programs."""
-    return {**asdict(growth), "breaks": [asdict(limit) for limit in growth.breaks], "notes": list(notes)}
-
-
-def tell_growth(growth: Growth, notes: tuple[str, ...]) -> None:
-    """Print it."""
-    for line in growth_lines(growth, notes):
-        dim = line.startswith(("not known", "note"))
-        click.secho(line, dim=dim, fg="red" if line.startswith("breaks first") else None)

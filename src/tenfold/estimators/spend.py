@@ -4,11 +4,11 @@ Cost per hour = sum over instances of (cores * price of a core + GiB * price of 
 instance, not by what it uses: that is what one pays for. Gateways and stores are not in it: nothing says their size.
 """
 
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 
 from tenfold.facts import InstanceState, Snapshot, SpendSeen
-from tenfold.model import Model, Prices, Service
+from tenfold.model import Model, month_of
 
 HOUR_S = 3600.0
 DAY_S = 86_400.0
@@ -24,16 +24,6 @@ USUAL_S = DAY_S
 """The forecast goes on with the mean of about this long."""
 
 
-def instance_per_hour(service: Service, prices: Prices) -> Decimal:
-    """What one instance of `service` costs for an hour, in the currency of `prices`."""
-    return size_per_hour(service.instance.cpu_cores, service.instance.memory_bytes, prices)
-
-
-def size_per_hour(cores: float, memory_bytes: float, prices: Prices) -> Decimal:
-    """What so many cores and so much memory cost for an hour, in the currency of `prices`."""
-    return prices.per_hour(cores, memory_bytes)
-
-
 def cost_per_hour(model: Model, snapshot: Snapshot) -> float:
     """What the instances that have a process now cost for an hour, in the currency of `model.prices`."""
     counts: dict[tuple[str, str], int] = {}
@@ -46,7 +36,7 @@ def cost_per_hour(model: Model, snapshot: Snapshot) -> float:
         release = model.releases.get(release_id)
         service = (release.services if release is not None else model.services).get(name)
         if service is not None:
-            total += count * instance_per_hour(service, model.prices)
+            total += count * model.prices.per_hour(service.instance.cpu_cores, service.instance.memory_bytes)
     return float(total)
 
 
@@ -64,14 +54,6 @@ def prices_text(as_of: str, today: date) -> str:
     age = "of today" if days == 0 else f"{days} day{'' if days == 1 else 's'} old"
     old = ": write what you pay now in budget.prices" if days > PRICES_OLD_DAYS else ""
     return f"prices of {as_of}, {age}{old}"
-
-
-def month_of(at: float) -> tuple[float, float]:
-    """When the month (UTC) of `at` begins and ends, in seconds since the epoch."""
-    day = datetime.fromtimestamp(at, UTC)
-    first = day.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    after = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
-    return first.timestamp(), after.timestamp()
 
 
 class Spend:

@@ -1,29 +1,79 @@
-"""What so many users need: requests per second, instances by service and region, and what gives out first. Scenario and measurements in.
+"""What so many users need: requests per second and instances by service and region. Scenario, and measurements or a class of work, in.
 
-Where a service was measured, a user asks of it what the users of the measurement did. Where it was not, the blueprint's own
-`instance.concurrency` is taken for what an instance holds, and the target latency for what an answer takes: that is a guess, and said so.
+Where a service was measured, a user asks of it what the users of the measurement did. Where it was not, a class of work (`allocation`) is
+taken for what a request costs, on instances of the blueprint's size: that is a guess, and said so.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tenfold.estimators.allocation import USUAL, Holds, Work, connections_of, holds
 from tenfold.facts import CapacitySeen
-from tenfold.model import Model, Scenario, Service
+from tenfold.model import InstanceSize, Model, Residency, Scenario, Service
 
 HEADROOM_RATIO = 0.8
 """At most so much of what an instance holds is planned for: where the trigger `capacity` adds the next one."""
-LATENCY_MS = 500.0
-"""What an answer is taken to last where neither a measurement nor the blueprint tells."""
 GENERATOR = "load generator"
 """The part of a measurement's cost that is not the app's."""
+PROCESSOR_WORDS = "the processor of the instance"
+"""How `tenfold measure` says that a faster or larger instance would hold more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """So many times the blueprint's instance: its CPU, and its memory."""
+
+    cpu: float = 1.0
+    memory: float = 1.0
+
+    def of(self, size: InstanceSize) -> InstanceSize:
+        """That size, larger."""
+        return InstanceSize(size.cpu_cores * self.cpu, round(size.memory_bytes * self.memory), size.concurrency)
+
+
+AS_IT_IS = Times()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: how many instances users of `scenario` take.
+
+    `shares` (0..1) tell which part of the scenario's requests goes to each service, `capacities` by service what was measured of the
+    source that is planned with. With `work` all is reckoned as such work, whatever was measured. `connections_max` is what the database
+    allows (None: not known). `residents` tells which share (0..1) of the users is bound to each residency.
+    """
+
+    model: Model
+    scenario: Scenario
+    shares: Mapping[str, float]
+    capacities: Mapping[str, CapacitySeen]
+    connections_max: int | None = None
+    work: Work | None = None
+    residents: Mapping[Residency, float] = field(default_factory=dict)
+
+    @property
+    def target_ms(self) -> float | None:
+        return self.model.targets.latency.p95_ms
+
+    def measured(self, service: str) -> CapacitySeen | None:
+        """What was measured of a service, unless work is said to be of another kind."""
+        return self.capacities.get(service) if self.work is None else None
+
+    @property
+    def assumed(self) -> Work:
+        """The class of work of what was not measured."""
+        return self.work or USUAL
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
     """What one service needs in one region for `users` of its users: `requests_per_s` on so many `instances`, of at most `instances_max`.
 
-    `users_max` is how many these would hold. `measured` is what it rests on, None when on the blueprint's defaults.
+    Of one instance `each_rps` requests/s are held; `limited_by` is what gives out first, in words. `connections` and `database_cores` are
+    what they take of the database, None where that is not known. `users_max` is how many of all users the allowed instances would hold
+    (None: nobody asks). `measured` is what it rests on, `work` the class that is taken instead; both are missing for a service that
+    nobody asks over HTTP, which keeps its least.
     """
 
     service: str
@@ -32,130 +82,118 @@ class Need:
     requests_per_s: float
     instances: int
     instances_max: int
-    users_max: float
-    measured: CapacitySeen | None
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """Something that gives out at `users` users, and what it is in words."""
-
-    users: float
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """What `users` under `scenario` need, and what gives out, first things first. `unknown` says what could not be told."""
-
-    users: int
-    scenario: str
-    needs: tuple[Need, ...]
-    limits: tuple[Limit, ...]
-    unknown: tuple[str, ...]
+    users_max: float | None
+    each_rps: float
+    limited_by: str
+    connections: float | None = None
+    database_cores: float | None = None
+    measured: CapacitySeen | None = None
+    work: str | None = None
 
     @property
-    def breaks(self) -> tuple[Limit, ...]:
-        """The limits that so many users pass."""
-        return tuple(limit for limit in self.limits if limit.users < self.users)
+    def is_asked(self) -> bool:
+        return self.requests_per_s > 0
 
 
-def needed(
-    model: Model,
-    scenario: Scenario,
-    shares: Mapping[str, float],
-    users: int,
-    capacities: Mapping[str, CapacitySeen],
-    connections_max: int | None,
-) -> Growth:
-    """What `users` need. `shares` (0..1) tell which part of the scenario's requests goes to each service, `capacities` by service what was
-    measured of the source that is planned with, `connections_max` what the database allows (None: not known)."""
-    parts = _users_by_region(model, users)
-    needs = [
-        _need(model, model.services[name], scenario, share, region, part, users, capacities.get(name))
-        for name, share in shares.items()
-        if share > 0
+def needs(question: Question, users: int, times: Times = AS_IT_IS) -> tuple[Need, ...]:
+    """What `users` need on instances so many `times` as large as the blueprint's: every service that always runs, region by region."""
+    parts = {region: sum(bound.values()) for region, bound in spread(question, users).items()}
+    model = question.model
+    return tuple(
+        _asked(question, model.services[name], share, region, part, users, times)
+        if (share := question.shares.get(name, 0.0)) > 0
+        else _standing(model.services[name], region)
+        for name in model.services
+        if model.services[name].runs_always
         for region, part in parts.items()
-    ]
-    limits = [_of_blueprint(need, users) for need in needs]
-    unknown: list[str] = []
-    measured = [need for need in needs if need.measured is not None]
-    limits += _of_machine(measured, users, unknown)
-    limits += _of_database(measured, users, connections_max, unknown) if model.data is not None else []
-    if model.budget is not None:
-        unknown.append("what it costs: the budget is not compared yet")
-    guessed = sorted({need.service for need in needs if need.measured is None})
-    if guessed:
-        unknown.append(f"what {', '.join(guessed)} really holds: `tenfold measure` finds it out")
-    return Growth(
-        users, scenario.name, tuple(needs), tuple(sorted(limits, key=lambda limit: limit.users)), tuple(unknown)
     )
 
 
-def _need(
-    model: Model,
+def spread(question: Question, users: float) -> dict[str, dict[Residency, float]]:
+    """How many users each region has, by the residency that binds them (empty: none does).
+
+    By the regions' capacities where all name one, else evenly. Who is bound is in the regions of that residency and nowhere else; the
+    others fill up what is left of each region's part. A residency that no region has is nobody's: its users are counted to those who are
+    free.
+    """
+    regions = question.model.regions
+    told = [region.capacity_users for region in regions.values() if region.capacity_users is not None]
+    is_told = len(told) == len(regions) and sum(told) > 0
+    parts = {
+        name: (region.capacity_users or 0) / sum(told) if is_told else 1 / len(regions)
+        for name, region in regions.items()
+    }
+    found: dict[str, dict[Residency, float]] = {name: {} for name in regions}
+    free = 1.0
+    for residency, ratio in question.residents.items():
+        own = [name for name, region in regions.items() if region.residency == residency]
+        for name in own:
+            room = sum(parts[each] for each in own)
+            found[name][residency] = ratio * (parts[name] / room if room > 0 else 1 / len(own))
+        free -= ratio if own else 0.0
+    left = {name: max(0.0, parts[name] - sum(found[name].values())) for name in regions}
+    room = sum(left.values())
+    for name in regions:
+        # With rounding nothing may be left where everybody is bound; nobody is free then either.
+        found[name][""] = max(free, 0.0) * (left[name] / room if room > 0 else parts[name])
+    return {name: {law: users * ratio for law, ratio in bound.items()} for name, bound in found.items()}
+
+
+def _asked(
+    question: Question,
     service: Service,
-    scenario: Scenario,
     share: float,
     region: str,
     users: float,
     of_all: int,
-    measured: CapacitySeen | None,
+    times: Times,
 ) -> Need:
+    measured, work = question.measured(service.name), question.assumed
+    held = _held(question, service, times)
     if measured is not None:
-        each_rps, per_user_rps = measured.requests_per_s, measured.requests_per_s / max(measured.users, 1e-9)
+        per_user_rps = measured.requests_per_s / max(measured.users, 1e-9)
+        database_ms = measured.cpu_ms.get("postgres")
+        each_connections = measured.connections or None
     else:
-        latency_s = (model.targets.latency.p95_ms or LATENCY_MS) / 1000
+        scenario = question.scenario
         shares = sum(action.share for action in scenario.actions)
         steps = sum(action.share * len(action.steps) for action in scenario.actions) / shares
-        # The interactive response time law, and Little's law for what is at hand.
-        per_user_rps = share * steps / (scenario.think_s + steps * latency_s)
-        each_rps = service.instance.concurrency / latency_s
+        # The interactive response time law. Who is answered sooner asks sooner: an idle instance's time is the safe side.
+        per_user_rps = share * steps / (scenario.think_s + steps * (work.cpu_ms + work.wait_ms) / 1000)
+        database_ms = work.database_ms
+        each_connections = float(connections_of(work, held.requests_per_s))
     rps = users * per_user_rps
+    planned_rps = HEADROOM_RATIO * held.requests_per_s
     low, high = service.scaling.instances_min, service.scaling.instances_max
-    wanted = max(low, math.ceil(rps / (HEADROOM_RATIO * each_rps) - 1e-9))
-    holds = high * HEADROOM_RATIO * each_rps / max(per_user_rps, 1e-9) * of_all / max(users, 1e-9)
-    return Need(service.name, region, users, rps, wanted, high, holds, measured)
-
-
-def _users_by_region(model: Model, users: int) -> dict[str, float]:
-    """By the regions' capacities where all name one, else evenly."""
-    capacities = {name: region.capacity_users for name, region in model.regions.items()}
-    told = [capacity for capacity in capacities.values() if capacity is not None]
-    if len(told) == len(capacities) and sum(told) > 0:
-        return {name: users * (capacity or 0) / sum(told) for name, capacity in capacities.items()}
-    return dict.fromkeys(capacities, users / len(capacities))
-
-
-def _of_blueprint(need: Need, users: int) -> Limit:
-    return Limit(
-        need.users_max,
-        f"{need.instances_max} instances of {need.service} are the most the blueprint allows in {need.region}: "
-        f"raise services.{need.service}.scaling.instances.max",
+    wanted = max(low, 1, math.ceil(rps / planned_rps - 1e-9)) if rps > 0 else low
+    return Need(
+        service=service.name,
+        region=region,
+        users=users,
+        requests_per_s=rps,
+        instances=wanted,
+        instances_max=high,
+        users_max=high * planned_rps / max(per_user_rps, 1e-9) * of_all / max(users, 1e-9),
+        each_rps=held.requests_per_s,
+        limited_by=held.limited_by,
+        connections=wanted * each_connections if each_connections is not None else None,
+        database_cores=rps * database_ms / 1000 if database_ms is not None else None,
+        measured=measured,
+        work=work.name if measured is None else None,
     )
 
 
-def _of_machine(measured: list[Need], users: int, unknown: list[str]) -> list[Limit]:
-    """When the cores of the machine that was measured on are full, everything on it: app, edge and stores."""
-    if not measured:
-        unknown.append("what a request costs this machine: `tenfold measure` finds it out")
-        return []
-    needed_cores = 0.0
-    for need in measured:
-        assert need.measured is not None
-        costs = (ms for part, ms in need.measured.cpu_ms.items() if part != GENERATOR)
-        needed_cores += need.requests_per_s * sum(costs) / 1000
-    cores = min(need.measured.cores for need in measured if need.measured is not None)
-    if needed_cores <= 0 or cores <= 0:
-        return []
-    what = f"the {cores} cores of the machine that was measured on are full: it takes a larger one, or more of them"
-    return [Limit(users * cores / needed_cores, what)]
+def _held(question: Question, service: Service, times: Times) -> Holds:
+    """What an instance of the blueprint's size holds, or one that is so many times as large."""
+    measured = question.measured(service.name)
+    if measured is not None:
+        # Of what was measured only a processor that was full tells what more of it gives; what waits, waits all the same.
+        more = times.cpu if measured.limited_by == PROCESSOR_WORDS else 1.0
+        return Holds(measured.requests_per_s * more, measured.latency_ms, measured.limited_by)
+    return holds(question.assumed, times.of(service.instance), question.target_ms)
 
 
-def _of_database(measured: list[Need], users: int, connections_max: int | None, unknown: list[str]) -> list[Limit]:
-    needed_connections = sum(n.instances * n.measured.connections for n in measured if n.measured is not None)
-    if connections_max is None or needed_connections <= 0:
-        unknown.append("how many database connections it takes")
-        return []
-    what = f"{connections_max} connections are the most the database allows: let each instance keep fewer open"
-    return [Limit(users * connections_max / needed_connections, what)]
+def _standing(service: Service, region: str) -> Need:
+    """A service that nobody asks over HTTP: how its work grows with users nothing here tells."""
+    low, high = service.scaling.instances_min, service.scaling.instances_max
+    return Need(service.name, region, 0.0, 0.0, low, high, None, 0.0, "")

@@ -1,29 +1,29 @@
 """What could be better: sentences that follow from figures of a report, each with the figure and what to do. Stage: report -> advice."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from tenfold.estimators.advice import Advice
 from tenfold.model import Model
 from tenfold.proof.period.facts import PeriodReport, PoolReport
 
 AT_MOST_MINUTES = 5
 FULL_RATIO = 0.9
-IDLE_RATIO = 0.1
-IDLE_MINUTES = 60
-"""Less than an hour says little about what is needed."""
+SAVINGS_MAX = 5
+"""So many are told, those that save most."""
 SAME_FAILURES = 3
 SLOW_S = 30.0
 UNSEEN_RATIO = 0.05
-HOURS_A_MONTH = 730.0
 
 
-def advise(model: Model, report: PeriodReport) -> Iterable[str]:
-    """The most urgent first."""
+def advise(model: Model, report: PeriodReport, savings: Sequence[Advice] = ()) -> Iterable[str]:
+    """The most urgent first; `savings` are what would cost less, the most first."""
     yield from _levels(model, report)
     yield from _failures(report)
     for pool in report.pools:
-        yield from _pool(report, pool)
+        yield from _pool(pool)
     yield from _money(model, report)
+    yield from (each.text for each in savings[:SAVINGS_MAX])
     yield from _setup(model, report)
 
 
@@ -62,7 +62,7 @@ def _cause(what: str) -> str:
     return f"{name.rpartition('-')[0] or name} {rest.partition(';')[0].partition(': failure')[0]}"
 
 
-def _pool(report: PeriodReport, pool: PoolReport) -> Iterable[str]:
+def _pool(pool: PoolReport) -> Iterable[str]:
     service = pool.key.partition("@")[0]
     is_scaled = pool.instances_max > 1
     if is_scaled and pool.minutes_at_most >= AT_MOST_MINUTES:
@@ -77,19 +77,17 @@ def _pool(report: PeriodReport, pool: PoolReport) -> Iterable[str]:
         )
     if pool.cpu_ratio is not None and pool.cpu_ratio >= FULL_RATIO:
         yield f"{pool.key} used {pool.cpu_ratio:.0%} of its CPU on average: add a cpu trigger, or raise services.{service}.instance.cpu"
-    is_long = report.seen_s >= IDLE_MINUTES * 60
-    if is_long and pool.cpu_ratio is not None and pool.cpu_ratio < IDLE_RATIO and pool.instances_mean >= 1:
-        saved = pool.cost_per_hour * pool.instances_mean * HOURS_A_MONTH / 2
-        currency = report.spend.currency if report.spend is not None else ""
-        yield (
-            f"{pool.key} used {pool.cpu_ratio:.0%} of the CPU that it is given: half of services.{service}.instance.cpu would save "
-            f"about {saved:.2f} {currency} a month"
-        )
 
 
 def _money(model: Model, report: PeriodReport) -> Iterable[str]:
     spend, budget = report.spend, model.budget
-    if spend is None or budget is None or spend.currency != budget.monthly.currency:
+    if spend is None or budget is None:
+        return
+    if spend.currency != budget.monthly.currency:
+        yield (
+            f"costs are in {spend.currency} and the budget in {budget.monthly.currency}: nothing is converted, so they are not compared; "
+            f"write budget.prices in {budget.monthly.currency}"
+        )
         return
     if spend.month_forecast > float(budget.monthly.amount):
         yield (

@@ -6,8 +6,8 @@ from statistics import median
 
 from tenfold.deciders.alerts import firing
 from tenfold.effects import Decision
+from tenfold.estimators.advice import Advice, advise_spend
 from tenfold.estimators.levels import series_of
-from tenfold.estimators.spend import instance_per_hour
 from tenfold.facts import InstanceState, Window
 from tenfold.loop import DecisionRow, JournalReader, Tick
 from tenfold.model import Model
@@ -72,7 +72,17 @@ def gather(reader: JournalReader, since_s: float, is_live: bool) -> PeriodReport
         percentiles=_highest(series, "response_ms_p95"),
     )
     report = replace(report, targets=targets_told(model, report))
-    return replace(report, advice=tuple(advise(model, report)))
+    return replace(report, advice=tuple(advise(model, report, _savings(model, tick, window))))
+
+
+def _savings(model: Model, tick: Tick, window: Window) -> tuple[Advice, ...]:
+    """What would have cost less in the period."""
+    held_rps: dict[str, float] = {}
+    for seen in tick.snapshot.capacities.values():
+        # Of several scenarios the one of which an instance holds least counts, as it does for scaling.
+        held_rps[seen.service] = min(seen.requests_per_s, held_rps.get(seen.service, seen.requests_per_s))
+    starts_s = {key: seen.start_s for key, seen in tick.snapshot.works.items() if seen.start_s is not None}
+    return advise_spend(model, window, held_rps, starts_s)
 
 
 # --- minutes ----------------------------------------------------------------------------------------------------------
@@ -165,7 +175,7 @@ def _pools(model: Model, series: Series) -> Iterable[PoolReport]:
                 cpu_ratio=sum(cpu) / len(cpu) / size.cpu_cores if cpu else None,
                 memory_ratio=sum(memory) / len(memory) / size.memory_bytes if memory else None,
                 peak_memory_ratio=max(memory) / size.memory_bytes if memory else None,
-                cost_per_hour=float(instance_per_hour(service, model.prices)),
+                cost_per_hour=float(model.prices.per_hour(size.cpu_cores, size.memory_bytes)),
             )
 
 

@@ -1,7 +1,9 @@
 """What a period says in sentences, the same at a terminal and on the page. Stage: report -> `page`, a terminal."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
+from tenfold.estimators.spend import prices_text
 from tenfold.proof.period.facts import AlertTold, Event, PeriodReport, PoolReport
 from tenfold.proof.words import budget_left, moment, percent, percent_at_least, seconds
 
@@ -46,7 +48,8 @@ def _costs(report: PeriodReport) -> Iterable[tuple[str, str]]:
         return
     spent = f"{report.cost:.2f} {spend.currency} in this time, " if report.cost is not None else ""
     budget = f"; the budget is {report.budget}" if report.budget else ""
-    prices = f"; list prices of {spend.prices_as_of}" if spend.prices_as_of else ""
+    prices = prices_text(spend.prices_as_of, datetime.fromtimestamp(report.end, UTC).date())
+    prices = f"; list {prices}" if prices else ""
     yield (
         "cost",
         f"{spent}{spend.per_hour:.3f} an hour now, {spend.month_so_far:.2f} so far this month, {spend.month_forecast:.2f} by its end"
