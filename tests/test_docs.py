@@ -15,10 +15,10 @@ from tenfold.console import guard, live, server
 from tenfold.deciders import failures, regions, ways
 from tenfold.deciders.nearness import RTT_STEP_MS
 from tenfold.deciders.release import steps
-from tenfold.deciders.scale import pool, triggers
+from tenfold.deciders.scale import bounds, budget, floors, pool, triggers
 from tenfold.drivers import freeport, logs, source, valkey
 from tenfold.loop.upkeep import RETENTION
-from tenfold.model import Rollout
+from tenfold.model import Rollout, zones
 from tenfold.model.places import DETOUR_RATIO, FIBRE_KM_PER_MS
 from tenfold.proof import acts, verdict
 from tenfold.proof.bounds import requests_to_show
@@ -41,6 +41,12 @@ FIGURES = (
     ("scaling.md", f"longer than {triggers.METRIC_AGE_S_MAX:.0f} s ago"),
     ("scaling.md", f"then waits {pool.STEP_GAP_S:.0f} s"),
     ("scaling.md", f"within the last {pool.AFTER_OUTAGE_S / 60:.0f} minutes"),
+    ("scaling.md", f"The rules of {len(zones())} zones"),
+    ("scaling.md", f"{'an hour' if floors.STARTS_S_MAX == 3600 else floors.STARTS_S_MAX}\nat the most"),
+    ("scaling.md", f"when there was none for {bounds.REFUSED_S / 60:.0f} minutes"),
+    ("scaling.md", f"Figures older than {budget.SPEND_AGE_S_MAX / 60:.0f} minutes still hold"),
+    ("scaling.md", f"`day` {budget.DAY_HOURS:.0f} of them"),
+    ("levels.md", f"or did in the last {bounds.REFUSED_S / 60:.0f} min"),
     (
         "how-it-works.md",
         f"after {failures.GIVE_UP_AFTER} it is given up loudly and tried every {failures.GIVEN_UP_RETRY_S / 60:.0f} min",
