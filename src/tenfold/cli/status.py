@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -15,7 +15,8 @@ from tenfold.cli.feed import COLOURS, clock_time
 from tenfold.cli.here import Here
 from tenfold.cli.tables import ago, coloured, figure, notes, table
 from tenfold.console import parts
-from tenfold.facts import InstanceSeen
+from tenfold.deciders.memory import PoolScale
+from tenfold.facts import ColdStartSeen, InstanceSeen
 from tenfold.loop import DecisionRow, JournalReader, Tick
 from tenfold.model import Model
 
@@ -154,14 +155,36 @@ def _pools(view: View) -> RenderableType:
             p95 = pool.response_ms_p95 if pool else None
             shown.add_row(
                 key,
-                f"{ready} of {scale.wanted}" if scale else str(ready),
+                _awake(ready, scale),
                 f"{pool.requests_per_s:.1f}" if pool else "-",
                 f"{pool.in_flight:.1f}" if pool else "-",
                 f"{p95:.0f} ms" if p95 is not None else "-",
                 f"{pool.errors_per_s:.1f}/s" if pool else "-",
                 (scale.holding or scale.why) if scale else "",
             )
-    return shown
+    cold = (f"{seen.key}: {cold_starts(seen)}" for seen in snapshot.cold_starts.values())
+    return Group(shown, *(Text(f"  {line}", style="dim") for line in cold))
+
+
+def _awake(ready: int, scale: PoolScale | None) -> str:
+    if scale is None:
+        return str(ready)
+    return "asleep" if scale.wanted == 0 and ready == 0 else f"{ready} of {scale.wanted}"
+
+
+def cold_starts(seen: ColdStartSeen) -> str:
+    """How often a pool was woken by requests and how long these waited, in words."""
+    parts = [f"{seen.starts} cold start{'s' * (seen.starts != 1)}"]
+    if seen.wait_ms_p50 is not None and seen.wait_ms_max is not None:
+        parts.append(
+            f"for which {seen.held} request{'s' * (seen.held != 1)} waited {seen.wait_ms_p50 / 1000:.2g} s (p50), "
+            f"{seen.wait_ms_max / 1000:.2g} s at the most"
+        )
+    if seen.waiting:
+        parts.append(f"{seen.waiting} wait{'s' * (seen.waiting == 1)} now")
+    if seen.refused:
+        parts.append(f"{seen.refused} turned away")
+    return ", ".join(parts)
 
 
 def _instances(view: View) -> RenderableType:
@@ -245,7 +268,14 @@ def as_data(view: View) -> dict[str, object]:
             "why": operation.why,
         },
         "services": {
-            key: {"wanted": scale.wanted, "why": scale.why, "holding": scale.holding, "traffic": _traffic(view, key)}
+            key: {
+                "wanted": scale.wanted,
+                "why": scale.why,
+                "holding": scale.holding,
+                "traffic": _traffic(view, key),
+                "asleep": scale.wanted == 0,
+                "cold_starts": asdict(cold) if (cold := snapshot.cold_starts.get(key)) is not None else None,
+            }
             for key, scale in memory.scale.pools.items()
         },
         "instances": [

@@ -118,7 +118,8 @@ def _alone(tick: Tick, row: RegionRow) -> tuple[str, str]:
     gateway = tick.snapshot.engines.get(f"gateway/{row.name}")
     if gateway is not None and gateway.state != "ready":
         return "out", f"its gateway is {gateway.state}{f' ({gateway.note})' if gateway.note else ''}"
-    if row.instances and not any(ready for ready, _ in row.instances.values()):
+    # Where nothing is wanted a service sleeps: its requests wait, and are served.
+    if any(wanted for _, wanted in row.instances.values()) and not any(ready for ready, _ in row.instances.values()):
         return "out", "no instance is ready"
     return "serving", ""
 

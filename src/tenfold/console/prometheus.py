@@ -58,6 +58,33 @@ def _of_services(tick: Tick) -> Iterator[_Family]:
     )
     wanted = [({"pool": k}, float(p.wanted)) for k, p in tick.memory.scale.pools.items()]
     yield _Family("tenfold_instances_wanted", "Instances that a service should have.", wanted)
+    cold = [({"service": c.service, "region": c.region}, c) for c in snapshot.cold_starts.values()]
+    yield _Family(
+        "tenfold_cold_starts_total",
+        "Times a sleeping service was woken by requests.",
+        [(k, float(c.starts)) for k, c in cold],
+        "counter",
+    )
+    yield _Family(
+        "tenfold_cold_start_requests_total",
+        "Requests that waited for a cold start, by how it ended.",
+        [
+            ({**k, "outcome": name}, float(n))
+            for k, c in cold
+            for name, n in (("served", c.held), ("refused", c.refused))
+        ],
+        "counter",
+    )
+    yield _Family(
+        "tenfold_cold_start_wait_seconds",
+        "How long the newest requests waited for a cold start.",
+        [
+            ({**labels, "of": name}, ms / 1000)
+            for labels, c in cold
+            for name, ms in (("median", c.wait_ms_p50), ("most", c.wait_ms_max))
+            if ms is not None
+        ],
+    )
     posted = [({"service": m.service, "region": m.region, "name": m.name}, m.value) for m in snapshot.metrics.values()]
     yield _Family("tenfold_app_metric", "Metrics that the app posts, by their name.", posted)
 

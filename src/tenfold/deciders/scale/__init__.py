@@ -34,7 +34,7 @@ def scale(
             low = least.instances
             if zero.is_zeros(service, before, there, snapshot.taken_at):
                 assert before is not None
-                pool, decision = zero.wake(service, region, snapshot, before, low)
+                pool, decision = zero.wake(service, region, snapshot, before, least)
             elif service.may_sleep:
                 first = before or zero.first(snapshot, low)
                 scaled = scale_pool(service, region, there, snapshot, first, holds, max(1, low))

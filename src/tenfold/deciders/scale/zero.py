@@ -11,6 +11,7 @@ While a pool sleeps, and until its first instance is ready, its triggers have no
 from dataclasses import dataclass, replace
 
 from tenfold.deciders.memory import PoolScale
+from tenfold.deciders.scale.floors import Least
 from tenfold.deciders.scale.triggers import METRIC_AGE_S_MAX, TRAFFIC_AGE_S_MAX, WARM_UP_S, count, duration
 from tenfold.effects import Decision
 from tenfold.facts import ForecastSeen, InstanceSeen, Snapshot
@@ -51,16 +52,16 @@ def is_zeros(service: Service, before: PoolScale | None, ready: list[InstanceSee
 
 
 def wake(
-    service: Service, region: str, snapshot: Snapshot, before: PoolScale, least: int = 0
+    service: Service, region: str, snapshot: Snapshot, before: PoolScale, least: Least
 ) -> tuple[PoolScale, Decision | None]:
-    """A pool that sleeps: woken when anything asks for it. `least` is how many the clock asks for at this hour."""
+    """A pool that sleeps: woken when anything asks for it, `least` (what the clock asks for at this hour) included."""
     if before.wanted > 0:
         return before, None
     key, now = f"{service.name}@{region}", snapshot.taken_at
     call = _called(service, region, snapshot, before, least)
     if call is None:
         return before, None
-    wanted = min(max(1, least), service.scaling.instances_max)
+    wanted = min(max(1, least.instances), service.scaling.instances_max)
     why = f"{key} wakes: {call.why}"
     slept_s = now - before.changed_at
     facts = (f"asleep for {duration(slept_s)}",) if slept_s >= 0 else ()
@@ -116,7 +117,7 @@ def _keep(pool: PoolScale, key: str, before: PoolScale | None, why: str) -> tupl
 # --- what asks for it -------------------------------------------------------------------------------------------------
 
 
-def _called(service: Service, region: str, snapshot: Snapshot, before: PoolScale, least: int) -> _Call | None:
+def _called(service: Service, region: str, snapshot: Snapshot, before: PoolScale, least: Least) -> _Call | None:
     """What asks for a pool that sleeps, the surest first."""
     key, now = f"{service.name}@{region}", snapshot.taken_at
     cold = snapshot.cold_starts.get(key)
@@ -131,8 +132,8 @@ def _called(service: Service, region: str, snapshot: Snapshot, before: PoolScale
         metric = snapshot.metrics.get(f"{key}:{trigger.metric}") if trigger.is_posted else None
         if metric is not None and metric.value > 0 and -1.0 <= now - metric.seen_at <= METRIC_AGE_S_MAX:
             return _Call(f"{trigger.metric} is {metric.value:g}")
-    if least > 0:
-        return _Call(f"{count(least)} at least at this hour")
+    if least.instances > 0:
+        return _Call(f"{count(least.instances)} at least by {least.why or 'the blueprint'}")
     return _due(service, region, snapshot)
 
 

@@ -219,6 +219,8 @@ def limited_by(line: Line) -> str:
     for flag, text in _FAILURES:
         if flag in flags:
             return text.format(**words)
+    if line.held is not None:
+        return f"it waited {line.held / 1e6:.2g} s for a cold start: {words['service']} slept when it came"
     if (line.attempts or 0) > 1 and line.asked is not None:
         if line.asked > (line.answered or 0) / 2:
             return f"the first try did not answer: try {line.attempts}, begun after {line.asked / 1000:.0f} ms, did"

@@ -1,0 +1,56 @@
+"""A service that may sleep, told on real engines: it sleeps, is woken by a crowd, and tells what that cost."""
+
+import concurrent.futures
+from typing import Any
+
+Place = Any
+
+WEB = (
+    "health: {path: /health, starts_within: 8s, every: 1s}, drain: 2s, "
+    "scaling: {instances: {min: 0, max: 2}, idle: 1500ms, triggers: {concurrency: {up_above: 60, down_below: 30}}}"
+)
+
+
+def sleeps(place: Place) -> bool:
+    """Nothing of web runs, by the processes themselves."""
+    return not any(name.startswith("web-") for name in place.running())
+
+
+def test_it_sleeps_a_crowd_wakes_it_once_and_nothing_fails(place: Place) -> None:
+    """Proved at `up`, asleep when idle; 20 requests at once all get 200 by one cold start that is counted and explained; without a control
+    plane a sleeping service is a 503 that says why, and after `up` it works again; a deploy proves its release and sleeps again."""
+    place.app()
+    place.blueprint(WEB, "rollout: {watch: 1s}")
+    place.up()
+    place.wait_for(lambda: sleeps(place), "web to fall asleep")
+    place.run("status").went_well("asleep", "web@local sleeps: no request and no open socket for 2 s")
+
+    with concurrent.futures.ThreadPoolExecutor(20) as crowd:
+        answers = list(crowd.map(lambda _: place.ask("/"), range(20)))
+    assert [status for status, _, _ in answers] == [200] * 20
+    assert {text for _, _, text in answers} == {"one"}
+    web = place.status()["services"]["web@local"]
+    seen = web["cold_starts"]
+    assert (seen["starts"], seen["held"], seen["refused"]) == (1, 20, 0)
+    assert 0 < seen["wait_ms_p50"] <= seen["wait_ms_max"] < 8000
+    id_ = answers[0][1]["x-request-id"]
+    explained = place.wait_for(lambda: (e := place.run("explain", id_)).code == 0 and e, "the access log")
+    explained.went_well("it waited", "s for a cold start: web slept when it came")
+
+    place.wait_for(lambda: sleeps(place), "web to fall asleep again")
+    place.kill(place.control_plane())
+    status, headers, text = place.ask("/")
+    assert (status, headers["retry-after"]) == (503, "5")
+    assert "sleeps, and the control plane that would wake it does not answer" in text
+    place.up()
+    assert sleeps(place), "coming back wakes nobody"
+    assert place.ask("/")[0] == 200
+    place.run("status").went_well("1 cold start, for which 1 request waited")
+
+    place.wait_for(lambda: sleeps(place), "web to fall asleep once more")
+    place.app("two")
+    place.run("deploy").went_well("serves")
+    place.wait_for(lambda: sleeps(place), "the new release to sleep")
+    assert place.get() == "two"
+    place.run("down").went_well("everything is stopped")
+    place.nothing_runs()
