@@ -8,6 +8,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from tenfold.console.keda import beside
 from tenfold.console.keda.asked import Ref, asked_of
 from tenfold.console.keda.beside import HISTORY_S, Beside
 from tenfold.console.keda.watched import Missing, Pool
@@ -59,7 +60,8 @@ async def test_all_of_the_history_is_read_once(prometheus: FakePrometheus, reade
     pool = opener(reader)(Ref("shop", "web", (("holds", "50"), ("query", "load"))))
     minute = NOW // 60 * 60
     await pool.look(minute + 30)
-    ranges = [form for what, form in prometheus.asked if what == "query_range"]
+    recent, *ranges = [form for what, form in prometheus.asked if what == "query_range"]
+    assert (float(recent["start"]), float(recent["end"])) == (minute - 240, minute)
     assert len(ranges) == HISTORY_S / 86400
     assert float(ranges[0]["start"]) == minute - HISTORY_S + 60
     assert float(ranges[-1]["end"]) == minute
@@ -70,6 +72,21 @@ async def test_all_of_the_history_is_read_once(prometheus: FakePrometheus, reade
     await pool.look(minute + 5 * 60 + 30)
     (caught_up,) = (form for what, form in prometheus.asked if what == "query_range")
     assert (float(caught_up["start"]), float(caught_up["end"])) == (minute + 60, minute + 300)
+
+
+async def test_an_answer_does_not_wait_for_the_history(
+    prometheus: FakePrometheus, reader: Prometheus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that has no more time for history goes on with the load of now; the next ones read the rest."""
+    prometheus.load["load"] = lambda at: 650.0 if at < NOW - 60 else 325.0
+    pool = opener(reader)(Ref("shop", "web", (("holds", "50"), ("query", "load"))))
+    monkeypatch.setattr(beside, "A_LOOK_S", 0.0)
+    assert (await pool.look(NOW)).wanted == 20
+    assert [what for what, _ in prometheus.asked] == ["query_range", "query"]
+    monkeypatch.undo()
+    prometheus.asked.clear()
+    await pool.look(NOW + 1)
+    assert [what for what, _ in prometheus.asked].count("query_range") >= 15
 
 
 async def test_a_clock_that_was_set_back_asks_for_nothing_twice(prometheus: FakePrometheus, reader: Prometheus) -> None:

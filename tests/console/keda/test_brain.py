@@ -37,8 +37,8 @@ def test_it_begins_with_what_runs() -> None:
 def test_it_begins_with_what_the_last_minutes_needed() -> None:
     """Without a count of what runs it takes the peak of the last five minutes: 650 at 65% of 50 each are 20."""
     mind = brain(max="40")
-    minute = int(NOW // 60)
-    mind.learn([(minute - 90, 4000.0), (minute - 3, 650.0), (minute - 2, 325.0), (minute - 1, 325.0)])
+    mind.learn([(int(NOW // 60) - 90, 4000.0)])
+    mind.begin(650.0)
     answer = mind.think(NOW, 325.0, None)
     assert answer.wanted == 20
     assert "650 requests/s" in answer.why

@@ -1,11 +1,15 @@
-"""A pool whose load is read elsewhere, looked at again and again: history first, then each look. Stage: read figures -> brain -> answer."""
+"""A pool whose load is read elsewhere, looked at again and again. Stage: read figures -> brain -> answer.
+
+The first look needs the last minutes alone, so that there is an answer within seconds; the weeks before are read meanwhile, look by look.
+"""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from tenfold.console.keda.asked import Asked
-from tenfold.console.keda.brain import Answer, Brain
+from tenfold.console.keda.brain import RECENT_S, Answer, Brain
 from tenfold.console.keda.watched import Missing
 from tenfold.estimators.minutes import MINUTE_S
 from tenfold.ports import DriverError, Permanent
@@ -15,6 +19,8 @@ HISTORY_S = 15 * 86_400.0
 """Two weeks of the same hour, and a day for the forecast to be tried on."""
 PART_S = 86_400.0
 """So much history is asked for at once."""
+A_LOOK_S = 2.0
+"""For so long a look reads history, then it goes on with what is known."""
 SETTLE_S = 2.0
 """A minute is asked for so long after its end."""
 READS_MAX = 8
@@ -45,6 +51,8 @@ class Beside:
     async def look(self, now: float) -> Answer:
         """Read what is new, and think. Raises `Missing` when it can't be read: then nothing is concluded."""
         try:
+            if self._known_to is None:
+                await self._begin(now)
             await self._catch_up(now)
             load = await self._value("query", self._asked.query, now)
             ready = None
@@ -63,17 +71,22 @@ class Beside:
             raise Missing(f"metadata {key} gives {value:.4g}, and less than nothing says nothing: {query[:200]}")
         return value
 
+    async def _begin(self, now: float) -> None:
+        minute = int(now // MINUTE_S)
+        minutes = await self._minutes(minute - int(RECENT_S // MINUTE_S), minute - 1)
+        self._brain.begin(max((load for _, load in minutes), default=0.0))
+
     async def _catch_up(self, now: float) -> None:
-        """Learn the minutes that have ended since the last look; at first, all of the history that there is."""
+        """Learn the minutes that have ended since the last look; at first the history, as much of it as a look has time for."""
         last = int((now - SETTLE_S) // MINUTE_S) - 1
-        first = last + 1 - int(HISTORY_S // MINUTE_S)
-        if self._known_to is not None:
-            first = max(first, self._known_to + 1)
-        for start in range(first, last + 1, int(PART_S // MINUTE_S)):
-            end = min(start + int(PART_S // MINUTE_S) - 1, last)
-            self._brain.learn(await self._minutes(start, end))
+        oldest = last - int(HISTORY_S // MINUTE_S)
+        known_to = oldest if self._known_to is None else max(self._known_to, oldest)
+        until_s = time.monotonic() + A_LOOK_S
+        while known_to < last and time.monotonic() < until_s:
+            end = min(known_to + int(PART_S // MINUTE_S), last)
+            self._brain.learn(await self._minutes(known_to + 1, end))
             # What is known now need not be asked again, also when the next part fails.
-            self._known_to = end
+            self._known_to = known_to = end
             await asyncio.sleep(0)
 
     async def _minutes(self, first: int, last: int) -> tuple[tuple[int, float], ...]:

@@ -5,7 +5,6 @@ It reads no clock and waits for nothing. What it does not know it does not make 
 """
 
 import math
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -20,8 +19,6 @@ from tenfold.model import Model, Region, Release
 
 RECENT_S = CAPACITY.cooldown_s
 """What was needed so short a while ago would not have been let go of yet."""
-KEPT = 4096
-"""So many loads of the last minutes are kept at the most."""
 SERVED_S = 3600.0
 """For so long, as far as we are told, every instance that is ready has been."""
 
@@ -51,8 +48,12 @@ class Brain:
         )
         self._forecasts = Forecasts(self._model)
         self._memory: ScaleMemory | None = None
-        self._recent: deque[tuple[float, float]] = deque(maxlen=KEPT)
+        self._peak = 0.0
         self.learnt: int | None = None
+
+    def begin(self, peak: float) -> None:
+        """The highest load of the last `RECENT_S`: where what runs is not told, the pool begins with what that needed."""
+        self._peak = peak
 
     def learn(self, minutes: Iterable[tuple[int, float]]) -> None:
         """Take up minutes (since the epoch) that have ended, oldest first, with their load; what is known already is passed over."""
@@ -60,12 +61,10 @@ class Brain:
             if self.learnt is None or minute > self.learnt:
                 self._forecasts.observe(minute, {self.series: load})
                 self.learnt = minute
-                self._recent.append(((minute + 1) * MINUTE_S, load))
 
     def think(self, now: float, load: float, ready: int | None) -> Answer:
         """What the pool is to have at `now`, with `load` on it and `ready` instances that serve (None: as many as it was last to have)."""
-        self._recent.append((now, load))
-        memory = self._memory or self._first(now, ready)
+        memory = self._memory or self._first(now, max(load, self._peak), ready)
         pool = memory.pools[self.key]
         if pool.changed_at >= now:
             # The clock was set back: what was seen just now is news all the same.
@@ -76,12 +75,11 @@ class Brain:
         why = "; ".join(filter(None, (pool.why, pool.holding)))
         return Answer(pool.wanted, pool.wanted > 0, why, now)
 
-    def _first(self, now: float, ready: int | None) -> ScaleMemory:
+    def _first(self, now: float, peak: float, ready: int | None) -> ScaleMemory:
         """Where to begin: with what runs, or else with what the last minutes needed. Beginning with the minimum would be a scale-down on
         nothing but our own start."""
         scaling = self._asked.service.scaling
         trigger = next(iter(scaling.triggers), CAPACITY)
-        peak = max((load for at, load in self._recent if 0 <= now - at <= RECENT_S), default=0.0)
         middle = (trigger.up_above + trigger.down_below) / 2
         needed = math.ceil(peak / (self._asked.holds * middle) - 1e-9)
         why = f"the last {RECENT_S / 60:.0f} minutes needed as many: up to {peak:.3g} requests/s, {self._asked.holds:.3g} each"
