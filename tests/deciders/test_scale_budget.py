@@ -123,6 +123,7 @@ def test_when_the_money_is_gone_what_runs_is_left_alone() -> None:
     memory, said = run(model(WEB, monthly=50), 400.0, spent(50.0, 99.0), seconds=3600)
     assert memory.pools["web@local"].wanted == 2
     assert memory.pools["web@local"].why == "as it was"
+    assert memory.pools["web@local"].words.startswith("the budget refuses it more: 7 more would cost 0.70 EUR an hour")
     assert [d.why for d in said] == [
         "web@local needs 9 instances instead of 2: 200 requests at hand per instance, above 60; the budget allows 2"
     ]

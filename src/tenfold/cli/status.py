@@ -160,7 +160,7 @@ def _pools(view: View) -> RenderableType:
                 f"{pool.in_flight:.1f}" if pool else "-",
                 f"{p95:.0f} ms" if p95 is not None else "-",
                 f"{pool.errors_per_s:.1f}/s" if pool else "-",
-                (scale.holding or scale.why) if scale else "",
+                scale.words if scale else "",
             )
     cold = (f"{seen.key}: {cold_starts(seen)}" for seen in snapshot.cold_starts.values())
     return Group(shown, *(Text(f"  {line}", style="dim") for line in cold))
@@ -272,6 +272,7 @@ def as_data(view: View) -> dict[str, object]:
                 "wanted": scale.wanted,
                 "why": scale.why,
                 "holding": scale.holding,
+                "refused": scale.refused,
                 "traffic": _traffic(view, key),
                 "asleep": scale.wanted == 0,
                 "cold_starts": asdict(cold) if (cold := snapshot.cold_starts.get(key)) is not None else None,

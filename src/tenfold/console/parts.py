@@ -144,7 +144,7 @@ def services_now(model: Model, tick: Tick) -> list[ServiceNow]:
                     region=region,
                     wanted=scale.wanted if scale else service.scaling.instances_min,
                     ready=ready[key],
-                    why=(scale.holding or scale.why) if scale else "",
+                    why=scale.words if scale else "",
                     requests_per_s=rounded(pool.requests_per_s) if pool else None,
                     errors_per_s=rounded(pool.errors_per_s, 2) if pool else None,
                     p50_ms=ms(pool.response_ms_p50) if pool else None,

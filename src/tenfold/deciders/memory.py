@@ -168,6 +168,11 @@ class PoolScale:
     refused: str = ""
     refused_at: float = 0.0
 
+    @property
+    def words(self) -> str:
+        """What keeps it from another number, or else why it has this one."""
+        return self.holding or (f"the budget refuses it more: {self.refused}" if self.refused else self.why)
+
 
 @dataclass(frozen=True, slots=True)
 class ScaleMemory:
