@@ -57,9 +57,11 @@ class Replayed:
 def replayed(reader: JournalReader, row: DecisionRow) -> Replayed:
     """Decide the tick of `row` again, by this program. Raises `Fail` when the journal does not have what it takes any more."""
     try:
-        again = decide_again(reader, row.tick, decide)
-        chosen = row.decision.subject if row.decision.by == "scale" else ""
-        return Replayed(row, again, counterfactual(reader, again, chosen, decide) if chosen else None)
+        # An hour of twenty pools takes some seconds to read.
+        with Console(stderr=True).status(f"deciding {row.decision.id} again"):
+            again = decide_again(reader, row.tick, decide)
+            chosen = row.decision.subject if row.decision.by == "scale" else ""
+            return Replayed(row, again, counterfactual(reader, again, chosen, decide) if chosen else None)
     except JournalError as error:
         raise Fail(f"{row.decision.id} can't be decided again: {error}") from None
 
