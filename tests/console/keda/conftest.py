@@ -80,6 +80,7 @@ class Told:
 
     says: Answer | Exception
     every_s: float = 0.02
+    may_sleep: bool = True
     looks: int = 0
 
     async def look(self, now: float) -> Answer:

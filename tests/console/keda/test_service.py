@@ -47,6 +47,17 @@ async def test_what_is_not_known_is_an_error_and_never_zero(serve: Serve, protoc
     assert len((await served.stub.GetMetricSpec(ref)).metricSpecs) == 1
 
 
+async def test_a_pool_that_may_not_sleep_is_active_whatever_is_unknown(serve: Serve, protocol: Protocol) -> None:
+    """No load is needed to know that it is to have an instance; an older KEDA would take an error for a wish to sleep."""
+    served = await serve(lambda ref: Told(Missing("Prometheus can't be reached"), may_sleep=False))
+    assert (await served.stub.IsActive(protocol.ref())).result is True
+    stream = served.stub.StreamIsActive(protocol.ref())
+    assert (await stream.read()).result is True
+    stream.cancel()
+    code, _ = await refused(served.stub.GetMetrics(protocol.metrics(protocol.ref())))
+    assert code is grpc.StatusCode.UNAVAILABLE
+
+
 async def test_an_answer_that_grew_old_is_none(
     serve: Serve, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ class Beside:
     ) -> None:
         self._asked, self._reader, self._turns, self._say = asked, reader, turns, say
         self._brain = Brain(asked, region)
+        self.may_sleep = asked.service.may_sleep
         self._known_to: int | None = None
         self._has_told = False
 

@@ -42,8 +42,13 @@ class Service:
         self._objects = objects
 
     async def IsActive(self, request: Message, context: Context) -> Message:
-        """False where KEDA may scale to zero: the pool may sleep, and nobody asks for it."""
-        return IsActiveResponse(result=(await self._answer(request, context)).is_active)
+        """False where KEDA may scale to zero: the pool may sleep, and nobody asks for it. Of one that may not sleep this is known without
+        any load, and an older KEDA takes an error for a wish to sleep."""
+        watched = await self._watched(request, context)
+        try:
+            return IsActiveResponse(result=await watched.is_active())
+        except (BadMetadata, Missing) as error:
+            await _refuse(context, error)
 
     async def StreamIsActive(self, request: Message, context: Context) -> AsyncIterator[Message]:
         """The same at once and at each change, until whoever listens goes or the scaler stops. While it is not known nothing is sent."""
@@ -56,7 +61,7 @@ class Service:
             while not watched.is_over:
                 # Taken before the answer is read, so that no change falls between the two.
                 turn = watched.turn
-                now = _active(watched)
+                now = watched.is_active_now()
                 if now is not None and now != told:
                     told = now
                     yield IsActiveResponse(result=now)
@@ -95,13 +100,6 @@ class Service:
             await _refuse(context, error)
         context.set_trailing_metadata(((WHY_KEY, _plain(answer.why)),))
         return answer
-
-
-def _active(watched: Watched) -> bool | None:
-    try:
-        return watched.answer().is_active
-    except (BadMetadata, Missing):
-        return None
 
 
 def _ref(request: Message) -> Ref:

@@ -50,6 +50,8 @@ class PoolOfProject:
     """One pool of `project`, as `ref` names it. Raises `BadMetadata`."""
 
     every_s = LOOK_EVERY_S
+    may_sleep = True
+    """As far as is known here."""
 
     def __init__(self, ref: Ref, project: Project) -> None:
         found = read(dict(ref.metadata), POOL_KEYS, ("service",))

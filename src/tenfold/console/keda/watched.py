@@ -33,10 +33,14 @@ class Full(Exception):
 
 
 class Pool(Protocol):
-    """What is looked at every `every_s`. `look` raises `Missing` when nothing can be concluded, `BadMetadata` when it never will."""
+    """What is looked at every `every_s`; one that `may_sleep` may have no instance. `look` raises `Missing` when nothing can be
+    concluded, `BadMetadata` when it never will."""
 
     @property
     def every_s(self) -> float: ...
+
+    @property
+    def may_sleep(self) -> bool: ...
 
     async def look(self, now: float) -> Answer: ...
 
@@ -71,6 +75,19 @@ class Watched:
             raise self._trouble or Missing("the load is being read for the first time: ask again in a moment")
         why = self._trouble or "the last look has not ended yet"
         raise Missing(f"{why} (the last answer is {age_s:.0f} s old)")
+
+    async def is_active(self) -> bool:
+        """Whether it is to have any instance; waits for the first look where that is needed to know. Raises as `answer` does."""
+        return not self._pool.may_sleep or (await self.first()).is_active
+
+    def is_active_now(self) -> bool | None:
+        """The same, as far as it is known; None where it is not."""
+        if not self._pool.may_sleep:
+            return True
+        try:
+            return self.answer().is_active
+        except (BadMetadata, Missing):
+            return None
 
     async def first(self) -> Answer:
         """As `answer`, but wait for the first look to end."""
