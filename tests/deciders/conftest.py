@@ -61,7 +61,7 @@ class Story:
         releases = {r: ReleaseSeen(r, self.now) for r in self.model.releases}
         parts: dict[str, object] = {
             "observed": observed,
-            "instances": dict(self.instances),
+            "instances": {id_: replace(i, seen_at=observed["process"]) for id_, i in self.instances.items()},
             "pools": dict(self.pools),
             "engines": dict(self.engines),
             "gateways": dict(self.gateways),

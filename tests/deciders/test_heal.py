@@ -19,30 +19,36 @@ def effects(decided: Any, kind: type) -> list[Any]:
     return [e for d in decided.decisions for e in d.effects if isinstance(e, kind)]
 
 
-def test_a_killed_instance_is_replaced_in_the_same_tick_and_its_end_is_told(serving: Story) -> None:
-    """The tick that sees an instance gone starts another one, takes the dead one off the routes and says how it ended."""
+def test_a_killed_instance_is_restarted_in_the_same_tick_and_its_end_is_told(serving: Story) -> None:
+    """The tick that sees an instance gone restarts it in its place, takes it off the routes and says how it ended."""
     serving.ready("web-1", state=InstanceState.EXITED, note="killed by signal 9")
     decided = serving.tick(0.05)
-    assert [e.instance for e in effects(decided, StartInstance)] == ["web-3"]
+    assert [e.key for e in effects(decided, StartInstance)] == ["start:web-1#2"]
     whys = " | ".join(d.why for d in decided.decisions)
-    assert "web-1 ended: killed by signal 9; replaced at once" in whys
+    assert "web-1 ended: killed by signal 9; restarted in its place (restart 1)" in whys
     assert "traffic in local goes to web on 1" in whys
 
 
 def test_a_line_that_keeps_failing_waits_longer_each_time_and_is_given_up_once(serving: Story) -> None:
     """Starts of a crashing line follow the table of waits, end after the last try, and giving up is said once."""
     starts, said = [], []
+    serving.ready("web-1", state=InstanceState.EXITED, note="exit code 1")
     for _ in range(300):
-        for id_, member in serving.memory.heal.members.items():
-            if id_ not in serving.instances and member.state == "wanted":
-                serving.ready(id_, state=InstanceState.EXITED, note="exit code 1")
-        serving.instances.pop("web-1", None)
         decided = serving.tick(1.0)
         for effect in effects(decided, StopInstance):
             serving.instances.pop(effect.instance, None)
-        starts += [serving.now for _ in effects(decided, StartInstance)]
+        for effect in effects(decided, StartInstance):
+            starts.append(serving.now)
+            generation = 10 * len(starts)
+            serving.ready(
+                effect.instance,
+                state=InstanceState.EXITED,
+                note="exit code 1",
+                generation=generation,
+                since=serving.now,
+            )
         said += [d.why for d in decided.decisions if "gave up" in d.why]
-    assert len(starts) == GIVE_UP_AFTER
+    assert len(starts) == GIVE_UP_AFTER - 1
     gaps = [round(b - a) for a, b in pairwise(starts)]
     assert gaps == sorted(gaps)
     assert max(gaps) <= BACKOFF_S[-1] + 2
@@ -106,7 +112,7 @@ def test_nothing_is_concluded_from_a_look_that_failed(serving: Story) -> None:
 
 def test_an_order_whose_end_is_unknown_is_looked_for_before_it_is_repeated(serving: Story) -> None:
     """An instance that was asked for and is not seen counts as lost only after a while; then it is started under a new id."""
-    serving.ready("web-1", state=InstanceState.EXITED, note="killed")
+    serving.ready("web-1", frozen=True)
     [start] = effects(serving.tick(), StartInstance)
     serving.instances.pop("web-1")
     for _ in range(4):
@@ -117,7 +123,7 @@ def test_an_order_whose_end_is_unknown_is_looked_for_before_it_is_repeated(servi
 
 def test_a_start_that_the_driver_refused_counts_as_a_failure(serving: Story) -> None:
     """A receipt that says no is believed at once, and its reason told."""
-    serving.ready("web-1", state=InstanceState.EXITED, note="killed")
+    serving.ready("web-1", frozen=True)
     serving.tick()
     serving.instances.pop("web-1")
     serving.extra["receipts"] = {

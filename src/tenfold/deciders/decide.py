@@ -14,9 +14,17 @@ from tenfold.deciders.arbitrate import arbitrate
 from tenfold.deciders.drain import answer_drains, take_up_drains
 from tenfold.deciders.engines import keep_engines
 from tenfold.deciders.entry import publish_entry
-from tenfold.deciders.heal import Line, heal
-from tenfold.deciders.memory import Intent, MemberState, Memory, RegionsMemory, ReleaseMemory, ScaleMemory
-from tenfold.deciders.regions import judge
+from tenfold.deciders.heal import Around, Line, heal
+from tenfold.deciders.memory import (
+    Intent,
+    MemberState,
+    Memory,
+    RegionsMemory,
+    RegionState,
+    ReleaseMemory,
+    ScaleMemory,
+)
+from tenfold.deciders.regions import TAKING, judge
 from tenfold.deciders.release import answer_up, release, running
 from tenfold.deciders.route import route
 from tenfold.deciders.scale import scale
@@ -38,6 +46,9 @@ STAGES = {
     "retire": "has taken over",
 }
 """The steps of a deploy or a rollback, as the reason why routes change meanwhile."""
+
+AWAY = {"cut": "no other region reaches it", "gateway": "its gateway does not answer"}
+"""The signals of a region that is away as a whole, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,7 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory, scaler: Scaler = sc
         scaled, scaling = scaler(model, serving, snapshot, memory.scale)
         memory = replace(memory, scale=scaled)
         causes = {d.subject: d for d in scaling}
-    healed, some = heal(_lines(model, memory), model.releases, snapshot, memory.heal, causes, waiting_for)
+    healed, some = heal(_lines(model, memory), _around(model, memory, waiting_for), snapshot, memory.heal, causes)
     made += some
     idle = not healed.members and not snapshot.instances
     up = released.intent is Intent.UP
@@ -203,6 +214,31 @@ def _lines(model: Model, memory: Memory) -> tuple[Line, ...]:
                     wanted, why = 1, f"one shows whether {id_} starts"
                 lines.append(Line(service, region, id_, wanted, why))
     return tuple(lines)
+
+
+def _around(model: Model, memory: Memory, waiting_for: str) -> Around:
+    """What healing goes by beside instances."""
+    operation, judged = memory.release.operation, memory.regions.regions
+    is_shipping = operation is not None and not operation.undoing
+    shipped = operation.release if operation is not None and is_shipping else ""
+    can_go_back = bool(memory.release.served) or memory.release.serving not in (None, shipped)
+    takes = tuple(name for name in model.regions if name not in judged or judged[name].state in TAKING)
+    return Around(
+        model.releases, model.regions, waiting_for, takes, _regions_away(memory), shipped if can_go_back else ""
+    )
+
+
+def _regions_away(memory: Memory) -> Mapping[str, str]:
+    """The regions of which nothing can be reached now, with the reason: what runs there is not ill for a fault of its own. One whose
+    gateway was given up is not waited for."""
+    away = {}
+    for name, region in memory.regions.regions.items():
+        gateway = memory.heal.engines.get(f"gateway/{name}")
+        is_given_up = gateway is not None and gateway.failures is not None and gateway.failures.gave_up
+        shown = [AWAY[signal] for signal in AWAY if signal in region.ailing_since]
+        if shown and region.state is RegionState.OUT and not is_given_up:
+            away[name] = shown[0]
+    return away
 
 
 def _had_traffic(memory: ReleaseMemory) -> tuple[str, ...]:
