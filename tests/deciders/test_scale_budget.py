@@ -203,6 +203,10 @@ def test_without_figures_nothing_is_refused_and_that_is_said() -> None:
     assert decision.clamps == ("budget: nothing is known of what this month costs yet, so it refuses nothing",)
     memory, [decision] = run(model(WEB, monthly=1), 400.0, spent(50.0, 99.0, currency="USD"))
     assert (memory.pools["web@local"].wanted, memory.spend) == (9, None)
+    known, of = ScaleMemory({}, spent(50.0, 99.0, currency="USD")["month"]), model(WEB, monthly=1)
+    assert scale(of, of.releases["r1"], seen(MID, 1.0, 1, {}), known)[0].spend is None, (
+        "of a budget in another currency"
+    )
 
 
 @pytest.mark.parametrize("is_missing", [True, False])

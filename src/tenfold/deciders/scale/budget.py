@@ -73,10 +73,10 @@ class Room:
 
 def known_spend(budget: Budget, snapshot: Snapshot, before: SpendSeen | None) -> SpendSeen | None:
     """The newest figures in the budget's currency, now or before; None where there never were any."""
-    seen = snapshot.spend.get("month")
-    if seen is None or seen.currency != budget.monthly.currency:
-        return before
-    return seen
+    for seen in (snapshot.spend.get("month"), before):
+        if seen is not None and seen.currency == budget.monthly.currency:
+            return seen
+    return None
 
 
 def room(model: Model, release: Release, snapshot: Snapshot, seen: SpendSeen) -> Room:
