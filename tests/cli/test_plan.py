@@ -17,10 +17,12 @@ from tenfold.cli.fragment import fragment
 from tenfold.cli.past import Past
 from tenfold.cli.users import pace_of, residents_of
 from tenfold.deciders import Decided, Memory
+from tenfold.estimators.advice import SEEN_MINUTES_MIN
 from tenfold.estimators.allocation import WORKS
+from tenfold.estimators.database import CLASSES_CORES, COPY_USERS
 from tenfold.estimators.growth import DAYS, Pace
 from tenfold.estimators.phases import PHASES, outlook
-from tenfold.estimators.users import Question
+from tenfold.estimators.users import HEADROOM_RATIO, Question
 from tenfold.facts import Snapshot, Window
 from tenfold.loop import Entry, Journal
 from tenfold.model import Model, Scenario
@@ -250,3 +252,27 @@ def test_no_journal_knows_nothing() -> None:
     """Without minutes there are no users of today, and nothing is advised."""
     assert Past().users is None
     assert Past(Window(0.0, 60.0, {"web@local:concurrent_users": (None, 0.2)})).users is None
+
+
+def test_the_page_has_the_figures_of_the_code() -> None:
+    """Every class of work stands in docs/plan.md as it is reckoned with, and so do the sizes of a database."""
+    page = " ".join((Path(__file__).parents[2] / "docs" / "plan.md").read_text(encoding="utf-8").split())
+    mib = 1024**2
+    for work in WORKS.values():
+        sizes = (work.base_bytes, work.request_bytes, work.cache_bytes, work.data_bytes)
+        cells = [
+            work.name,
+            *(f"{ms:g} ms" for ms in (work.cpu_ms, work.wait_ms, work.database_ms)),
+            f"{work.cores:g}",
+            *(f"{size / mib:g} MiB" for size in sizes),
+            f"{work.timeout_s:g} s",
+        ]
+        assert f"| {' | '.join(cells)} |" in page
+        assert work.why in page
+    *most, last = CLASSES_CORES
+    assert f"the smallest of {', '.join(map(str, most))} or {last} cores" in page
+    assert f"from {COPY_USERS:,} users on" in page
+    assert (
+        f"at most {HEADROOM_RATIO:.0%} of the 42.7" in page
+        and f"seen for less than {SEEN_MINUTES_MIN // 60} hours" in page
+    )

@@ -24,7 +24,7 @@ from tenfold.estimators.database import CLASSES_CORES, CONNECTIONS_MOST, Databas
 from tenfold.estimators.growth import DAYS, DAYS_MAX, Pace
 from tenfold.facts import CapacitySeen
 from tenfold.model import Data, InstanceSize, Model, Region, Targets
-from tests.estimators.test_users import HELD, MODEL, question
+from tests.estimators.office import HELD, MODEL, question
 
 GIB = 1024**3
 WORK_NAMES = st.sampled_from(list(WORKS))

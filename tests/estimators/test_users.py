@@ -13,58 +13,10 @@ from tenfold.estimators.limits import last_held
 from tenfold.estimators.phases import PHASES, Outlook, Phase, outlook
 from tenfold.estimators.users import HEADROOM_RATIO, Question, Times, needs, spread
 from tenfold.facts import CapacitySeen
-from tenfold.model import (
-    Action,
-    Budget,
-    Data,
-    InstanceSize,
-    LatencyTargets,
-    Model,
-    Money,
-    Region,
-    Scaling,
-    Scenario,
-    Service,
-    Step,
-    Targets,
-)
+from tenfold.model import Budget, Data, InstanceSize, LatencyTargets, Model, Money, Region, Scaling, Targets
+from tests.estimators.office import HELD, MODEL, OFFICE, WEB, WORKER, question
 
-OFFICE = Scenario(
-    "office",
-    (
-        Action("look", 0.75, (Step("GET", "/"), Step("GET", "/api/me"))),
-        Action("report", 0.25, (Step("GET", "/api/report"),)),
-    ),
-    think_s=10.0,
-)
-WEB = Service("web", "serve {port}", paths=("/",), scaling=Scaling(2, 8))
-WORKER = Service("worker", "work", http=False, scaling=Scaling(1, 4))
-MODEL = Model("shop", {"web": WEB}, {"local": Region("local")}, data=Data())
-HELD = CapacitySeen(
-    service="web",
-    scenario="office",
-    release="s1",
-    requests_per_s=100.0,
-    concurrency=9.0,
-    users=600.0,
-    latency_ms=500.0,
-    bends_at_rps=120.0,
-    measured_at=0.0,
-    seen_at=0.0,
-    cores=4,
-    cpu_ms={"web": 6.0, "postgres": 2.0, "load generator": 50.0},
-    connections=8.0,
-    limited_by="the processor of the instance",
-)
 SPREAD = replace(MODEL, regions={"a": Region("a", capacity_users=3000), "b": Region("b", capacity_users=1000)})
-
-
-def question(
-    model: Model = MODEL, held: CapacitySeen | None = HELD, connections_max: int | None = 200, work: str | None = None
-) -> Question:
-    """What is asked of the office's users."""
-    measured = {} if held is None else {"web": held}
-    return Question(model, OFFICE, {"web": 1.0}, measured, connections_max, WORKS[work] if work else None)
 
 
 def growth(
@@ -188,7 +140,7 @@ def test_too_little_memory_limits_an_unmeasured_service() -> None:
     small = replace(MODEL, services={"web": replace(WEB, instance=InstanceSize(8.0, 400 * 1024**2, 80))})
     [need] = needs(question(small, None, work="heavy"), 500)
     assert need.limited_by == "memory"
-    [more] = needs(question(small, None, work="heavy"), 500, Times(memory=2.0))
+    [more] = needs(question(small, None, work="heavy"), 500, Times(memory_times=2.0))
     assert more.instances < need.instances
 
 

@@ -72,6 +72,7 @@ def as_data(told: Told) -> dict[str, object]:
             "fragment": fragment(told.model, outlook),
         },
         "advice": [{**asdict(each), "text": each.text} for each in told.advice],
+        "today": told.today.isoformat(),
         "growth": {**asdict(told.pace), "users_today": told.users_today, "basis": told.basis} if told.pace else None,
         "prices": {
             "currency": prices.currency,
@@ -198,7 +199,7 @@ def _rows(told: Told, phase: Phase) -> Iterator[tuple[str, str]]:
     yield "a month", _cost(told, phase)
     if not phase.is_asked:
         ways = (f"{way.name} {way.instances:,} ({way.monthly:,.0f} {phase.cost.currency})" for way in phase.ways)
-        yield "or", ", ".join(ways)
+        yield "ways", ", ".join(ways)
 
 
 def _cost(told: Told, phase: Phase) -> str:

@@ -109,8 +109,8 @@ def _arc(busy: Sequence[bool], may_wrap: bool) -> tuple[int, int]:
     return begins % 24, 24 - gap
 
 
-def _floor(kind: str, begins: int, length: int, instances: int) -> Floor:
-    ends = begins + length
-    if length == 24:
+def _floor(kind: str, begins: int, hours: int, instances: int) -> Floor:
+    ends = begins + hours
+    if hours == 24:
         begins, ends = 0, 24
     return Floor(DAY_SETS[kind], begins * 60, (ends if ends <= 24 else ends - 24) * 60, instances)

@@ -18,9 +18,9 @@ from tenfold.model import InstanceSize, Prices
 PHASES = (1_000, 5_000, 50_000, 100_000)
 WAYS = (
     ("more instances", AS_IT_IS),
-    ("twice the CPU each", Times(cpu=2.0)),
-    ("twice the memory each", Times(memory=2.0)),
-    ("twice both", Times(cpu=2.0, memory=2.0)),
+    ("twice the CPU each", Times(cpu_times=2.0)),
+    ("twice the memory each", Times(memory_times=2.0)),
+    ("twice both", Times(cpu_times=2.0, memory_times=2.0)),
 )
 REGIONS_RATIO = 0.9995
 """One region can't promise more: the large clouds promise 99.95% to 99.99% for one, and the app's own failures come on top."""
@@ -247,7 +247,7 @@ def _risk(question: Question, times: Times, asked: Sequence[Need], plain: int | 
         return f"nothing is gained: what limits is {', '.join(limits)}" if asked else "nobody asks anything"
     parts = [_loss(asked), "each start takes longer to pay off"]
     services = question.model.services
-    if times.cpu > 1 and any(times.of(services[need.service].instance).cpu_cores > 1 for need in asked):
+    if times.cpu_times > 1 and any(times.of(services[need.service].instance).cpu_cores > 1 for need in asked):
         parts.append("a program of one process uses one core: start as many workers")
     return "; ".join(parts)
 

@@ -24,12 +24,14 @@ PROCESSOR_WORDS = "the processor of the instance"
 class Times:
     """So many times the blueprint's instance: its CPU, and its memory."""
 
-    cpu: float = 1.0
-    memory: float = 1.0
+    cpu_times: float = 1.0
+    memory_times: float = 1.0
 
     def of(self, size: InstanceSize) -> InstanceSize:
         """That size, larger."""
-        return InstanceSize(size.cpu_cores * self.cpu, round(size.memory_bytes * self.memory), size.concurrency)
+        return InstanceSize(
+            size.cpu_cores * self.cpu_times, round(size.memory_bytes * self.memory_times), size.concurrency
+        )
 
 
 AS_IT_IS = Times()
@@ -188,7 +190,7 @@ def _held(question: Question, service: Service, times: Times) -> Holds:
     measured = question.measured(service.name)
     if measured is not None:
         # Of what was measured only a processor that was full tells what more of it gives; what waits, waits all the same.
-        more = times.cpu if measured.limited_by == PROCESSOR_WORDS else 1.0
+        more = times.cpu_times if measured.limited_by == PROCESSOR_WORDS else 1.0
         return Holds(measured.requests_per_s * more, measured.latency_ms, measured.limited_by)
     return holds(question.assumed, times.of(service.instance), question.target_ms)
 
