@@ -189,11 +189,12 @@ def test_what_is_no_decision_is_refused(told: Told, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_journal_that_lacks_something(tmp_path: Path) -> None:
-    """A tick, or the blueprint it was decided by, that is not kept any more is said in a sentence."""
+    """A tick, or the blueprint it was decided by, that is not kept any more is said in a sentence; what the decision itself
+    tells, with its bounds, is there all the same."""
     made = Told(tmp_path / "shop")
     journal = Journal(made.journal)
     journal.open()
-    decision = Decision("d1", "heal", POOL, (), "because")
+    decision = Decision("d1", "scale", POOL, (), "because", (), ("floor: 4 instead of 3", "at most 3"), 0.985)
     for at in (1000.0, 1001.0):
         journal.append(Entry(MODEL, Snapshot(at, epoch=1), Decided((decision,), (), Memory(decisions=1))))
     journal.close()
@@ -207,4 +208,6 @@ def test_a_journal_that_lacks_something(tmp_path: Path) -> None:
     done = made.call("d1", "--replay")
     assert done.exit_code == 1
     assert "d1 can't be decided again: tick 2 is not kept any more" in done.output
-    assert made.call("d1").exit_code == 0
+    text = made.call("d1").output
+    assert "what each bound made of it\n  floor: 4 instead of 3\n  at most 3\n" in text
+    assert "how sure it was\n  98.5% that it is needed" in text

@@ -113,6 +113,10 @@ def _explain_decision(
         console.print("\nit saw")
         for fact in decision.facts:
             console.print(f"  {fact}")
+    for heading, lines in explainview.bounds(decision).items():
+        console.print(f"\n{heading}")
+        for line in lines:
+            console.print(Text(f"  {line}"))
     if moved:
         console.print("\nit moved")
         for each in moved:

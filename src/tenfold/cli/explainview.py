@@ -3,7 +3,7 @@ would have been without one thing or another. Stage: journal -> a person, or JSO
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from tenfold.cli.here import Fail
 from tenfold.console.decisions import about, expected, mattered
 from tenfold.deciders import decide
 from tenfold.deciders.memory import Memory
+from tenfold.effects import Decision
 from tenfold.facts import ForecastSeen, InstanceSeen, MetricSeen
 from tenfold.facts.seen import Fact
 from tenfold.loop import (
@@ -114,8 +115,6 @@ def tell(made: Replayed, console: Console) -> None:
     parts = {
         f"all that was seen about {row.decision.subject}": [*_seen(tick, row.decision.subject)],
         "it remembered": [*_remembered(tick, row.decision.subject)],
-        "what each bound made of it": [*row.decision.clamps],
-        "how sure it was": [_sure(row.decision.confidence_ratio)] if row.decision.by == "scale" else [],
         "what would have been": [*what_if_lines(made.what_if)] if made.what_if is not None else [],
     }
     for heading, lines in parts.items():
@@ -125,8 +124,12 @@ def tell(made: Replayed, console: Console) -> None:
             console.print(Text(f"  {line}"))
 
 
-def _sure(ratio: float) -> str:
-    return "it was seen" if ratio >= 1 else f"{ratio * 100:.3g}%: some of it was only expected"
+def bounds(decision: Decision) -> Mapping[str, Sequence[str]]:
+    """What each bound made of what was needed, and how sure it was of that, by heading; nothing where there is nothing to say."""
+    made: dict[str, Sequence[str]] = {"what each bound made of it": decision.clamps} if decision.clamps else {}
+    if decision.confidence_ratio < 1:
+        made["how sure it was"] = (f"{decision.confidence_ratio * 100:.3g}% that it is needed (100% is what was seen)",)
+    return made
 
 
 # --- what it saw ------------------------------------------------------------------------------------------------------

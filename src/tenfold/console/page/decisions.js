@@ -40,10 +40,10 @@ const lines = (saw) =>
 const Part = ({ title, children }) => html`<h4>${title}</h4>${children}`;
 
 const Known = ({ d, saw = lines(d.saw) }) => html`<div class="known">
-  ${d.facts.length + d.effects.length + d.rejected.length + saw.length === 0 && html`<p><small>It rests on its reason alone, and did nothing more.</small></p>`}
+  ${d.facts.length + d.clamps.length + d.effects.length + d.rejected.length + saw.length === 0 && html`<p><small>It rests on its reason alone, and did nothing more.</small></p>`}
   ${d.facts.length > 0 && html`<${Part} title="The facts it saw"><ul>${d.facts.map((f) => html`<li>${f}</li>`)}</ul><//>`}
   ${d.clamps.length > 0 && html`<${Part} title="What each bound made of it"><ul>${d.clamps.map((c) => html`<li>${c}</li>`)}</ul><//>`}
-  ${d.confidence_ratio < 1 && html`<p><small>${percent(d.confidence_ratio)} sure that it is needed: some of it is only expected.</small></p>`}
+  ${d.confidence_ratio < 1 && html`<p><small>${percent(d.confidence_ratio)} sure that it is needed.</small></p>`}
   ${saw.length > 0 && html`<${Part} title="Figures of its subject"><dl class="saw">${saw.map(([key, value]) => html`<div><dt>${key.replaceAll("_", " ")}</dt><dd>${value}</dd></div>`)}</dl><//>`}
   ${d.effects.length > 0 && html`<${Part} title="What it did"><ul>${d.effects.map((e) => html`<li><${State} state=${e.outcome || "pending"} /> ${e.text}${e.note && html` <small>${e.note}</small>`}</li>`)}</ul><//>`}
   ${d.rejected.length > 0 && html`<${Part} title="Rejected"><ul>${d.rejected.map((r) => html`<li>${r.effect} <small>${r.why}</small></li>`)}</ul><//>`}
