@@ -53,10 +53,10 @@ def prometheus() -> Iterator[str]:
     server.server_close()
 
 
-def wanted(port: int, metadata: dict[str, str]) -> int:
+def wanted(port: int, metadata: dict[str, str], name: str = "web") -> int:
     """Ask as KEDA does."""
     asked = protocol._message("GetMetricsRequest")()
-    json_format.ParseDict({"scaledObjectRef": {"name": "web", "namespace": "shop", "scalerMetadata": metadata}}, asked)
+    json_format.ParseDict({"scaledObjectRef": {"name": name, "namespace": "shop", "scalerMetadata": metadata}}, asked)
 
     async def ask() -> int:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -101,7 +101,7 @@ def test_what_is_missing_or_taken_is_named(place: Place) -> None:
 
 
 def test_it_serves_until_it_is_told_to_end(place: Place, prometheus: str) -> None:
-    """It says where it listens, answers, prints the number with its reason, and ends with 0."""
+    """It says where it listens, answers, prints the number with its reason and nothing that moves the cursor, and ends with 0."""
     process = place.popen("scaler", "--prometheus", prometheus, "--listen", "127.0.0.1:0")
     said = place.say_until(process, "Ctrl-C ends it")
     found = re.search(r"serving KEDA at 127\.0\.0\.1:(\d+); the load comes from (\S+);", said)
@@ -109,6 +109,8 @@ def test_it_serves_until_it_is_told_to_end(place: Place, prometheus: str) -> Non
     assert found[2] == prometheus
     assert wanted(int(found[1]), {"query": "load", "holds": "50"}) == 10
     assert "shop/web  10  the last 5 minutes needed as many" in place.say_until(process, "shop/web")
+    assert wanted(int(found[1]), {"query": "load", "holds": "50"}, "we\x1b[2Jb") == 10
+    assert "\x1b" not in place.say_until(process, "shop/we?[2Jb  10")
     process.send_signal(signal.SIGINT)
     ended = place.end_of(process)
     assert ended.code == 0

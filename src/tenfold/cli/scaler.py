@@ -181,12 +181,18 @@ def _teller(as_json: bool) -> "Callable[[Ref | None, Answer | None, str], None]"
             }
             click.echo(json.dumps(said))
             return
+        # Names and queries come over the network: none of them is to move our reader's cursor.
+        why = _shown(why)
         if ref is None:
             click.echo(f"{clock_time(now)}  {why}")
             return
         number = "?" if answer is None else str(answer.wanted)
         colour = "red" if answer is None else "cyan"
         holding = "  (unknown: KEDA is told so and holds)" if answer is None else ""
-        click.echo(f"{clock_time(now)}  {ref.title}  {click.style(number, fg=colour)}  {why}{holding}")
+        click.echo(f"{clock_time(now)}  {_shown(ref.title)}  {click.style(number, fg=colour)}  {why}{holding}")
 
     return tell
+
+
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

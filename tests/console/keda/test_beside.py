@@ -140,9 +140,10 @@ async def test_what_runs_counts_where_it_is_told(prometheus: FakePrometheus, rea
     prometheus.load |= {"load": lambda at: 325.0, "ready": lambda at: 14.0}
     metadata = (("holds", "50"), ("query", "load"), ("replicas_query", "ready"))
     assert (await opener(reader)(Ref("shop", "web", metadata)).look(NOW)).wanted == 14
-    prometheus.load["ready"] = lambda at: None
-    with pytest.raises(Missing, match="metadata replicas_query gives no number now: ready"):
-        await opener(reader)(Ref("shop", "web", metadata)).look(NOW)
+    for gives, sentence in ((None, "gives no number now: ready"), (1e9, "gives 1e\\+09, and no workload has so many")):
+        prometheus.load["ready"] = lambda at, gives=gives: gives  # type: ignore[misc]
+        with pytest.raises(Missing, match=f"metadata replicas_query {sentence}"):
+            await opener(reader)(Ref("shop", "web", metadata)).look(NOW)
 
 
 async def test_a_history_that_is_refused_is_done_without(prometheus: FakePrometheus, reader: Prometheus) -> None:

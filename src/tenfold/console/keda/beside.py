@@ -23,6 +23,7 @@ A_LOOK_S = 2.0
 """For so long a look reads history, then it goes on with what is known."""
 SETTLE_S = 2.0
 """A minute is asked for so long after its end."""
+READY_MAX = 10_000
 READS_MAX = 8
 """So many questions are under way at once, however many pools there are."""
 
@@ -58,7 +59,10 @@ class Beside:
             load = await self._value("query", self._asked.query, now)
             ready = None
             if self._asked.replicas_query is not None:
-                ready = round(await self._value("replicas_query", self._asked.replicas_query, now))
+                found = await self._value("replicas_query", self._asked.replicas_query, now)
+                if found > READY_MAX:
+                    raise Missing(f"metadata replicas_query gives {found:.4g}, and no workload has so many instances")
+                ready = round(found)
         except DriverError as error:
             raise Missing(str(error)) from None
         return self._brain.think(now, load, ready)
