@@ -349,6 +349,21 @@ def test_a_budget_can_be_taken_away(tmp_path: Path) -> None:
             assert reader.decisions(limit=1)[0].decision.clamps[-1].startswith("budget: ")
 
 
+def test_all_but_the_triggers_is_told_where_no_thing_alone_explains_it(tmp_path: Path) -> None:
+    """Floor and forecast each ask for more than the triggers: it takes both away to come to two."""
+    model = shop()
+    scaling = replace(model.services["web"].scaling, floors=(Floor(DAY_SETS["daily"], 90, 180, 4),))
+    model = replace(model, services={"web": replace(model.services["web"], scaling=scaling)})
+    world = Told(tmp_path / "journal.db", model)
+    world.ticks(100, 20.0, expected=600.0)
+    found = world.found()
+    wanted = {other.without: other.course.wanted for other in found.others}
+    assert found.decided.wanted == 6
+    assert wanted == {"the forecast": 4, "anything but its triggers": 2}
+    assert "the scheduled floors" in found.indifferent
+    world.journal.close()
+
+
 def test_less_is_told_as_well(tmp_path: Path) -> None:
     """What lets go sooner or later is reckoned the same way: less is paid, or more."""
     with by_hand(tmp_path / "journal.db", shop()) as world:

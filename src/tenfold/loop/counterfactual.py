@@ -77,6 +77,14 @@ MINIMUM = Without(
 )
 SLEEP = Without("its sleep", of_scaling=lambda scaling: replace(scaling, instances_min=max(scaling.instances_min, 1)))
 THINGS = (FORECAST, FLOORS, BUDGET, MEASURED, MAXIMUM, MINIMUM, SLEEP)
+BESIDE_TRIGGERS = (FORECAST, FLOORS, BUDGET, MEASURED)
+TRIGGERS_ALONE = Without(
+    "anything but its triggers",
+    of_scaling=lambda scaling: FLOORS.of_scaling(FORECAST.of_scaling(scaling)),
+    of_model=BUDGET.of_model,
+    of_snapshot=lambda snapshot: MEASURED.of_snapshot(FORECAST.of_snapshot(snapshot)),
+)
+"""All of `BESIDE_TRIGGERS` at once, where several of them are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +152,8 @@ def counterfactual(
         return None
     start_s = _start_s(tick.snapshot, service, pool)
     worlds, indifferent = [], []
-    for thing in THINGS:
-        given = thing.model(model), thing.of_snapshot(tick.snapshot)
-        if given == (model, tick.snapshot):
-            continue
-        decided = decide(*given, tick.memory_before)
+    for thing in _there(model, tick.snapshot):
+        decided = decide(thing.model(model), thing.of_snapshot(tick.snapshot), tick.memory_before)
         other = decided.memory.scale.pools.get(pool)
         if other is None or other.wanted == chosen.wanted:
             indifferent.append(thing.name)
@@ -171,9 +176,22 @@ def counterfactual(
         per_hour=model.prices.per_hour(service.instance.cpu_cores, service.instance.memory_bytes),
         currency=model.prices.currency,
         decided=real.course(chosen.wanted),
-        others=tuple(WhatIf(world.thing.name, world.tally.course(world.first)) for world in worlds),
+        others=_told(worlds),
         indifferent=tuple(indifferent),
     )
+
+
+def _told(worlds: "list[_World]") -> tuple[WhatIf, ...]:
+    """What came of each; of all together only where no thing alone explains it."""
+    told = [WhatIf(world.thing.name, world.tally.course(world.first)) for world in worlds]
+    alone = [what.course for what in told if what.without != TRIGGERS_ALONE.name]
+    return tuple(what for what in told if what.without != TRIGGERS_ALONE.name or what.course not in alone)
+
+
+def _there(model: Model, snapshot: Snapshot) -> list[Without]:
+    """What can be taken away at all."""
+    there = [each for each in THINGS if (each.model(model), each.of_snapshot(snapshot)) != (model, snapshot)]
+    return [*there, TRIGGERS_ALONE] if sum(each in BESIDE_TRIGGERS for each in there) > 1 else there
 
 
 @dataclass(frozen=True, slots=True)
