@@ -94,6 +94,8 @@ def test_a_forecast_in_words() -> None:
     """What is now, and at each horizon the middle with the other bounds."""
     assert expected(FORECAST, (1,)) == "101 now; in 2 min 110 (5%: 90, 97.5%: 150)"
     assert expected(FORECAST, ()) == "101 now"
+    many = replace(FORECAST, levels=(0.05, 0.5, 0.9, 0.95, 0.998), quantiles=(*QUANTILES, *QUANTILES[1:]))
+    assert expected(many, (1,)) == "101 now; in 2 min 110 (5%: 90, 95%: 110, 99.8%: 150)"
 
 
 def test_a_decision_with_its_clamps(tmp_path: Path) -> None:

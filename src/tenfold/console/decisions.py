@@ -14,6 +14,8 @@ from tenfold.loop import DecisionRow, JournalReader, Tick
 
 MIDDLE = 0.5
 """The quantile that is as often above as below."""
+USUAL = 0.95
+"""The bound that plans go by where the blueprint names none."""
 
 
 def shown(reader: JournalReader, rows: Iterable[DecisionRow]) -> list[DecisionNow]:
@@ -99,11 +101,14 @@ def mattered(forecast: ForecastSeen, snapshot: Snapshot, pool: str) -> tuple[int
 
 
 def expected(forecast: ForecastSeen, horizons: Iterable[int]) -> str:
-    """A forecast in words: `212 now; in 2 min 240 (5%: 200, 95%: 300)`, at these horizons, by index."""
+    """A forecast in words: `212 now; in 2 min 240 (5%: 200, 95%: 300)`, at these horizons, by index. Of many bounds the outermost are told,
+    and the one that plans go by."""
     bounds = dict(zip(forecast.levels, forecast.quantiles, strict=True))
+    usual = min(bounds, key=lambda level: abs(level - USUAL))
+    told = [level for level in sorted({min(bounds), usual, max(bounds)}) if level != MIDDLE]
     parts = [f"{forecast.value:.3g} now"]
     for i in horizons:
-        others = ", ".join(f"{level * 100:.3g}%: {row[i]:.3g}" for level, row in bounds.items() if level != MIDDLE)
+        others = ", ".join(f"{level * 100:.3g}%: {bounds[level][i]:.3g}" for level in told)
         parts.append(f"in {forecast.horizons_s[i] / 60:.3g} min {bounds[MIDDLE][i]:.3g} ({others})")
     return "; ".join(parts)
 
