@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tenfold.facts import InstanceState, PoolSeen, RouteSeen, ServedSeen
 from tenfold.sim.behaviour import Breakage
+from tenfold.sim.door import Door
 from tenfold.sim.parts import Instance
 from tenfold.sim.queue import quantile_ms
 
@@ -51,7 +52,8 @@ class Pool:
     """One service in one region. `members` are its living instances, by id, kept by the world.
 
     `has_spare`: other regions may take what this one could not. `within_ms` is the target of most answers. `shares` are what its
-    gateway would do with requests now, and `is_able` that one of these instances answers.
+    gateway would do with requests now, and `is_able` that one of these instances answers, or that it sleeps (`is_asleep`): then requests
+    wait at its `door`.
     """
 
     service: str
@@ -65,6 +67,8 @@ class Pool:
     sockets: int = 0
     shares: Sequence[tuple[str, int]] = ()
     is_able: bool = False
+    is_asleep: bool = False
+    door: Door = field(default_factory=Door)
     _lost: float = 0.0
     _known: float = 0.0
     _usual: tuple[float, float] = (0.0, 0.0)
@@ -73,9 +77,32 @@ class Pool:
     def key(self) -> str:
         return f"{self.service}@{self.region}"
 
-    def plan(self, shares: Sequence[tuple[str, int]], now_s: float) -> None:
-        """Note what the gateway would do with requests now."""
+    def plan(self, shares: Sequence[tuple[str, int]], now_s: float, may_wait: bool = False) -> None:
+        """Note what the gateway would do with requests now: with `may_wait` they wait where no instance answers."""
         self.shares, self.is_able = shares, any(self.answers(instance, now_s) for instance, _ in shares)
+        self.is_asleep = may_wait and not self.is_able
+        self.is_able = self.is_able or self.is_asleep
+
+    def admit(self, arrivals: float, held_s: float, is_led: bool, now_s: float, at: float) -> tuple[float, float]:
+        """Of the `arrivals` of a step and of those that wait, how many go on to instances, and how many are turned away. While the pool
+        sleeps they wait, for `held_s` at most, where a control plane is there to wake it (`is_led`)."""
+        door = self.door
+        if not self.is_asleep:
+            if not door.waiting:
+                return arrivals, 0.0
+            if self.within_ms is not None:
+                late_s = self.within_ms / 1000
+                self.totals.late += sum(count for since_s, count in door.waiting if now_s - since_s > late_s)
+            return arrivals + door.open(now_s), 0.0
+        away = door.hold(arrivals, held_s, now_s, at) if is_led else arrivals + door.drop()
+        self._turn_away(away)
+        return 0.0, away
+
+    def _turn_away(self, count: float) -> None:
+        """They fail, and no pool's figures tell of it."""
+        self.totals.offered += count
+        self.totals.failed += count
+        self.totals.unseen += count
 
     def step(
         self,
@@ -147,6 +174,7 @@ class Pool:
         self.totals.failed += arrivals + self._lost
         self.totals.unseen += arrivals + self._lost
         self._lost = 0.0
+        self._turn_away(self.door.drop())
 
     def lose(self, instance: Instance) -> None:
         """`instance` ended with requests in flight: the idempotent ones are tried elsewhere, if there is an elsewhere; the rest fail."""

@@ -79,7 +79,7 @@ class Spread:
         is_up = world.answers(self.entry_key) and self.entry.table is not None
         by_service: dict[str, dict[str, int]] = {}
         for pool in world.pools.values():
-            pool.plan(world.shares(pool, now_s), now_s)
+            pool.plan(world.shares(pool, now_s), now_s, world.may_wait(pool))
             rate = world.rates.get(pool.key)
             if rate is not None:
                 mean = rate(now_s) * seconds
@@ -96,8 +96,12 @@ class Spread:
     def _serve(self, world: "World", pool: Pool, arrivals: float, seconds: float, now_s: float) -> None:
         if not self._answers[pool.region]:
             # What was being answered there when its gateway went: its clients are answered elsewhere, or not.
+            lost = pool.door.count
             pool.unreachable(0, seconds)
+            self.entry.clients.failed += lost
             return
+        arrivals, away = world.admit(pool, arrivals, now_s)
+        self.entry.clients.failed += away
         write_ratio = world.behaviour(pool.service).write_ratio if arrivals > 0 and self._has_data else 0.0
         written = self._written_to(world, pool.region, "postgres", now_s) if write_ratio > 0 else {}
         error_ratio = 1 - (1 - (write_ratio if written is None else 0.0)) * (1 - pool.error_ratio())

@@ -220,7 +220,9 @@ class World:
             ports = {g.region: self.engines[f"gateway/{g.region}"].port if self.spread else 0 for g in gateways}
             seen = (g.seen(at, g.region in up, ports[g.region]) for g in gateways)
             served = (served_by(region, self.pools.values(), at) for region in sorted(up))
-            return (*engines, *seen, *served, *sorted(pools, key=lambda p: p.key), *times)
+            doors = (pool.door.seen(pool.service, pool.region, at) for pool in self.pools.values() if pool.region in up)
+            cold = (fact for fact in doors if fact is not None)
+            return (*engines, *seen, *served, *sorted(pools, key=lambda p: p.key), *cold, *times)
         return engines
 
     # --- time ---------------------------------------------------------------------------------------------------------
@@ -264,12 +266,13 @@ class World:
             pool.unreachable(arrivals, seconds)
             return
         sockets = int(self.sockets.get(pool.key, NOTHING)(now_s))
-        pool.plan(self.shares(pool, now_s), now_s)
+        pool.plan(self.shares(pool, now_s), now_s, self.may_wait(pool))
         data = self.model.data
         write_ratio = self.behaviour(pool.service).write_ratio if data is not None else 0.0
         is_down = data is not None and not data.url and not self.answers(f"postgres/{pool.region}")
         errors = 1 - (1 - (write_ratio if is_down else 0.0)) * (1 - pool.error_ratio())
-        pool.step(arrivals, sockets, seconds, pool.shares, self.timeout_s(pool), now_s, errors)
+        through, _ = self.admit(pool, arrivals, now_s)
+        pool.step(through, sockets, seconds, pool.shares, self.timeout_s(pool), now_s, errors)
         pool.totals.written += 0.0 if is_down else pool.last.answered * write_ratio
 
     def shares(self, pool: Pool, now_s: float) -> list[tuple[str, int]]:
@@ -286,6 +289,22 @@ class World:
         """How long an instance of the pool may be silent."""
         routes = self._routes(pool)
         return routes.timeout_s if routes else TIMEOUT_S
+
+    def may_wait(self, pool: Pool) -> bool:
+        """Whether its requests wait for an instance where none is there."""
+        routes = self._routes(pool)
+        return routes is not None and routes.is_asleep
+
+    def admit(self, pool: Pool, arrivals: float, now_s: float) -> tuple[float, float]:
+        """Of requests that reach a pool's gateway, how many go on to instances, and how many are turned away; the rest waits for one."""
+        if not (pool.is_asleep or pool.door.waiting):
+            return arrivals, 0.0
+        routes, waited = self._routes(pool), bool(pool.door.waiting)
+        held_s = routes.health.starts_within_s if routes is not None else 0.0
+        found = pool.admit(arrivals, held_s, self.lease_holder is not None, now_s, self.clock.now())
+        if pool.door.waiting and not waited:
+            self.wake("gateway")
+        return found
 
     def _routes(self, pool: Pool) -> ServiceRoutes | None:
         table = self.gateways[pool.region].table
