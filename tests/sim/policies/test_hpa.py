@@ -76,6 +76,13 @@ def test_a_metric_of_the_app_proposes_what_upstream_proposes(
     assert proposed == expected, name
 
 
+def test_what_starts_or_is_missing_never_turns_a_proposal_round() -> None:
+    """Worked by hand: 5 of 10 start and the rest has 2.1 times its target, so together 1.05, within the tolerance; and 3 of 8 that have
+    twice theirs, with 1 missing, would come to 6."""
+    assert replicas_for(Metric(0.5), 10, 1.05, 5, unready=5) == 10
+    assert replicas_for(Metric(0.5), 8, 1.0, 3, missing=1) == 8
+
+
 def test_whole_percents_are_what_upstream_reckons_in() -> None:
     """A processor at 35.9% counts as 35%, which is within the tolerance of 32%; a metric of the app counts as it is."""
     assert replicas_for(Metric(0.32, is_resource=True), 10, 0.359, 10) == 10
@@ -230,6 +237,12 @@ def test_what_starts_counts_as_idle_so_that_nothing_is_asked_for_twice() -> None
     for look in range(1, 9):
         wanted = hpa.desired(15.0 * look, wanted, 4, 1.4)
     assert wanted == 8
+
+
+def test_what_was_let_go_bears_nothing() -> None:
+    """Of eight that serve, four only finish what they have: the load on the mean is that of the other four."""
+    hpa = Hpa(1, 100)
+    assert {hpa.desired(15.0 * look, 4, 8, 0.35) for look in range(40)} == {4}
 
 
 def test_a_caller_by_the_minute_gets_the_four_looks_of_that_minute() -> None:

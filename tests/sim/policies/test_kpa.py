@@ -165,6 +165,24 @@ def test_the_last_one_goes_after_the_window_and_the_grace_and_comes_back_for_one
     assert kpa.desired(at_s + 2, 1, 0, 0.0) == 1
 
 
+def test_a_pool_that_was_just_made_active_is_not_let_go_within_a_window() -> None:
+    """Without a single request the last one stays for a stable window and the grace period after it."""
+    kpa = Kpa(0, 10, 56.0)
+    seen = {at_s: kpa.desired(at_s, 1, 1, 0.0) for at_s in range(0, 100, 2)}
+    assert [at_s for at_s, wanted in seen.items() if wanted == 0] == [90, 92, 94, 96, 98]
+
+
+def test_it_begins_with_what_runs_and_lets_nothing_go_before_it_has_a_window() -> None:
+    """TestStartInPanicMode: where two or more run it begins in panic, with their number; where one runs it does not."""
+    kpa = Kpa(1, 100, 56.0)
+    seen = {at_s: kpa.desired(at_s, 20, 20, 1.0) for at_s in range(0, 70, 2)}
+    assert {wanted for at_s, wanted in seen.items() if at_s <= 60} == {20}
+    assert seen[62] == 10
+    alone = Kpa(1, 100, 56.0)
+    alone.desired(0, 1, 1, 1.0)
+    assert (kpa.panic_at_s, alone.panic_at_s) == (None, None)
+
+
 def test_by_the_minute_it_may_halve_as_often_as_it_would_have() -> None:
     """A caller by the minute sees the pool where thirty looks would have brought it, not halved once."""
     kpa = Kpa(1, 100, 56.0)

@@ -206,6 +206,8 @@ def test_figures_that_do_not_arrive_change_nothing_and_that_is_said_once(name: s
     watched.tick(200, per_s=300.0, in_flight=400.0)
     before, said = watched.wanted, len(watched.decisions)
     assert before > 4
+    # What came last between two looks is not acted on once it is old.
+    watched.tick(5, per_s=900.0, in_flight=400.0)
     watched.tick(900, per_s=None)
     assert watched.wanted == before
     assert [d.why for d in watched.decisions[said:]] == [
@@ -238,23 +240,28 @@ def test_a_new_blueprint_bound_takes_hold_at_once(name: str) -> None:
 
 
 def test_what_was_let_go_and_finishes_its_requests_does_not_count() -> None:
-    """Instances beyond what is wanted only end: they neither bear load nor make it look smaller."""
-    watched = _Watched(policy("hpa", TRUTH))
-    watched.tick(1, per_s=70.0)
-    watched.tick(120, per_s=70.0, ready=6)
-    assert watched.wanted == 2
+    """Instances beyond what is wanted only end: they neither bear load nor are there to be halved."""
+    for name in ("hpa", "kpa"):
+        watched = _Watched(policy(name, TRUTH))
+        watched.tick(120, per_s=70.0)
+        watched.tick(400, per_s=70.0, ready=6)
+        assert watched.wanted == 2, name
 
 
 def test_the_reactive_policy_does_not_know_what_is_to_come() -> None:
-    """A forecast of any load makes no difference to it, and without one it is Tenfold's own scaler."""
-    service = _web(scaling=replace(_web().scaling, forecast=Forecast()))
+    """A forecast wakes a sleeping pool with Tenfold itself, and makes no difference to its triggers alone."""
+    service = _web(0, 4, scaling=Scaling(0, 4, _web().scaling.triggers, Forecast()))
     watched = _Watched(reactive, service)
-    watched.tick(1)
-    shot = watched.shot(100.0, 150.0, 2, 0.5)
-    told = ForecastSeen("web@local.requests_per_s", watched.now, 1e6, (60.0, 600.0), (0.5, 0.99), ((1e6,) * 2,) * 2)
+    watched.memory = ScaleMemory({"web@local": PoolScale(0, "", START)})
+    watched.now += 1.0
+    shot = watched.shot(0.0, 0.0, 0, 0.5)
+    told = ForecastSeen("web@local.requests_per_s", watched.now, 0.0, (60.0, 600.0), (0.5, 0.99), ((100.0,) * 2,) * 2)
+    forewarned = replace(shot, forecasts={told.key: told})
     asked = watched.model, watched.release
-    forewarned = reactive(*asked, replace(shot, forecasts={told.key: told}), watched.memory)
-    assert forewarned == reactive(*asked, shot, watched.memory) == scale(*asked, shot, watched.memory)
+    ours, _ = scale(*asked, forewarned, watched.memory)
+    assert ours.pools["web@local"].wanted > 0
+    assert reactive(*asked, forewarned, watched.memory) == reactive(*asked, shot, watched.memory)
+    assert reactive(*asked, shot, watched.memory) == scale(*asked, shot, watched.memory)
 
 
 def test_an_autoscaler_of_knative_lets_a_pool_sleep_and_wakes_it_for_who_waits() -> None:
