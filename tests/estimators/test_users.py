@@ -95,6 +95,16 @@ def test_users_are_spread_as_the_regions_have_room() -> None:
     assert with_words(growth(1000, SPREAD), "the regions are meant for 4,000 users") == 4000
 
 
+def test_who_is_bound_needs_room_where_they_are() -> None:
+    """Half of the users may be in one small region only: it is full long before all regions are."""
+    bound = replace(
+        MODEL, regions={"a": Region("a", capacity_users=9000), "b": Region("b", capacity_users=1000, residency="eu")}
+    )
+    found = outlook(replace(question(bound), residents={"eu": 0.5}), 1000)
+    assert with_words(found, "the regions of eu are meant for 1,000 users") == 2000
+    assert [need.users for need in found.asked.needs] == [500, 500]
+
+
 def test_more_regions_are_advised_with_the_reason() -> None:
     """Where more users come than the regions are meant for, and where one region can't keep what is promised."""
     assert growth(9000, SPREAD).asked.regions_min == 5

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from tenfold.cli.here import Here
 from tenfold.estimators.advice import Advice, advise_spend
+from tenfold.estimators.minutes import MINUTE_S
 from tenfold.facts import Window
 from tenfold.loop import JournalError, JournalMissing, JournalReader
 from tenfold.model import Model
@@ -17,7 +18,7 @@ DAY_S = 86_400.0
 class Past:
     """The last week: its minutes, and how long a start takes, by pool. Empty where nothing has run."""
 
-    window: Window = field(default_factory=lambda: Window(0.0, 60.0, {}))
+    window: Window = field(default_factory=lambda: Window(0.0, MINUTE_S, {}))
     starts_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -34,13 +35,13 @@ class Past:
 
 
 def past_of(here: Here) -> Past:
-    """The journal's last week. A journal that can't be read tells nothing here: other commands say what is wrong with it."""
+    """The journal's last week. One that can't be read tells nothing here: other commands say what is wrong with it."""
     try:
         with JournalReader(here.project().journal) as reader:
             tick = reader.latest()
             if tick is None:
                 return Past()
             starts_s = {key: seen.start_s for key, seen in tick.snapshot.works.items() if seen.start_s is not None}
-            return Past(reader.window(tick.at - DAYS * DAY_S, tick.at + 60.0), starts_s)
+            return Past(reader.window(tick.at - DAYS * DAY_S, tick.at + MINUTE_S), starts_s)
     except (JournalMissing, JournalError):
         return Past()

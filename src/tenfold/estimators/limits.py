@@ -84,8 +84,16 @@ def _of_machine(question: Question, unknown: list[str]) -> Iterable[Limit]:
 
 
 def _of_regions(question: Question) -> Iterable[Limit]:
-    told = [region.capacity_users for region in question.model.regions.values()]
+    regions = question.model.regions
+    told = [region.capacity_users for region in regions.values()]
     if all(capacity is not None for capacity in told):
+        for law, ratio in question.residents.items():
+            own = sum(region.capacity_users or 0 for region in regions.values() if region.residency == law)
+            if own and ratio > 0:
+                # Only what is sooner than for all: those who are not bound go where there is room.
+                what = f"the regions of {law} are meant for {own:,} users, who may be nowhere else: raise their capacity, or add one there"
+                if own / ratio < sum(capacity or 0 for capacity in told):
+                    yield Limit(own / ratio, what)
         among = sum(capacity or 0 for capacity in told)
         where = "the regions are" if len(told) > 1 else f"{question.model.home} is"
         yield Limit(

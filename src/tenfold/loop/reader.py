@@ -263,7 +263,10 @@ class JournalReader:
             ).fetchall()
         series: dict[str, list[float | None]] = {}
         for minute, name, value in rows:
-            series.setdefault(name, [None] * (last - first))[minute - first] = value
+            # Not setdefault: it would make a list as long as the window for every value.
+            if name not in series:
+                series[name] = [None] * (last - first)
+            series[name][minute - first] = value
         return Window(first * MINUTE_S, MINUTE_S, {name: tuple(values) for name, values in sorted(series.items())})
 
     def minutes(self, start: float, end: float, names: Sequence[str] = ()) -> Sequence[tuple[int, str, float]]:
