@@ -1,8 +1,9 @@
 """What a pool chose for itself becomes what it gets: a scheduled floor lifts it, the budget limits it. Each bound says what it made of what
 was needed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tenfold.deciders.memory import PoolScale
 from tenfold.deciders.scale import budget
@@ -77,7 +78,7 @@ def bound(
             settled.append(_allowed(*found, choice, note, now))
         else:
             wish = budget.Wish(choice.key, choice.service, choice.kept, choice.target, choice.confidence_ratio)
-            why_not = budget.refusal(model, room, wish, gets, all_)
+            why_not = partial(budget.refusal, model, room, wish, gets, all_)
             settled.append(_refused(*found, choice, gets, why_not, now))
     return spend, settled
 
@@ -120,28 +121,30 @@ def _allowed(
 
 
 def _refused(
-    pool: PoolScale, decision: Decision | None, choice: Choice, gets: int, why_not: str, now: float
+    pool: PoolScale, decision: Decision | None, choice: Choice, gets: int, why_not: Callable[[], str], now: float
 ) -> tuple[PoolScale, Decision | None]:
     """Only `gets` instances: told when the number changes, and once when it does not."""
     before = choice.before
-    is_new = before is None or not _is_refused(before, now)
-    if before is None or is_new:
-        refused, at = why_not, now
-    else:
-        refused, at = before.refused, before.refused_at if now - before.refused_at < REFUSED_AGAIN_S else now
+    if before is not None and _is_refused(before, now) and gets == before.wanted:
+        at = before.refused_at if now - before.refused_at < REFUSED_AGAIN_S else now
+        pool = _as_it_was(choice, before)
+        # What it says besides, as that it holds, is said all the same.
+        said = choice.decision if choice.pool.wanted <= choice.had else None
+        return replace(pool, refused=before.refused, refused_at=at), said
+    refused = why_not()
     why = f"{decision.why if decision is not None else pool.why}; the budget allows {gets}"
     if before is not None and gets == before.wanted:
-        pool = replace(choice.pool, wanted=gets, why=before.why, changed_at=before.changed_at)
-        if not is_new:
-            # What it says besides, as that it holds, is said all the same.
-            said = choice.decision if choice.pool.wanted <= choice.had else None
-            return replace(pool, refused=refused, refused_at=at), said
+        pool = _as_it_was(choice, before)
     else:
         pool = replace(pool, wanted=gets, why=why, changed_at=now)
-    base = decision or Decision("", "scale", choice.key, (), why)
-    return replace(pool, refused=refused, refused_at=at), replace(
-        base, why=why, clamps=(*base.clamps, f"budget: {why_not}")
-    )
+    made = decision or Decision("", "scale", choice.key, (), why)
+    made = replace(made, why=why, clamps=(*made.clamps, f"budget: {refused}"))
+    return replace(pool, refused=refused, refused_at=now), made
+
+
+def _as_it_was(choice: Choice, before: PoolScale) -> PoolScale:
+    """With the number it had, and the reason for that."""
+    return replace(choice.pool, wanted=before.wanted, why=before.why, changed_at=before.changed_at)
 
 
 def _is_refused(pool: PoolScale, now: float) -> bool:

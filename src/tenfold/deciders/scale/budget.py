@@ -20,9 +20,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from tenfold.facts import Snapshot, SpendSeen
-from tenfold.model import Budget, Model, Release, Service, month_of
+from tenfold.model import Budget, InstanceSize, Model, Prices, Release, Service, month_of
 
 HOUR_S = 3600.0
 DAY_HOURS = 24.0
@@ -45,17 +46,14 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What all pools together may cost an hour (`per_hour_max`), by the figures `seen`; `usual_per_hour` is what the month is reckoned on
-    with. `is_held` tells that newer figures are missing."""
+    """What all pools together may cost an hour (`per_hour_max`), by the figures `seen`: `left_hours` before the month's end an hour usually
+    costs `usual_per_hour`. `is_held` tells that newer figures are missing."""
 
     budget: Budget
     seen: SpendSeen
+    left_hours: float
     usual_per_hour: float
     is_held: bool
-
-    @property
-    def left_hours(self) -> float:
-        return (month_of(self.seen.seen_at)[1] - self.seen.seen_at) / HOUR_S
 
     @property
     def day_hours(self) -> float:
@@ -90,12 +88,17 @@ def room(model: Model, release: Release, snapshot: Snapshot, seen: SpendSeen) ->
     left_hours = (month_of(seen.seen_at)[1] - seen.seen_at) / HOUR_S
     usual = (seen.month_forecast - seen.month_so_far) / left_hours if seen.seen_s >= USUAL_SEEN_S else always
     is_held = not -1.0 <= snapshot.taken_at - seen.seen_at <= SPEND_AGE_S_MAX
-    return Room(model.budget, seen, max(usual, always), is_held)
+    return Room(model.budget, seen, left_hours, max(usual, always), is_held)
 
 
 def per_hour(model: Model, service: Service) -> float:
     """What one instance of `service` costs an hour."""
-    return float(model.prices.per_hour(service.instance.cpu_cores, service.instance.memory_bytes))
+    return _per_hour(model.prices, service.instance)
+
+
+@lru_cache(maxsize=256)
+def _per_hour(prices: Prices, size: InstanceSize) -> float:
+    return float(prices.per_hour(size.cpu_cores, size.memory_bytes))
 
 
 def granted(model: Model, wishes: Iterable[Wish], running: float, most: float) -> Mapping[str, int]:
