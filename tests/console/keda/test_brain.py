@@ -37,7 +37,7 @@ def test_it_begins_with_what_runs() -> None:
 def test_it_begins_with_what_the_last_minutes_needed() -> None:
     """Without a count of what runs it takes the peak of the last five minutes: 650 at 65% of 50 each are 20."""
     mind = brain(max="40")
-    mind.learn([(int(NOW // 60) - 90, 4000.0)])
+    mind.remember([(int(NOW // 60) - 90, 4000.0)])
     mind.begin(650.0)
     answer = mind.think(NOW, 325.0, None)
     assert answer.wanted == 20
@@ -77,12 +77,16 @@ def test_a_pool_that_may_sleep_falls_asleep_and_is_woken() -> None:
     assert woken.wanted >= 1
 
 
-def test_what_is_known_is_not_learnt_twice() -> None:
-    """Minutes that overlap with what was learnt, as after a question that was asked again, change nothing."""
-    mind = brain()
-    mind.learn([(100, 1.0), (101, 2.0)])
-    mind.learn([(100, 9.0), (101, 9.0), (102, 3.0)])
-    assert mind.learnt == 102
+def test_minutes_that_come_again_change_nothing() -> None:
+    """What overlaps with what was learnt, as after a question that was asked again, is passed over."""
+    minds = brain(), brain()
+    for mind in minds:
+        mind.remember([(minute, 100.0 + minute % 7) for minute in range(1000, 1100)])
+        mind.learn([(1100, 100.0)])
+    minds[1].remember([(1050, 9000.0)])
+    minds[1].learn([(1099, 9000.0), (1100, 9000.0)])
+    answers = [mind.think(1101 * 60.0, 100.0, None) for mind in minds]
+    assert answers[0] == answers[1]
 
 
 def test_a_forecast_adds_before_the_load_comes() -> None:
@@ -95,7 +99,8 @@ def test_a_forecast_adds_before_the_load_comes() -> None:
     day = int(NOW // 86400) * DAY_MINUTES
     before = day + rise - 4
     mind = brain(max="60", start="5m", horizon="10m")
-    mind.learn([(minute, load(minute)) for minute in range(day - 10 * DAY_MINUTES, before)])
+    mind.remember([(minute, load(minute)) for minute in range(day - 10 * DAY_MINUTES, before - 1)])
+    mind.learn([(before - 1, load(before - 1))])
     answer = steady(mind, 100.0, None, 8, before * 60.0)
     assert load(before) == 100.0
     assert answer.wanted >= 18, answer.why

@@ -180,6 +180,42 @@ async def test_a_stream_that_is_left_is_given_back(serve: Serve, protocol: Proto
     assert (await served.stub.StreamIsActive(ref).read()).result
 
 
+async def test_a_listener_that_vanished_is_let_go(
+    serve: Serve, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose machine died sends no goodbye: it is missed, and its stream makes room."""
+    monkeypatch.setattr(server, "PING_EVERY_S", 0.1)
+    monkeypatch.setattr(server, "PING_WITHIN_S", 0.1)
+    served = await serve(lambda ref: Told(SIX, every_s=600.0))
+    is_dead = asyncio.Event()
+    held: list[asyncio.StreamWriter] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while text := await reader.read(4096):
+            if is_dead.is_set():
+                # The cable is cut: nothing comes through, and neither end is told.
+                await asyncio.Event().wait()
+            writer.write(text)
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        beyond, back = await asyncio.open_connection("127.0.0.1", served.port)
+        held.extend((writer, back))
+        await asyncio.gather(pump(reader, back), pump(beyond, writer))
+
+    cable = await asyncio.start_server(carry, "127.0.0.1", 0)
+    port = cable.sockets[0].getsockname()[1]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stream = protocol.grpc.ExternalScalerStub(channel).StreamIsActive(protocol.ref())
+        assert (await stream.read()).result
+        object_ = served.objects.of(_ref(protocol.ref()))
+        assert object_.streams == 1
+        is_dead.set()
+        await until(lambda: object_.streams == 0)
+    for writer in held:
+        writer.close()
+    cable.close()
+
+
 async def test_a_stop_ends_streams_well(serve: Serve, protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever listens sees the stream's end, not an error, and the stop does not wait for them."""
     served = await serve(lambda ref: Told(SIX))

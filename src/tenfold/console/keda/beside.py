@@ -19,6 +19,8 @@ HISTORY_S = 15 * 86_400.0
 """Two weeks of the same hour, and a day for the forecast to be tried on."""
 PART_S = 86_400.0
 """So much history is asked for at once."""
+LEARNT_EACH = 60
+"""So many minutes that were missed are learnt from one by one; of more, what was foretold is nothing to learn from."""
 A_LOOK_S = 2.0
 """For so long a look reads history, then it goes on with what is known."""
 SETTLE_S = 2.0
@@ -89,7 +91,10 @@ class Beside:
         until_s = time.monotonic() + A_LOOK_S
         while known_to < last and time.monotonic() < until_s:
             end = min(known_to + int(PART_S // MINUTE_S), last)
-            self._brain.learn(await self._minutes(known_to + 1, end))
+            minutes = await self._minutes(known_to + 1, end)
+            new = len(minutes) if end - known_to <= LEARNT_EACH else int(end == last)
+            self._brain.remember(minutes[: len(minutes) - new])
+            self._brain.learn(minutes[len(minutes) - new :])
             # What is known now need not be asked again, also when the next part fails.
             self._known_to = known_to = end
             await asyncio.sleep(0)

@@ -5,16 +5,16 @@ It reads no clock and waits for nothing. What it does not know it does not make 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tenfold.console.keda.asked import Asked
 from tenfold.deciders.memory import PoolScale, ScaleMemory
 from tenfold.deciders.scale import scale
 from tenfold.deciders.scale.triggers import CAPACITY
-from tenfold.estimators.forecast import Forecasts
+from tenfold.estimators.forecast import Forecaster
 from tenfold.estimators.minutes import MINUTE_S
-from tenfold.facts import CapacitySeen, ForecastSeen, InstanceSeen, InstanceState, PoolSeen, Snapshot, WorkSeen
+from tenfold.facts import CapacitySeen, InstanceSeen, InstanceState, PoolSeen, Snapshot, WorkSeen
 from tenfold.model import Model, Region, Release
 
 RECENT_S = CAPACITY.cooldown_s
@@ -46,21 +46,22 @@ class Brain:
         self._model = Model(
             service.name, {service.name: service}, {region: Region(region)}, releases={release.id: release}
         )
-        self._forecasts = Forecasts(self._model)
+        self._forecaster = Forecaster(self.series)
         self._memory: ScaleMemory | None = None
         self._peak = 0.0
-        self.learnt: int | None = None
 
     def begin(self, peak: float) -> None:
         """The highest load of the last `RECENT_S`: where what runs is not told, the pool begins with what that needed."""
         self._peak = peak
 
-    def learn(self, minutes: Iterable[tuple[int, float]]) -> None:
-        """Take up minutes (since the epoch) that have ended, oldest first, with their load; what is known already is passed over."""
+    def remember(self, minutes: Sequence[tuple[int, float]]) -> None:
+        """Take up what was long before: minutes (since the epoch) with their load, oldest first. What is known already is passed over."""
+        self._forecaster.load(list(minutes))
+
+    def learn(self, minutes: Sequence[tuple[int, float]]) -> None:
+        """The same with minutes that have just ended: each is held against what was foretold of it."""
         for minute, load in minutes:
-            if self.learnt is None or minute > self.learnt:
-                self._forecasts.observe(minute, {self.series: load})
-                self.learnt = minute
+            self._forecaster.observe(minute, load)
 
     def think(self, now: float, load: float, ready: int | None) -> Answer:
         """What the pool is to have at `now`, with `load` on it and `ready` instances that serve (None: as many as it was last to have)."""
@@ -100,21 +101,14 @@ class Brain:
         }
         pool = PoolSeen(name, self._region, now, requests_per_s=load)
         holds = CapacitySeen(name, "", "", self._asked.holds, 0.0, 0.0, 1.0, 0.0, now, now)
-        forecasts, works = {}, {}
-        for fact in self._forecasts.facts(now):
-            match fact:
-                case ForecastSeen():
-                    forecasts[fact.key] = fact
-                case WorkSeen():
-                    works[fact.key] = fact
-        work = works.get(self.key) or WorkSeen(name, self._region, now)
-        works[self.key] = replace(work, seen_at=now, start_s=self._asked.start_s)
+        work = WorkSeen(name, self._region, now, start_s=self._asked.start_s)
+        forecast = self._forecaster.fact
         return Snapshot(
             taken_at=now,
             observed=dict.fromkeys(("process", "gateway", "capacity", "levels"), now),
             instances=instances,
             pools={pool.key: pool},
             capacities={holds.key: holds},
-            forecasts=forecasts,
-            works=works,
+            forecasts={} if forecast is None else {forecast.key: forecast},
+            works={work.key: work},
         )

@@ -15,6 +15,8 @@ MESSAGE_BYTES_MAX = 256 * 1024
 CALLS_MAX = 2_000
 """So many calls and streams at once."""
 STOP_WITHIN_S = 3.0
+PING_EVERY_S = 30.0
+PING_WITHIN_S = 15.0
 
 
 class CantListen(Exception):
@@ -45,6 +47,12 @@ class Server:
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 # Two scalers at one port would each answer a part of what is asked.
                 ("grpc.so_reuseport", 0),
+                # A client that vanished with its machine says no goodbye, and would hold its streams for ever.
+                ("grpc.keepalive_time_ms", int(PING_EVERY_S * 1000)),
+                ("grpc.keepalive_timeout_ms", int(PING_WITHIN_S * 1000)),
+                ("grpc.http2.ping_timeout_ms", int(PING_WITHIN_S * 1000)),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.max_pings_without_data", 0),
             ),
         )
         server.add_generic_rpc_handlers((handlers(Service(self._objects)),))
