@@ -1,10 +1,15 @@
-"""Keeps engines running: starts those that should run and do not, at once the first time, then ever later."""
+"""Keeps engines running: starts those that should run and do not, at once the first time, then ever later.
+
+The rungs of an engine: it is started again in its place; one that holds no data and hangs is ended first; what a store did is moved by a
+promotion (`stores`), what a gateway did by ways to other regions (`ways`); at last a person is asked, also about one that ends again and
+again although each start works.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tenfold.deciders.failures import SETTLED_S, failed, waits
-from tenfold.deciders.memory import EngineMemory, HealMemory
+from tenfold.deciders.failures import FLAP_WINDOW_S, SETTLED_S, SOON_S, failed, recent, waits
+from tenfold.deciders.memory import EngineMemory, HealMemory, Rung, Try
 from tenfold.effects import Decision, StartEngine, StopEngine
 from tenfold.facts import EngineSeen, EngineState, ReplicaRole, Snapshot
 
@@ -14,6 +19,7 @@ ASKED_GRACE_S = 5.0
 """How long after it was asked for an engine may be unseen before it counts as not started."""
 ENGINE_STUCK_S = 15.0
 """What holds no data and does not answer for this long is started anew. A store never is: it may be recovering."""
+FLAPS_KEPT = 20
 RESTARTED = ("gateway", "entry", "voter", "control")
 
 
@@ -60,12 +66,13 @@ def _keep_engine(
             attempts = 1 + (memory.attempts if memory is not None else 0)
             start = replace(wanted, attempt=attempts, expected_generation=seen.generation)
             how = "lets each write wait for its standby" if wanted.is_synchronous else "no longer lets writes wait"
-            return EngineMemory(attempts, now, memory.failures if memory is not None else None), Decision(
-                "", "heal", subject, (start,), f"{key} {how}"
-            )
+            after = replace(memory or EngineMemory(0, now), attempts=attempts, asked_at=now)
+            return after, Decision("", "heal", subject, (start,), f"{key} {how}")
         failures = memory.failures if memory is not None else None
-        if memory is not None and failures is not None and now - max(seen.since, failures.last_at) >= SETTLED_S:
-            memory = replace(memory, failures=None)
+        if memory is not None and failures is not None:
+            well_s = SOON_S if len(recent(memory.flaps, now, FLAP_WINDOW_S)) > 1 else SETTLED_S
+            if now - max(seen.since, failures.last_at) >= well_s:
+                memory = replace(memory, failures=None)
         return memory, None
     runs = seen is not None and seen.state is not EngineState.EXITED
     if runs:
@@ -90,8 +97,9 @@ def _keep_engine(
         return memory, None
     failures = memory.failures
     if failures is None or failures.last_at < memory.asked_at:
-        failures = failed(failures, note or "it ended", now, had_served=True)
-        memory = replace(memory, failures=failures)
+        memory = _counted(key, memory, note or "it ended", now)
+        failures = memory.failures
+        assert failures is not None
         wait_s = failures.next_start_at - now
         if wait_s > 0:
             end = "given up" if failures.gave_up else f"next start in {wait_s:.0f} s"
@@ -101,7 +109,21 @@ def _keep_engine(
         return memory, None
     start = replace(wanted, attempt=memory.attempts + 1, expected_generation=generation)
     why = f"{key} is started again: {failures.last_note}"
-    return replace(memory, attempts=memory.attempts + 1, asked_at=now), Decision("", "heal", subject, (start,), why)
+    facts = (f"rung restart: failure {failures.count} in a row of {key}",)
+    after = replace(memory, attempts=memory.attempts + 1, asked_at=now)
+    return after, Decision("", "heal", subject, (start,), why, facts)
+
+
+def _counted(key: str, memory: EngineMemory, note: str, now: float) -> EngineMemory:
+    """With one failure more. What ended soon after its start counts as in a row with the one before, though that may have worked."""
+    lived_s = max(0.0, now - memory.asked_at)
+    flaps = recent(memory.flaps, now, FLAP_WINDOW_S)
+    if lived_s < SOON_S:
+        flaps = (*flaps, now)[-FLAPS_KEPT:]
+    rung = Rung.RESTART if memory.attempts > 1 else None
+    tried = Try(memory.asked_at, rung, key, f"{note}, {lived_s:.0f} s after its start")
+    failures = failed(memory.failures, note, now, had_served=True, served_s=lived_s, flaps=len(flaps), tried=tried)
+    return replace(memory, failures=failures, flaps=flaps)
 
 
 def _differs(wanted: StartEngine, snapshot: Snapshot, memory: EngineMemory | None) -> bool:

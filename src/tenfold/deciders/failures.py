@@ -16,6 +16,12 @@ GIVEN_UP_RETRY_S = 600.0
 SETTLED_S = 60.0
 """An instance that served this long clears its line's failures. One that ends after having served so long is worth starting: it is not
 given up, only waited for."""
+SOON_S = 300.0
+"""Who ends within this long of its start has not really come back; who served longer begins anew."""
+FLAP_WINDOW_S = 1800.0
+"""Ends soon after a start count together for this long."""
+WAIT_RATIO_MAX = 0.1
+"""What served for a while before it ended waits for a tenth of that time at the most, so that waiting costs less than the trouble does."""
 TRIES_KEPT = 8
 TRIES_TOLD = 3
 
@@ -38,17 +44,23 @@ def failed(
     of late it ended soon although its start had worked: that counts as if in a row. `tried` is remembered.
     """
     is_same = before is not None and started_at is not None and started_at < before.last_at
-    count = max((before.count if before else 0) + (not is_same), flaps, 1)
+    if before is None or (served_s >= SETTLED_S and not is_same):
+        row = 1  # One that served for a while has shown that it can: the row of starts that gave nothing begins anew.
+    else:
+        row = max(1, before.row + (not is_same))
+    count = max(row, flaps)
     tries = (*(before.tries if before else ()), *((tried,) if tried else ()))[-TRIES_KEPT:]
     asks = count >= GIVE_UP_AFTER
-    gave_up = asks and served_s < SETTLED_S
+    gave_up = row >= GIVE_UP_AFTER
     step = min(count - 1 if had_served else count, len(BACKOFF_S) - 1)
     wait_s = GIVEN_UP_RETRY_S if gave_up else BACKOFF_S[step]
+    if served_s >= SETTLED_S:
+        wait_s = min(wait_s, WAIT_RATIO_MAX * served_s)
     next_at = now + wait_s
     if is_same and before is not None:
         # Who waits already for the same trouble waits no longer for each that it takes down.
-        next_at = min(next_at, before.next_start_at) if before.next_start_at > now else next_at
-    return Failures(count, now, next_at, note, gave_up, Rung.ASK if asks else Rung.REPLACE, tries)
+        next_at = min(next_at, max(now, before.next_start_at))
+    return Failures(count, now, next_at, note, gave_up, Rung.ASK if asks else Rung.REPLACE, tries, row)
 
 
 def waits(failures: Failures, now: float) -> bool:

@@ -80,7 +80,9 @@ class Try:
 @dataclass(frozen=True, slots=True)
 class Failures:
     """Consecutive failures of a line or an engine. No start before `next_start_at`;
-    `last_note` is the last failure in words, `rung` the one it is on, and `tries` the last things that were tried, oldest first."""
+    `last_note` is the last failure in words, `rung` the one it is on, and `tries` the last things that were tried, oldest first.
+
+    `count` takes what served and ended again soon for a failure as well, `row` only starts on end that gave nothing."""
 
     count: int
     last_at: float
@@ -89,6 +91,7 @@ class Failures:
     gave_up: bool = False
     rung: Rung = Rung.RESTART
     tries: tuple[Try, ...] = ()
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ A sign holds, does not, or can't be told (None): then whatever was said of it st
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tenfold.deciders.memory import Failures, Memory, RegionState
+from tenfold.deciders.failures import asked_text, try_text
+from tenfold.deciders.memory import Failures, Memory, RegionState, Rung
 from tenfold.facts import AnomalySeen, EngineState, ObjectiveSeen, Snapshot
 from tenfold.model import Model
 
@@ -158,18 +159,17 @@ def _anomaly_text(seen: AnomalySeen) -> str:
 
 
 def _given_up(memory: Memory) -> Iterator[Sign]:
-    for line, failures in memory.heal.failures.items():
-        if failures.gave_up:
-            text = _failed_text(line, failures)
-            yield Sign(f"recovery/{line}", CRITICAL, True, text, subject=f"line/{line}")
-    for key, engine in memory.heal.engines.items():
-        if engine.failures is not None and engine.failures.gave_up:
-            text = _failed_text(key, engine.failures)
-            yield Sign(f"recovery/{key}", CRITICAL, True, text, subject=f"engine/{key}")
+    """The last rung of healing: a person is asked."""
+    asked = [(line, f"line/{line}", failures) for line, failures in memory.heal.failures.items()]
+    asked += [(k, f"engine/{k}", e.failures) for k, e in memory.heal.engines.items() if e.failures is not None]
+    for what, subject, failures in asked:
+        if _is_asked(failures):
+            facts = tuple(try_text(tried) for tried in failures.tries)
+            yield Sign(f"recovery/{what}", CRITICAL, True, asked_text(what, failures), facts, subject=subject)
 
 
-def _failed_text(what: str, failures: Failures) -> str:
-    return f"{what} does not come back: {failures.count} starts in a row failed, the last one: {failures.last_note}"
+def _is_asked(failures: Failures) -> bool:
+    return failures.gave_up or failures.rung is Rung.ASK
 
 
 def _stores(model: Model, snapshot: Snapshot, memory: Memory) -> Iterator[Sign]:

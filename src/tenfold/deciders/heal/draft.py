@@ -3,8 +3,8 @@
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
-from tenfold.deciders.failures import failed, recent
-from tenfold.deciders.heal.rungs import FLAP_WINDOW_S, SOON_S, WINDOW_S, Ill, number_of, rung_for
+from tenfold.deciders.failures import FLAP_WINDOW_S, SOON_S, failed, recent
+from tenfold.deciders.heal.rungs import WINDOW_S, Ill, number_of, rung_for
 from tenfold.deciders.memory import EngineMemory, Failures, HealMemory, Member, MemberState, Move, Rung, Short, Try
 from tenfold.effects import Decision, Effect
 from tenfold.facts import InstanceState, Snapshot

@@ -4,14 +4,12 @@ was not seen lately, nor held against an instance that lacks what it needs."""
 from collections import Counter
 from dataclasses import replace
 
-from tenfold.deciders.failures import SETTLED_S, waits
+from tenfold.deciders.failures import FLAP_WINDOW_S, SETTLED_S, SOON_S, waits
 from tenfold.deciders.heal.draft import Draft
 from tenfold.deciders.heal.rungs import (
     BACK_S,
-    FLAP_WINDOW_S,
     RESTARTS_MAX,
     SHORT_S,
-    SOON_S,
     Ill,
     touched_max,
 )

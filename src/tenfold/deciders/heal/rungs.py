@@ -18,10 +18,6 @@ RESTARTS_MAX = 2
 """So often one instance is restarted in its place before a new one takes it."""
 MOVE_AFTER = 4
 """Failures in a row in one region after which its capacity comes up in others."""
-SOON_S = 300.0
-"""Who ends within this long of being ready has not really come back; who served longer begins anew."""
-FLAP_WINDOW_S = 1800.0
-"""Ends soon after a start count together for this long."""
 
 TOUCHED_RATIO = 1 / 3
 """At most this share of a pool (but always one) is taken away or on its way back at a time, of what is ill and still there."""
