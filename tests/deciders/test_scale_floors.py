@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tenfold.blueprint.schedules import floor
 from tenfold.deciders.memory import PoolScale, ScaleMemory
 from tenfold.deciders.scale import scale
-from tenfold.deciders.scale.floors import STARTS_S_MAX, least_at
+from tenfold.deciders.scale.floors import MARGIN_S, STARTS_S_MAX, least_at
 from tenfold.effects import Decision
 from tenfold.facts import InstanceSeen, InstanceState, PoolSeen, Snapshot, WorkSeen
 from tenfold.model import Floor, Health, Model, Region, Release, Scaling, Service, Trigger, zones
@@ -252,14 +252,16 @@ def test_a_pool_is_lifted_before_the_hour_and_let_go_after_it() -> None:
 
 
 def test_a_measured_start_is_what_it_is_early_by() -> None:
-    """Once starts were measured, however long ago, their time counts instead of half of what one may take."""
+    """Once starts were measured, however long ago, their time and a little more counts instead of half of what one may take."""
     model, release = world()
     before = ScaleMemory({"web@local": PoolScale(1, "", 0.0)})
     work = WorkSeen("web", "local", 0.0, start_s=240.0)
-    now = at("2026-11-27T07:56:30")
-    assert scale(model, release, seen(now, 1), before)[0].pools["web@local"].wanted == 1
-    after, _ = scale(model, release, seen(now, 1, works={work.key: work}), before)
-    assert after.pools["web@local"].wanted == 4
+    begins = at("2026-11-27T08:00:00")
+    for early_s, wanted in ((240 + MARGIN_S + 1, 1), (240 + MARGIN_S - 1, 4)):
+        now = begins - early_s
+        assert scale(model, release, seen(now, 1), before)[0].pools["web@local"].wanted == 1
+        after, _ = scale(model, release, seen(now, 1, works={work.key: work}), before)
+        assert after.pools["web@local"].wanted == wanted
 
 
 def test_load_goes_beyond_a_floor_and_a_floor_beyond_what_load_asks_for() -> None:

@@ -13,6 +13,8 @@ from tenfold.model import Floor, Scaling, Service, zone_offset_s
 STARTS_S_MAX = 3600.0
 """However long starts have taken: nothing is floored earlier than this before its hour."""
 STARTS_S_MIN = 1.0
+MARGIN_S = 5.0
+"""Beside a start it takes a tick to ask for it and another to send it traffic, and one start in twenty takes longer than was measured."""
 MINUTE_S = 60
 DAY_S = 86_400
 THURSDAY = 3
@@ -29,10 +31,11 @@ class Least:
 
 
 def starts_s(service: Service, region: str, snapshot: Snapshot) -> float:
-    """How long a start takes, in seconds: as measured, however long ago; or half of what it may take at most."""
+    """How long before its hour a floor counts, in seconds: as long as starts took, whenever that was measured, and a little; or half
+    of what one may take at most."""
     work = snapshot.works.get(f"{service.name}@{region}")
     measured = work.start_s if work is not None else None
-    return measured if measured is not None else service.health.starts_within_s / 2
+    return measured + MARGIN_S if measured is not None else service.health.starts_within_s / 2
 
 
 def least_at(scaling: Scaling, now: float, starts_s: float) -> Least:
