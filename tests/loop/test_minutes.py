@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tenfold.estimators.minutes import Minutes
-from tenfold.facts import Snapshot, SpendSeen, StoreSeen
+from tenfold.facts import ColdStartSeen, Snapshot, SpendSeen, StoreSeen
 
 START = 1_750_000_020.0 // 60 * 60
 
@@ -32,3 +32,19 @@ def test_stores_and_spend() -> None:
         "postgres/local.connections": 8.0,
         "spend.per_hour": 0.5,
     }
+
+
+def test_cold_starts_are_counted_where_they_happen() -> None:
+    """A minute has how many cold starts there were in it, and the longest wait; one without has neither. Who begins to count anew begins
+    from nothing."""
+    seen = ColdStartSeen("web", "local", START, waiting=3, arrived_at=START)
+    first = replace(seen, waiting=0, starts=1, held=3, wait_ms_p50=900.0, wait_ms_max=1500.0)
+    anew = replace(first, starts=2, wait_ms_max=700.0)
+    steps = ((0, seen), (1, first), (2, first), (30, anew), (61, anew), (122, replace(anew, starts=1)), (200, anew))
+    minutes = Minutes()
+    for second, fact in steps:
+        minutes.add(Snapshot(START + second, cold_starts={fact.key: fact}))
+    found = {series: value for (minute, series), value in minutes.due.items() if minute == START // 60}
+    assert found == {"web@local.cold_starts": 2.0, "web@local.cold_wait_ms_max": 700.0}
+    assert not [minute for minute, _ in minutes.due if minute == START // 60 + 1]
+    assert minutes.due[START // 60 + 2, "web@local.cold_starts"] == 1.0

@@ -6,6 +6,7 @@ import pytest
 
 from tenfold.proof.period.facts import AlertTold, Event, PeriodReport, PoolReport, TargetTold
 from tenfold.proof.period.page import page
+from tenfold.proof.period.words import pool_text
 from tests.proof.markup import HOSTILE, seen
 
 START = 1_790_000_030.0
@@ -95,3 +96,10 @@ def test_almost_all_is_not_all() -> None:
     text = page(replace(busy(), requests=50_000_000))
     assert "100% of the requests succeeded" not in text
     assert "99.999998% of the requests succeeded; 1 failed" in text
+
+
+def test_cold_starts_are_told_where_there_were_any() -> None:
+    """How often a service was woken by requests and how long these waited; nothing of one that never slept."""
+    slept = PoolReport("web@local", 4, 1.0, 0.3, 0, None, None, None, 0.02, 3, 4200.0)
+    assert pool_text(slept).endswith("3 cold starts, for which requests waited 4.2 s at the most")
+    assert "cold start" not in pool_text(replace(slept, cold_starts=0))

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from tenfold.cli.tables import table
 from tenfold.proof.period.facts import AlertTold, Event, PeriodReport
-from tenfold.proof.period.words import alert_text, event_lists, event_text, figures
+from tenfold.proof.period.words import alert_text, cold_text, event_lists, event_text, figures
 from tenfold.proof.words import moment, seconds
 
 EVENTS_MAX = 8
@@ -56,7 +56,8 @@ def _pools(report: PeriodReport) -> RenderableType:
             f"{pool.cpu_ratio:.0%}" if pool.cpu_ratio is not None else "-",
             f"{pool.memory_ratio:.0%}" if pool.memory_ratio is not None else "-",
         )
-    return shown
+    cold = (f"  {pool.key}: {text}" for pool in report.pools if (text := cold_text(pool)))
+    return Group(shown, *map(Text, cold))
 
 
 def _alert(alert: AlertTold) -> Text:

@@ -2,7 +2,7 @@
 Stage: from snapshots to minutes, for the journal, estimators and reports.
 
 Series are named by subject and figure: `web@local.requests_per_s`, `web@local.in_flight_max`, `postgres/local.busy_ms_mean`; what the app
-posts by the metric's key: `web@local:concurrent_users`.
+posts by the metric's key: `web@local:concurrent_users`. `web@local.cold_starts` is how many there were in the minute.
 """
 
 from tenfold.facts import InstanceState, Snapshot
@@ -34,6 +34,8 @@ class Minutes:
         self._minute = 0
         self._sums: dict[str, tuple[float, int]] = {}
         self._peaks: dict[str, float] = {}
+        self._totals: dict[str, float] = {}
+        self._cold: dict[str, int] = {}
         self._due: dict[tuple[int, str], float] = {}
 
     @property
@@ -58,6 +60,13 @@ class Minutes:
                         self._count(f"{key}.{name}", value)
                 peak = f"{key}.in_flight_max"
                 self._peaks[peak] = max(self._peaks.get(peak, 0.0), pool.in_flight)
+        for key, cold in snapshot.cold_starts.items():
+            before = self._cold.get(key, 0)
+            self._cold[key] = cold.starts
+            # Who counts may have begun anew.
+            if (fresh := cold.starts - before if cold.starts >= before else cold.starts) > 0:
+                self._totals[f"{key}.cold_starts"] = self._totals.get(f"{key}.cold_starts", 0.0) + fresh
+                self._peaks[f"{key}.cold_wait_ms_max"] = cold.wait_ms_max or 0.0
         for key in sorted(snapshot.metrics)[:METRICS_MAX]:
             metric = snapshot.metrics[key]
             if -1.0 <= snapshot.taken_at - metric.seen_at <= METRIC_FRESH_S:
@@ -90,4 +99,6 @@ class Minutes:
             self._due[self._minute, series] = total / count
         for series, peak in self._peaks.items():
             self._due[self._minute, series] = peak
-        self._sums, self._peaks = {}, {}
+        for series, total in self._totals.items():
+            self._due[self._minute, series] = total
+        self._sums, self._peaks, self._totals = {}, {}, {}

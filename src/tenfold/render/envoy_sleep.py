@@ -42,6 +42,8 @@ def wake_filter() -> JsonObject:
             "transport_api_version": "V3",
             "http_service": _ask("/", 1.0),
             "status_on_error": {"code": UNANSWERED},
+            # The waker counts whom it turns away; that is no answer of the service.
+            "charge_cluster_response_stats": False,
             # What a client proves itself with is no business of who wakes.
             "disallowed_headers": {"patterns": [{"exact": "authorization"}]},
         },

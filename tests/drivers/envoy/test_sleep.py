@@ -9,7 +9,7 @@ from typing import Any
 import websockets
 
 from tenfold.drivers.envoy import waker as waking
-from tenfold.facts import ColdStartSeen
+from tenfold.facts import ColdStartSeen, ServedSeen
 from tenfold.model import Endpoint, EndpointState, Health
 
 SOON = Health(starts_within_s=5.0)
@@ -89,6 +89,7 @@ async def test_nobody_fails_while_it_falls_asleep_and_wakes(edge: Any, instances
         await asyncio.sleep(0.3)
     assert tally.failed() == []
     assert tally.total > 100
+    await edge.facts()
     told = await cold(edge)
     assert told is not None
     assert told.starts == 5
@@ -142,6 +143,8 @@ async def test_none_that_comes_is_a_clear_answer(edge: Any) -> None:
     seen = await cold(edge)
     assert seen is not None
     assert (seen.waiting, seen.refused, seen.starts) == (0, 1, 0)
+    (served,) = [fact for fact in await edge.facts() if isinstance(fact, ServedSeen)]
+    assert (served.requests, served.failed) == (1, 1), "who is turned away counts against availability"
 
 
 async def test_too_many_are_turned_away(edge: Any, instances: Any, monkeypatch: Any) -> None:

@@ -19,7 +19,7 @@ from tenfold.drivers.freeport import FreePorts, is_free
 from tenfold.drivers.network import Loopback, Network
 from tenfold.drivers.project import Project
 from tenfold.effects import Effect, Order, PublishRoutes, Receipt
-from tenfold.facts import Fact, RequestTrace
+from tenfold.facts import Fact, RequestTrace, ServedSeen
 from tenfold.model import LOOPBACK, EndpointState, RouteTable, ServiceRoutes
 from tenfold.render.envoy import GatewayConfig
 from tenfold.render.envoy import gateway as render_gateway
@@ -56,7 +56,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
         self._within_ms = within_ms
         self._kept = KeptPorts(project, ports, network) if spread else None
         self._rendered_ports: dict[str, dict[str, int]] = {}
-        self._waker = Waker(self.recipe.waker_socket)
+        self._waker = Waker(self.recipe.waker_socket, within_ms)
 
     def accepts(self, effect: Effect) -> bool:
         """True for starts and stops of gateways, and for routes."""
@@ -82,7 +82,9 @@ class EnvoyDriver(LedDriver[RouteTable]):
     async def observe(self) -> tuple[Fact, ...]:
         """As all Envoys, and who waits for pools that sleep."""
         await self._waker.start()
-        return (*await super().observe(), *self._waker.facts(time.time()))
+        facts = await super().observe()
+        told = (self._waker.served(fact) if isinstance(fact, ServedSeen) else fact for fact in facts)
+        return (*told, *self._waker.facts(time.time()))
 
     def subscribe(self, wake: Callable[[], None]) -> None:
         """Call `wake` when a gateway became ready, fell silent or ended, and when a request came for a pool that sleeps."""

@@ -9,15 +9,16 @@ it is.
 
 import asyncio
 import contextlib
+import math
 import resource
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
-from tenfold.facts import ColdStartSeen
+from tenfold.facts import ColdStartSeen, ServedSeen
 from tenfold.model import RouteTable
 from tenfold.ports import Retryable
 from tenfold.render.envoy_sleep import HELD_S_MAX, REFUSED
@@ -44,14 +45,16 @@ class _Door:
     starts: int = 0
     held: int = 0
     refused: int = 0
+    late: int = 0
     waits_s: deque[float] = field(default_factory=lambda: deque(maxlen=WAITS_KEPT))
 
 
 class Waker:
-    """Serves the gateways of all regions, on `socket`."""
+    """Serves the gateways of all regions, on `socket`. What waited for longer than `within_ms` counts as late."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, within_ms: float | None = None) -> None:
         self.socket = socket
+        self._within_s = math.inf if within_ms is None else within_ms / 1000
         self._doors: dict[tuple[str, str], _Door] = {}
         self._asking: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -106,6 +109,14 @@ class Waker:
         """Of each pool that some request waited for, as it is at `now` (seconds since the epoch)."""
         return tuple(self._seen(*key, door, now) for key, door in sorted(self._doors.items()) if door.arrived_at > 0)
 
+    def served(self, seen: ServedSeen) -> ServedSeen:
+        """With what Envoy's own counts of a region leave out: requests that were turned away here failed, and what waited is late."""
+        mine = [door for (region, _), door in self._doors.items() if region == seen.edge]
+        refused, late = sum(door.refused for door in mine), sum(door.late for door in mine)
+        if not refused and not late:
+            return seen
+        return replace(seen, requests=seen.requests + refused, failed=seen.failed + refused, late=seen.late + late)
+
     def _door(self, region: str, service: str) -> _Door:
         return self._doors.setdefault((region, service), _Door())
 
@@ -116,7 +127,9 @@ class Waker:
         now_s = time.monotonic()
         door.starts += 1
         door.held += len(door.waiting)
-        door.waits_s.extend(now_s - since_s for since_s in door.waiting.values())
+        waits_s = [now_s - since_s for since_s in door.waiting.values()]
+        door.waits_s.extend(waits_s)
+        door.late += sum(wait_s > self._within_s for wait_s in waits_s)
         for answer in door.waiting:
             if not answer.done():
                 answer.set_result(b"")

@@ -32,7 +32,8 @@ class AlertTold:
 @dataclass(frozen=True, slots=True)
 class PoolReport:
     """A service in a region (`web@local`), over the period. Ratios are of what an instance is given, by the mean of its minutes;
-    `peak_memory_ratio` by its highest minute. `minutes_at_most` are those in which it ran as many instances as it may."""
+    `peak_memory_ratio` by its highest minute. `minutes_at_most` are those in which it ran as many instances as it may. It was woken by
+    `cold_starts`, for which requests waited `cold_wait_ms_max` at the most (None: none did)."""
 
     key: str
     instances_max: int
@@ -43,6 +44,8 @@ class PoolReport:
     memory_ratio: float | None
     peak_memory_ratio: float | None
     cost_per_hour: float
+    cold_starts: int = 0
+    cold_wait_ms_max: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

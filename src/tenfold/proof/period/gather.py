@@ -10,7 +10,7 @@ from tenfold.estimators.advice import Advice, advise_spend
 from tenfold.estimators.levels import series_of
 from tenfold.facts import InstanceState, Window
 from tenfold.loop import DecisionRow, JournalReader, Tick
-from tenfold.model import Model
+from tenfold.model import Model, Service
 from tenfold.proof.period.advice import advise
 from tenfold.proof.period.facts import AlertTold, Event, PeriodReport, PoolReport, Series
 from tenfold.proof.period.targets import targets_told
@@ -160,9 +160,10 @@ def _pools(model: Model, series: Series) -> Iterable[PoolReport]:
     for name, service in model.services.items():
         for region in model.regions if service.runs_always else ():
             key = f"{name}@{region}"
-            counts = [v for v in series.get(f"{key}.instances", ()) if v is not None]
+            counts = _counts(series, key, service)
             if not counts:
                 continue
+            waits = [v for v in series.get(f"{key}.cold_wait_ms_max", ()) if v is not None]
             cpu = [v for v in series.get(f"{key}.cpu_cores_each", ()) if v is not None]
             memory = [v for v in series.get(f"{key}.memory_bytes_each", ()) if v is not None]
             size, most = service.instance, service.scaling.instances_max
@@ -176,7 +177,17 @@ def _pools(model: Model, series: Series) -> Iterable[PoolReport]:
                 memory_ratio=sum(memory) / len(memory) / size.memory_bytes if memory else None,
                 peak_memory_ratio=max(memory) / size.memory_bytes if memory else None,
                 cost_per_hour=float(model.prices.per_hour(size.cpu_cores, size.memory_bytes)),
+                cold_starts=int(_sum(series.get(f"{key}.cold_starts"))),
+                cold_wait_ms_max=max(waits, default=None),
             )
+
+
+def _counts(series: Series, key: str, service: Service) -> list[float]:
+    """Its instances by minute. Of what may sleep, minutes in which its gateway was seen and no instance are minutes without any."""
+    counts = series.get(f"{key}.instances", ())
+    traffic = series.get(f"{key}.requests_per_s", ()) if service.may_sleep else ()
+    asleep = [0.0 for count, rate in zip(counts, traffic, strict=False) if count is None and rate is not None]
+    return [*(count for count in counts if count is not None), *asleep]
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------

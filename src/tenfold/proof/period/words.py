@@ -79,7 +79,19 @@ def pool_text(pool: PoolReport) -> str:
         parts.append(f"{pool.cpu_ratio:.0%} of its CPU")
     if pool.memory_ratio is not None:
         parts.append(f"{pool.memory_ratio:.0%} of its memory")
+    if cold := cold_text(pool):
+        parts.append(cold)
     return ", ".join(parts)
+
+
+def cold_text(pool: PoolReport) -> str:
+    """How often it was woken by requests, and how long these waited; empty where it never was."""
+    if not pool.cold_starts:
+        return ""
+    waited = seconds((pool.cold_wait_ms_max or 0.0) / 1000)
+    return (
+        f"{pool.cold_starts} cold start{'s' * (pool.cold_starts != 1)}, for which requests waited {waited} at the most"
+    )
 
 
 def alert_text(alert: AlertTold) -> str:
