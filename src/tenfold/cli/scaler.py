@@ -188,7 +188,7 @@ def _teller(as_json: bool) -> "Callable[[Ref | None, Answer | None, str], None]"
             return
         number = "?" if answer is None else str(answer.wanted)
         colour = "red" if answer is None else "cyan"
-        holding = "  (unknown: KEDA is told so and holds)" if answer is None else ""
+        holding = "  (the last number counts for a minute, then KEDA is told and holds)" if answer is None else ""
         click.echo(f"{clock_time(now)}  {_shown(ref.title)}  {click.style(number, fg=colour)}  {why}{holding}")
 
     return tell

@@ -108,6 +108,33 @@ def test_a_forecast_adds_before_the_load_comes() -> None:
     assert reactive.wanted < answer.wanted
 
 
+def test_a_forecast_wakes_before_the_first_request_comes() -> None:
+    """After ten days that begin at the same hour, a pool that sleeps is active before that: within the hour, and early enough for its
+    start."""
+    opens = 9 * 60
+
+    def load(minute: int) -> float:
+        return 300.0 + minute % 5 if opens <= minute % DAY_MINUTES < 18 * 60 else 0.0
+
+    day = int(NOW // 86400) * DAY_MINUTES
+    mind = brain(min="0", start="5m")
+    night = day + 5 * 60
+    mind.remember([(minute, load(minute)) for minute in range(day - 10 * DAY_MINUTES, night - 1)])
+    mind.learn([(night - 1, 0.0)])
+    woken: int | None = None
+    for minute in range(night, day + opens):
+        answer = mind.think(minute * 60.0, 0.0, None)
+        if minute == day + 7 * 60:
+            assert not answer.is_active, answer.why
+        if answer.is_active and minute > day + 7 * 60:
+            woken = minute
+            assert "expected within" in answer.why
+            break
+        mind.learn([(minute, 0.0)])
+    assert woken is not None
+    assert opens - 60 <= woken - day <= opens - 5
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 1e6), st.none() | st.integers(0, 60), st.floats(-3600, 3600)), max_size=40),
