@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tenfold.blueprint import load
 from tenfold.cli.app import cli
 from tenfold.cli.fragment import fragment
+from tenfold.cli.levels import lines
 from tenfold.cli.past import Past
 from tenfold.cli.users import pace_of, residents_of
 from tenfold.deciders import Decided, Memory
@@ -23,7 +24,7 @@ from tenfold.estimators.database import CLASSES_CORES, COPY_USERS
 from tenfold.estimators.growth import DAYS, Pace
 from tenfold.estimators.phases import PHASES, outlook
 from tenfold.estimators.users import HEADROOM_RATIO, Question
-from tenfold.facts import Snapshot, Window
+from tenfold.facts import Snapshot, SpendSeen, Window
 from tenfold.loop import Entry, Journal
 from tenfold.model import Model, Scenario
 
@@ -182,6 +183,21 @@ def test_what_is_to_be_pasted_loads(place: Path, work: str | None) -> None:
     assert text in call(place, "--users", "3000", *words).output
 
 
+def test_a_scenario_that_asks_nothing_of_anybody(place: Path) -> None:
+    """The services keep their least, and there is nothing to paste."""
+    text = BLUEPRINT.replace("[GET /, GET /api/me]", "[GET /x]").replace(
+        "command: 'serve", "paths: [/web], command: 'serve"
+    )
+    (place / "tenfold.yaml").write_text(
+        text.replace("  web:\n    paths: [/web], command", "  web:\n    paths: [/web]\n    command")
+    )
+    data = told(place, "--users", "5000")
+    assert data["allocation"] == {"services": [], "fragment": ""}
+    assert {need["instances"] for need in data["needs"]} == {1}
+    text = call(place, "--users", "5000").output
+    assert "the scenario asks nothing of it" in text and "to paste" not in text and "more instances" not in text
+
+
 @settings(max_examples=40)
 @given(
     command=st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=40).filter(
@@ -276,3 +292,16 @@ def test_the_page_has_the_figures_of_the_code() -> None:
         f"at most {HEADROOM_RATIO:.0%} of the 42.7" in page
         and f"seen for less than {SEEN_MINUTES_MIN // 60} hours" in page
     )
+
+
+def test_status_tells_how_old_the_prices_are(place: Path) -> None:
+    """Beside what the month costs, by the time that is looked at."""
+    (place / ".tenfold").mkdir()
+    journal, model = Journal(place / ".tenfold/journal.db"), load(BLUEPRINT.encode(), default_name="shop")
+    journal.open()
+    spend = SpendSeen("USD", 0.5, 3.1, 31.2, NOW, 3600.0, "2026-06-17", NOW)
+    snapshot = journal.seen(replace(Snapshot(NOW), spend={"month": spend}))
+    tick = journal.append(Entry(model, snapshot, Decided((), (), Memory())))
+    journal.close()
+    [line] = [text.plain for text in lines(model, tick) if "cost" in text.plain]
+    assert line.endswith("31.20 by its end; the budget is 400 USD; prices of 2026-06-17, 154 days old")

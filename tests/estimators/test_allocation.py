@@ -57,6 +57,11 @@ def test_every_figure_has_its_reason() -> None:
     assert all(work.why and work.timeout_why for work in WORKS.values())
 
 
+def test_half_a_core_is_a_core_half_as_fast() -> None:
+    """Medium work takes 40 ms of CPU there: 25 x (1 - 120/410) = 17.7 requests/s within 500 ms, less than half of what a core holds."""
+    assert holds(WORKS["medium"], InstanceSize(0.5, GIB, 80), None).requests_per_s == pytest.approx(17.7, rel=0.01)
+
+
 def test_medium_work_as_reckoned_by_hand() -> None:
     """A core holds 50 x (1 - 60/410) = 42.7 requests/s, 7 of them at hand, and three connections carry twice their 1.3."""
     found = allocation_of(WORKS["medium"], 1000, None)

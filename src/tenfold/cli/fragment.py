@@ -27,7 +27,9 @@ _UNITS = {
 
 
 def fragment(model: Model, outlook: Outlook) -> str:
-    """The YAML, with a comment for what the blueprint has no key for."""
+    """The YAML, with a comment for what the blueprint has no key for; empty when the scenario asks none of the services."""
+    if not outlook.allotments:
+        return ""
     lines = [
         f"# for {outlook.users:,} users: what instances, timeouts and bounds should be; put these keys in the place of your own",
         "services:",

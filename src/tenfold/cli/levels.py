@@ -1,12 +1,14 @@
 """Service levels, alerts and money as `status` shows them: a line each. Stage: journal -> a person, or JSON for a program."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
 from rich.text import Text
 
 from tenfold.cli.tables import ago
 from tenfold.deciders.alerts import firing
 from tenfold.deciders.signs import CRITICAL
+from tenfold.estimators.spend import prices_text
 from tenfold.facts import ObjectiveSeen, SpendSeen
 from tenfold.loop import Tick
 from tenfold.model import Model
@@ -29,7 +31,9 @@ def lines(model: Model, tick: Tick) -> Iterable[Text]:
         yield Text.assemble(("error budget  ", "dim"), *_objectives(tick.snapshot.objectives.values()))
     spend = tick.snapshot.spend.get("month")
     if spend is not None and model.budget is not None:
-        yield Text.assemble(("cost  ", "dim"), cost_text(spend), f"; the budget is {model.budget.monthly}")
+        age = prices_text(spend.prices_as_of, datetime.fromtimestamp(tick.at, UTC).date())
+        told = f"; the budget is {model.budget.monthly}"
+        yield Text.assemble(("cost  ", "dim"), cost_text(spend), told, (f"; {age}" if age else "", "dim"))
 
 
 def _objectives(objectives: Iterable[ObjectiveSeen]) -> Iterable[Text]:

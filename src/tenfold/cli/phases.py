@@ -111,7 +111,7 @@ def tell(told: Told) -> None:
     """Print it."""
     outlook = told.outlook
     click.echo(
-        f"{outlook.users:,} users under the scenario {outlook.scenario} ask for {outlook.asked.requests_per_s:,.0f} requests/s"
+        f"{outlook.users:,} users under the scenario {outlook.scenario} ask for {_rps(outlook.asked.requests_per_s)} requests/s"
     )
     if outlook.work is not None:
         work = WORKS[outlook.work]
@@ -135,7 +135,8 @@ def tell(told: Told) -> None:
         dim=True,
     )
     tell_advice(told.advice)
-    click.echo(f"\nto paste into the blueprint:\n\n{fragment(told.model, outlook)}", nl=False)
+    piece = fragment(told.model, outlook)
+    click.echo(f"\nto paste into the blueprint:\n\n{piece}" if piece else "", nl=False)
 
 
 def tell_advice(advice: Sequence[Advice]) -> None:
@@ -157,7 +158,7 @@ def _tell_phase(told: Told, phase: Phase) -> None:
         click.echo(f"  {click.style(f'{name:13}', dim=True)}{text}")
     for line, colour in _breaks(told, phase):
         click.secho(f"  {line}", fg=colour)
-    if phase.is_asked:
+    if phase.is_asked and phase.requests_per_s > 0:
         _tell_ways(phase)
 
 
@@ -169,7 +170,7 @@ def _needs(phase: Phase) -> Iterator[str]:
             continue
         is_over = need.instances > need.instances_max
         of = f", but {need.instances_max} are allowed" if is_over else f", of at most {need.instances_max}"
-        yield f"{need.service}@{need.region}  {count}{of}: {need.requests_per_s:,.0f} requests/s, {_basis(need)}"
+        yield f"{need.service}@{need.region}  {count}{of}: {_rps(need.requests_per_s)} requests/s, {_basis(need)}"
 
 
 def _basis(need: Need) -> str:
@@ -197,7 +198,7 @@ def _rows(told: Told, phase: Phase) -> Iterator[tuple[str, str]]:
         yield "cache", _bytes(phase.cache_bytes)
     yield "memory", f"{_bytes(phase.memory_bytes)} in all"
     yield "a month", _cost(told, phase)
-    if not phase.is_asked:
+    if not phase.is_asked and phase.requests_per_s > 0:
         ways = (f"{way.name} {way.instances:,} ({way.monthly:,.0f} {phase.cost.currency})" for way in phase.ways)
         yield "ways", ", ".join(ways)
 
@@ -208,13 +209,18 @@ def _cost(told: Told, phase: Phase) -> str:
     of = ", ".join(f"{name} {amount:,.2f}" for name, amount in parts if amount > 0)
     budget = told.model.budget
     share = (
-        f"; {cost.budget_ratio:.0%} of the budget of {budget.monthly}"
+        f"; {cost.budget_ratio:,.0%} of the budget of {budget.monthly}"
         if budget and cost.budget_ratio is not None
         else ""
     )
     if budget is not None and cost.budget_ratio is None:
         share = f"; the budget of {budget.monthly} can't be compared: nothing is converted"
     return f"{cost.monthly:,.2f} {cost.currency} ({of}){share}"
+
+
+def _rps(per_s: float) -> str:
+    """`0.42`, `52.3`, `1,672`."""
+    return f"{per_s:,.0f}" if per_s >= 99.95 else f"{per_s:.3g}"
 
 
 def _bytes(count: int) -> str:

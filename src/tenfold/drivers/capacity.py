@@ -106,5 +106,12 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 def _is_sound(seen: CapacitySeen) -> bool:
     """True when every figure is one that a measurement can give."""
     above_zero = (seen.requests_per_s, seen.latency_ms, *seen.scaled.values())
-    figures = (seen.concurrency, seen.users, seen.bends_at_rps, seen.measured_at, *seen.cpu_ms.values())
+    figures = (
+        seen.concurrency,
+        seen.users,
+        seen.bends_at_rps,
+        seen.measured_at,
+        seen.connections,
+        *seen.cpu_ms.values(),
+    )
     return all(0 < value < math.inf for value in above_zero) and all(0 <= value < math.inf for value in figures)

@@ -115,24 +115,23 @@ class Allocation:
     cache_bytes: int
 
 
-def latency_ms(work: Work, target_ms: float | None) -> float:
-    """Within what 95 of 100 answers can be planned to come: the target, or what such work takes at the least."""
-    return max(target_ms or LATENCY_MS, UNHINDERED * (work.cpu_ms + work.wait_ms))
-
-
 def holds(work: Work, size: InstanceSize, target_ms: float | None) -> Holds:
     """What an instance of that size holds of such work.
 
-    Three bounds, the least counts. Processor: `Machine.holds_rps`, within what is left of the bound when ln 20 times the waiting is taken
-    off (waiting needs no core, so it grows with nothing). Concurrency and memory: n requests at once give at most n / (cpu + wait)
-    answers (the asymptotic bounds of Denning and Buzen 1978), n being `size.concurrency`, or what fits beside the idle instance.
+    Three bounds, the least counts. Processor: `Machine.holds_rps`, within what is left of the bound when ln 20 times the waiting is
+    taken off (waiting needs no core, so it grows with nothing); less than a core is a core that is so much slower. Concurrency and
+    memory: n requests at once give at most n / (cpu + wait) answers (the asymptotic bounds of Denning and Buzen 1978), n being
+    `size.concurrency`, or what fits beside the idle instance.
     """
-    bound_ms = latency_ms(work, target_ms)
-    alone_s = (work.cpu_ms + work.wait_ms) / 1000
+    speed = min(1.0, size.cpu_cores)
+    cpu_ms = work.cpu_ms / speed
+    bound_ms = max(target_ms or LATENCY_MS, UNHINDERED * (cpu_ms + work.wait_ms))
+    processor_rps = Machine(size.cpu_cores / speed, 0.0, cpu_ms).holds_rps(bound_ms - TAIL * work.wait_ms)
+    alone_s = (cpu_ms + work.wait_ms) / 1000
     fits = max(1.0, (size.memory_bytes - work.base_bytes) / work.request_bytes)
     return min(
         (
-            Holds(Machine(size.cpu_cores, 0.0, work.cpu_ms).holds_rps(bound_ms - TAIL * work.wait_ms), bound_ms, "CPU"),
+            Holds(processor_rps, bound_ms, "CPU"),
             Holds(fits / alone_s, bound_ms, "memory"),
             Holds(size.concurrency / alone_s, bound_ms, "instance.concurrency"),
         ),

@@ -64,7 +64,7 @@ def database_for(model: Model, users: float, needed_cores: float, hot_bytes: flo
     replicas, why = _copies(model, users)
     if shards > first:
         why.append(
-            f"{shards} shards: {needed_cores / BUSY_RATIO:.0f} cores and {hot_bytes / GIB:.0f} GiB of rows in use are more than "
+            f"{shards} shards: {needed_cores / BUSY_RATIO:,.0f} cores and {hot_bytes / GIB:,.0f} GiB of rows in use are more than "
             f"{'one database' if first == 1 else f'{first} databases'} of {CLASSES_CORES[-1]} cores should have"
         )
     if connections > POOLER_RATIO * allowed * shards:

@@ -244,7 +244,7 @@ def _risk(question: Question, times: Times, asked: Sequence[Need], plain: int | 
         return "; ".join([*parts, _loss(asked)])
     if count == plain:
         limits = sorted({need.limited_by for need in asked})
-        return f"nothing is gained: what limits is {', '.join(limits)}" if asked else "nobody asks anything"
+        return f"nothing is gained: what limits is {', '.join(limits)}"
     parts = [_loss(asked), "each start takes longer to pay off"]
     services = question.model.services
     if times.cpu_times > 1 and any(times.of(services[need.service].instance).cpu_cores > 1 for need in asked):
