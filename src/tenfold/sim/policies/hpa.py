@@ -405,10 +405,10 @@ class HpaScaler:
             watched = _Watched(Hpa(low, max(1, high), target_ratio, is_resource=by_cpu))
             self._watched[pool.key, by_cpu] = watched
         watched.hpa.bound(low, max(1, high))
-        if pool.traffic is not None:
-            watched.rate.add(pool.traffic.seen_at, pool.traffic.requests_per_s)
         if by_cpu:
             self._measure(watched, pool)
+        elif pool.traffic is not None:
+            watched.rate.add(pool.traffic.seen_at, pool.traffic.requests_per_s)
         if not watched.hpa.is_due(pool.now):
             return None
         return _by_cpu(watched, pool) if by_cpu else _by_rate(watched, pool)
@@ -430,6 +430,8 @@ def _by_rate(watched: _Watched, pool: Pool) -> Choice:
         return _blind(
             pool, wanted, "no instance is ready" if not ready else "the gateway's figures are missing or stale"
         )
+    if wanted == pool.wanted:
+        return Choice(wanted)
     figure = (
         f"{rate:.3g} requests/s are {use:.0%} of what {count(ready)} hold{'s' * (ready == 1)} ({holds:.3g} each), "
         f"{hpa.metric.target_ratio:.0%} are meant"
@@ -450,6 +452,8 @@ def _by_cpu(watched: _Watched, pool: Pool) -> Choice:
     wanted = hpa.desired(pool.now, pool.wanted, len(used), use, missing=missing)
     if use is None:
         return _blind(pool, wanted, "no ready instance's processor time is known")
+    if wanted == pool.wanted:
+        return Choice(wanted)
     figure = (
         f"{count(len(used))} use{'s' * (len(used) == 1)} {use:.0%} of the processor, "
         f"{hpa.metric.target_ratio:.0%} are meant"

@@ -287,8 +287,8 @@ class KpaScaler:
         kpa.bound(scaling.instances_min, scaling.instances_max)
         in_flight = _at_hand(pool)
         wanted = kpa.desired(pool.now, pool.wanted, len(pool.ready), in_flight)
-        if wanted == pool.wanted and in_flight is None:
-            return Choice(wanted, holding="the gateway's figures are missing or stale")
+        if wanted == pool.wanted:
+            return Choice(wanted, holding="" if in_flight is not None else "the gateway's figures are missing or stale")
         panics = ", and it panics: nothing goes" if kpa.panic_at_s is not None else ""
         figure = (
             f"{kpa.stable:.3g} requests at hand over {kpa.stable_window_s:g} s and {kpa.panic:.3g} over "

@@ -95,6 +95,8 @@ class OracleScaler:
         oracle.low, oracle.high = scaling.instances_min, scaling.instances_max
         now_s = pool.now - truth.began_at
         wanted = oracle.desired(now_s)
+        if wanted == pool.wanted:
+            return Choice(wanted)
         figure = (
             f"at most {oracle.peak_per_s(now_s):.3g} requests/s come within the {start_s:g} s that a start takes, "
             f"and {count(1)} holds {holds:.3g}"

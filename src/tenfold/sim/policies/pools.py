@@ -14,7 +14,7 @@ from tenfold.facts import InstanceSeen, InstanceState, PoolSeen, Snapshot
 from tenfold.model import Model, Release, Service
 from tenfold.sim.rates import Rate
 
-LIVING = (InstanceState.STARTING, InstanceState.READY, InstanceState.UNHEALTHY)
+ENDING = (InstanceState.STOPPING, InstanceState.EXITED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def each_pool(
         for region in model.regions:
             key = f"{service.name}@{region}"
             pools[key], decision = _one(
-                service, region, snapshot, memory.pools.get(key), living.get(key, []), holds, choose
+                service, region, snapshot, memory.pools.get(key), living.get((service.name, region), []), holds, choose
             )
             if decision is not None:
                 decisions.append(decision)
@@ -152,12 +152,12 @@ def _one(
     return _change(before, key, replace(choice, wanted=wanted), now)
 
 
-def _living(release: str, snapshot: Snapshot) -> dict[str, list[InstanceSeen]]:
-    """The instances of `release` that run and were not told to end, by pool."""
-    living: dict[str, list[InstanceSeen]] = {}
+def _living(release: str, snapshot: Snapshot) -> dict[tuple[str, str], list[InstanceSeen]]:
+    """The instances of `release` that run and were not told to end, by service and region."""
+    living: dict[tuple[str, str], list[InstanceSeen]] = {}
     for seen in snapshot.instances.values():
-        if seen.release == release and seen.state in LIVING:
-            living.setdefault(f"{seen.service}@{seen.region}", []).append(seen)
+        if seen.release == release and seen.state not in ENDING:
+            living.setdefault((seen.service, seen.region), []).append(seen)
     return living
 
 
