@@ -1,5 +1,6 @@
 """A budget that can say no: to more, in figures, to the least sure first, and never to what runs."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -271,6 +272,46 @@ def test_a_month_by_the_estimator_keeps_to_its_budget() -> None:
     assert 2 <= most < 20, "it said no, and not to all"
     assert fact is not None
     assert 72 < fact.month_so_far <= 75
+
+
+def a_month(monthly: float, flood_h: float = 0.0) -> tuple[float, float]:
+    """What November costs, and the share of its instance-hours that is refused: ten instances on the mean, half as many again at each day's
+    peak and half at night, ten times as many in a flood from the 13th on."""
+    starts, ends = (datetime(2026, month, 1, tzinfo=UTC).timestamp() for month in (11, 12))
+    of, costs = model(WEB, monthly=round(monthly)), budget.per_hour(model(WEB), WEB)
+    spent_, usual, had, refused, asked, at = 0.0, 1.0, 1, 0, 0, starts
+    while at < ends:
+        hour = (at - starts) / 3600
+        needed = 10 * (1 + 0.5 * math.sin(2 * math.pi * (hour - 9) / 24))
+        needed = math.ceil(needed * 10 if 288 <= hour < 288 + flood_h else needed)
+        if needed > had:
+            # As `estimators.spend` reckons: the plain mean of the first day, later one that forgets.
+            mean = spent_ / hour if 0 < hour < 24 else usual
+            fact = SpendSeen("EUR", 0.0, spent_, spent_ + mean * (ends - at) / 3600, starts, at - starts, "", at)
+            room = budget.room(of, of.releases["r1"], Snapshot(at), fact)
+            wish = budget.Wish("web@local", WEB, had, needed, 1.0)
+            had = budget.granted(of, [wish], had * costs, room.per_hour_max)["web@local"]
+            refused += needed - had
+        else:
+            had = needed
+        asked += needed
+        spent_ += had * costs / 12
+        usual += (had * costs - usual) * 300 / 86_400
+        at += 300.0
+    return spent_, refused / asked
+
+
+@pytest.mark.parametrize("flood_h", [0.0, 24.0])
+@pytest.mark.parametrize("share", [1.2, 1.05, 1.0, 0.9, 0.7])
+def test_a_month_keeps_to_its_money(share: float, flood_h: float) -> None:
+    """With daily peaks, and a day with ten times the load, a month ends within its budget and makes use of it; one of 5% more than the usual
+    load costs refuses nothing of that, and one of just as much less than 1%."""
+    usual, _ = a_month(10**6)
+    costs, refused = a_month(round(usual * share), flood_h)
+    assert costs <= round(usual * share)
+    assert costs >= 0.9 * min(usual * share, usual)
+    if not flood_h:
+        assert refused <= {1.2: 0.0, 1.05: 0.0, 1.0: 0.01}.get(share, 1.1 - share)
 
 
 # --- who goes first ---------------------------------------------------------------------------------------------------
