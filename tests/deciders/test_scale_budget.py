@@ -304,8 +304,8 @@ def a_month(monthly: float, flood_h: float = 0.0) -> tuple[float, float]:
 @pytest.mark.parametrize("flood_h", [0.0, 24.0])
 @pytest.mark.parametrize("share", [1.2, 1.05, 1.0, 0.9, 0.7])
 def test_a_month_keeps_to_its_money(share: float, flood_h: float) -> None:
-    """With daily peaks, and a day with ten times the load, a month ends within its budget and makes use of it; one of 5% more than the usual
-    load costs refuses nothing of that, and one of just as much less than 1%."""
+    """With daily peaks, and a day with ten times the load, a month ends within its budget and makes use of it: one of 5% more than usual
+    days cost refuses nothing of them, and one of just as much less than 1%."""
     usual, _ = a_month(10**6)
     costs, refused = a_month(round(usual * share), flood_h)
     assert costs <= round(usual * share)
