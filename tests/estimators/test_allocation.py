@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenfold.estimators.allocated import allotted
+from tenfold.estimators.allocated import allotted, too_small
 from tenfold.estimators.allocation import (
     CACHE_BYTES_MIN,
     LATENCY_MS,
@@ -136,6 +136,16 @@ def test_what_was_not_measured_gets_the_size_of_its_class() -> None:
     [given_] = allotted(question(held=None, work="heavy"), 1000)
     assert (given_.size.cpu_cores, given_.work, given_.timeout_s) == (2.0, "heavy", 30.0)
     assert given_.instances_min <= given_.needed <= given_.instances_max
+
+
+def test_an_instance_too_small_for_its_work_is_told() -> None:
+    """Less memory than one request takes is no size to plan with; what was measured ran, whatever a class of work takes."""
+    small = replace(
+        MODEL, services={"web": replace(MODEL.services["web"], instance=InstanceSize(1.0, 64 * 1024**2, 80))}
+    )
+    [said] = too_small(question(small, None))
+    assert "web is given 64 MiB and medium work takes 258 MiB for one request" in said
+    assert too_small(question(small)) == too_small(question(held=None)) == ()
 
 
 # --- the database -------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tenfold.cli.users import asked_of, pace_of
 from tenfold.deciders import decide, settled
 from tenfold.drivers.releases import source_digest
 from tenfold.effects import Decision, StartEngine
+from tenfold.estimators.allocated import too_small
 from tenfold.estimators.allocation import WORKS
 from tenfold.estimators.phases import outlook
 from tenfold.facts import DeployRequest, UpRequest
@@ -120,7 +121,7 @@ def _told(
     return Told(
         model=model,
         outlook=outlook(asked.question, users),
-        notes=asked.notes,
+        notes=(*asked.notes, *too_small(asked.question)),
         advice=past.advice(model, held_rps),
         today=datetime.now(UTC).date(),
         is_chosen=work is not None,

@@ -4,7 +4,7 @@ allotments."""
 import math
 from dataclasses import dataclass, replace
 
-from tenfold.estimators.allocation import CAREFUL_RATIO, allocation_of, bounds_of
+from tenfold.estimators.allocation import CAREFUL_RATIO, MIB, allocation_of, bounds_of
 from tenfold.estimators.users import Need, Question, needs
 from tenfold.facts import CapacitySeen
 from tenfold.model import InstanceSize, Service
@@ -43,6 +43,19 @@ def allotted(question: Question, users: int) -> tuple[Allotment, ...]:
         if need.is_asked and (need.service not in found or need.instances > found[need.service].instances):
             found[need.service] = need
     return tuple(_allotment(question, services[name], need) for name, need in found.items())
+
+
+def too_small(question: Question) -> tuple[str, ...]:
+    """What to say of instances whose memory is less than the assumed work takes for a single request."""
+    work = question.assumed
+    least_bytes = work.base_bytes + work.request_bytes
+    asked = (service for name, service in question.model.services.items() if question.shares.get(name, 0.0) > 0)
+    return tuple(
+        f"{service.name} is given {service.instance.memory_bytes // MIB} MiB and {work.name} work takes {least_bytes // MIB} MiB for one "
+        f"request: raise services.{service.name}.instance.memory, or the kernel ends it"
+        for service in asked
+        if question.measured(service.name) is None and service.instance.memory_bytes < least_bytes
+    )
 
 
 def _size(question: Question, service: Service, users: int) -> InstanceSize:
