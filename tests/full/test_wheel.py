@@ -1,6 +1,7 @@
 """The built wheel, installed as a user would, runs an app in an empty folder: as root, and as a user without any rights."""
 
 import json
+import subprocess
 import time
 from pathlib import Path
 
@@ -75,3 +76,14 @@ def test_the_wheel_brings_the_page(user: User) -> None:
     for path in ("", "page/app.js", "page/vendor/inter.woff2", "page/vendor/LICENSE-preact", "page/land.svg"):
         assert answer_of(f"http://127.0.0.1:{port}/{path}") == 200
     assert user.call(folder, "down").returncode == 0
+
+
+def test_the_protocol_of_keda_comes_along(user: User) -> None:
+    """Beside Python files the wheel holds the definition that `tenfold scaler` serves, and its description."""
+    folder = user.make_folder("keda")
+    code = "from tenfold.console.keda.protocol import METRIC, MetricValue; print(MetricValue(metricName=METRIC).metricName)"
+    python = [str(user.bin / "python"), "-c", code]
+    done = subprocess.run(
+        python, cwd=folder, user=user.uid, group=user.uid, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "tenfold-wanted", done.stderr
