@@ -10,8 +10,26 @@ from tenfold.console import parts
 from tenfold.console.prometheus import exposition
 from tenfold.console.view import Moment, state_of
 from tenfold.deciders import Intent
-from tenfold.deciders.memory import AlertMemory, AlertsMemory, Failures, HealMemory, Memory, ReleaseMemory
-from tenfold.facts import EngineSeen, EngineState, MetricSeen, ObjectiveSeen, PoolSeen, Snapshot, SpendSeen
+from tenfold.deciders.memory import (
+    AlertMemory,
+    AlertsMemory,
+    Failures,
+    HealMemory,
+    Memory,
+    PoolScale,
+    ReleaseMemory,
+    ScaleMemory,
+)
+from tenfold.facts import (
+    ColdStartSeen,
+    EngineSeen,
+    EngineState,
+    MetricSeen,
+    ObjectiveSeen,
+    PoolSeen,
+    Snapshot,
+    SpendSeen,
+)
 from tenfold.loop import Tick
 from tenfold.model import Model, Region, Service, Targets
 from tests.console.conftest import Here
@@ -119,6 +137,28 @@ def test_availability_is_told_with_its_error_budget() -> None:
     assert "50% of the error budget is spent" in target.how
     [target] = state(model, objectives={"availability": replace(seen, bad=20, budget_left_ratio=-1.0)}).targets
     assert target.is_met is False
+
+
+def test_a_service_that_sleeps_is_no_trouble() -> None:
+    """Nothing is missing where nothing is wanted; what its cold starts cost is told, to people and to Prometheus."""
+    pools = {"web@local": PoolScale(0, "web@local sleeps", NOW)}
+    seen = ColdStartSeen("web", "local", NOW, starts=3, held=20, refused=2, wait_ms_p50=800.0, wait_ms_max=2400.0)
+    engines = {"gateway/local": EngineSeen("gateway", "local", EngineState.READY, NOW, NOW)}
+    memory = replace(UP, scale=ScaleMemory(pools))
+    found = state(memory=memory, engines=engines, cold_starts={seen.key: seen})
+    assert found.health.troubles == []
+    (web,) = found.services
+    assert (web.wanted, web.ready, web.cold_starts, web.cold_wait_ms) == (0, 0, 3, (800.0, 2400.0))
+    tick = Tick(1, NOW, 1, "m", Snapshot(NOW, cold_starts={seen.key: seen}), memory, memory)
+    samples = [s for family in text_string_to_metric_families(exposition(tick)) for s in family.samples]
+    cold = {(s.name, s.labels.get("outcome", s.labels.get("of"))): s.value for s in samples if "cold_start" in s.name}
+    assert cold == {
+        ("tenfold_cold_starts_total", None): 3.0,
+        ("tenfold_cold_start_requests_total", "served"): 20.0,
+        ("tenfold_cold_start_requests_total", "refused"): 2.0,
+        ("tenfold_cold_start_wait_seconds", "median"): 0.8,
+        ("tenfold_cold_start_wait_seconds", "most"): 2.4,
+    }
 
 
 def test_costs_are_told_against_the_budget() -> None:

@@ -145,7 +145,8 @@ class LinkNow(Struct, frozen=True):
 
 
 class ServiceNow(Struct, frozen=True):
-    """A service in a region: `why` tells why `wanted` instances are wanted."""
+    """A service in a region: `why` tells why `wanted` instances are wanted; one that sleeps wants none. `cold_starts` woke it so far, for
+    which requests waited `cold_wait_ms` (median and most; None: none did)."""
 
     name: str
     region: str
@@ -159,6 +160,8 @@ class ServiceNow(Struct, frozen=True):
     p99_ms: float | None
     in_flight: float | None
     sockets: int | None
+    cold_starts: int
+    cold_wait_ms: tuple[float, float] | None
 
 
 class InstanceNow(Struct, frozen=True):

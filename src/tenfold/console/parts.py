@@ -138,6 +138,7 @@ def services_now(model: Model, tick: Tick) -> list[ServiceNow]:
         for region in model.regions:
             key = f"{service.name}@{region}"
             scale, pool = tick.memory.scale.pools.get(key), pools.get(key)
+            cold = tick.snapshot.cold_starts.get(key)
             made.append(
                 ServiceNow(
                     name=service.name,
@@ -152,6 +153,10 @@ def services_now(model: Model, tick: Tick) -> list[ServiceNow]:
                     p99_ms=ms(pool.response_ms_p99) if pool else None,
                     in_flight=rounded(pool.in_flight) if pool else None,
                     sockets=pool.sockets if pool else None,
+                    cold_starts=cold.starts if cold else 0,
+                    cold_wait_ms=(round(cold.wait_ms_p50, 1), round(cold.wait_ms_max, 1))
+                    if cold and cold.wait_ms_p50 is not None and cold.wait_ms_max is not None
+                    else None,
                 )
             )
     return made

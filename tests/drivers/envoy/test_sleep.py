@@ -89,7 +89,6 @@ async def test_nobody_fails_while_it_falls_asleep_and_wakes(edge: Any, instances
         await asyncio.sleep(0.3)
     assert tally.failed() == []
     assert tally.total > 100
-    await edge.facts()
     told = await cold(edge)
     assert told is not None
     assert told.starts == 5

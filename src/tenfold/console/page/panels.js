@@ -2,7 +2,7 @@
 import { signal } from "./vendor/signals-core.js";
 import { ask } from "./asking.js";
 import { Because } from "./decisions.js";
-import { Bar, Card, Icon, State, ago, exactly, html, memo, mib, money, num, percent, plural, tone } from "./ui.js";
+import { Bar, Card, Icon, State, ago, exactly, html, memo, mib, money, ms, num, percent, plural, tone } from "./ui.js";
 
 const SHOWN = 40;
 const ANSWERS_MAX = 4;
@@ -84,8 +84,9 @@ export const Instances = memo(({ instances, services, at, from, all }) => {
     const shown = mine.slice(0, Math.max(left, 0));
     left -= shown.length;
     return html`<section class="pool" key=${`${s.name}@${s.region}`}>
-      <p class="row spread"><span><b>${s.name}</b> <small>in ${s.region}</small></span><span><b>${s.ready}</b> <small>of ${s.wanted} ready</small></span></p>
+      <p class="row spread"><span><b>${s.name}</b> <small>in ${s.region}</small></span><span>${s.wanted || s.ready ? html`<b>${s.ready}</b> <small>of ${s.wanted} ready</small>` : html`<b>asleep</b>`}</span></p>
       ${s.why && html`<p class="why">${s.why}</p>`}
+      ${s.cold_wait_ms && html`<p class="why">${plural(s.cold_starts, "cold start")}: requests waited ${ms(s.cold_wait_ms[0])}, ${ms(s.cold_wait_ms[1])} at the most</p>`}
       <ul class="lives">${shown.map((i) => html`<${Life} key=${i.id} i=${i} at=${at} from=${from} />`)}</ul></section>`;
   });
   return html`<${Card} id="instances" title="Instances" cls="wide" more=${html`<small>each bar is its life in the span below</small>`}>
