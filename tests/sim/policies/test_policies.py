@@ -1,6 +1,7 @@
 """The policies as scalers: by name, over snapshots, and as the numbers of the whole brain in a false world."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -29,6 +30,8 @@ from tenfold.model import Forecast, Health, InstanceSize, Model, Region, Release
 from tenfold.sim import (
     POLICIES,
     Behaviour,
+    ClockJump,
+    ControlCrash,
     FaultSchedule,
     ObserverOutage,
     Simulation,
@@ -385,6 +388,23 @@ def test_an_observer_that_is_out_when_the_load_goes_lets_nothing_go(name: str) -
     assert peak >= 4
     assert set(ready[out_s : out_s + 390]) == {peak}
     assert ready[-1] < peak
+
+
+@pytest.mark.parametrize("name", ["hpa", "kpa", "oracle"])
+def test_trouble_takes_no_policy_out_of_its_bounds(name: str) -> None:
+    """Crashes, lost receipts, blind observers and a clock that jumps: the number stays within its bounds, and comes down again."""
+    drawn = FaultSchedule.drawn("policies", from_s=60, until_s=1000, count=14, pools=["web@local"], regions=["local"])
+    jumps = ((500.0, ClockJump(-300.0)), (650.0, ClockJump(300.0)), (800.0, ControlCrash()))
+    run, _ = _run(name, *sorted((*drawn.entries, *jumps), key=lambda due: due[0]))
+    wanted = run.memory.scale.pools["web@local"].wanted
+    seen = [
+        int(number)
+        for _, d in run.decided
+        if d.by == "scale"
+        for number in re.findall(r"(\d+) instances?\b", d.why)[:1]
+    ]
+    assert seen and 2 <= min(seen) <= max(seen) <= 12
+    assert wanted == 2
 
 
 def test_two_runs_of_a_policy_are_the_same() -> None:
