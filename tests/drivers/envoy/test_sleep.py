@@ -10,7 +10,9 @@ import websockets
 
 from tenfold.drivers.envoy import waker as waking
 from tenfold.facts import ColdStartSeen, ServedSeen
-from tenfold.model import Endpoint, EndpointState, Health
+from tenfold.model import Endpoint, EndpointState, Health, ServiceRoutes
+from tests.drivers.envoy.conftest import ask
+from tests.drivers.envoy.regions import Regions, near
 
 SOON = Health(starts_within_s=5.0)
 
@@ -211,3 +213,36 @@ async def test_the_wakers_socket_bears_nonsense(edge: Any) -> None:
     seen = await cold(edge)
     assert seen is not None
     assert seen.refused == 1
+
+
+async def test_a_region_sleeps_and_its_clients_wait_for_it(regions: Regions) -> None:
+    """Behind the entry requests wait at their own region's gateway and wake no other; where nobody can wake it, the next one answers."""
+    await regions.publish_entry(services=(ServiceRoutes("web", ("/",), (), SOON, hedge_after_ms=None, may_sleep=True),))
+    served = regions.instances["au"]
+    regions.instances["au"] = ()
+    await regions.publish_gateways("au", health=SOON, may_sleep=True, is_asleep=True)
+    asked = [asyncio.create_task(ask(regions.port, m, "/", near("au"))) for m in ("GET", "POST", "PUT")]
+    await regions.until(ColdStartSeen, "web@au", lambda seen: seen.waiting == 3)
+    # Longer than the entry would wait for one that it may try elsewhere.
+    await asyncio.sleep(0.6)
+    assert not any(task.done() for task in asked)
+    regions.instances["au"] = served
+    await regions.publish_gateways("au", health=SOON, may_sleep=True)
+    answers = await asyncio.gather(*asked)
+    assert [answer.status for answer in answers] == [200] * 3
+    assert {answer.body for answer in answers} == {served[0].name}
+    found = None
+    for _ in range(100):
+        found = await regions.gateways.request(answers[0].headers["x-request-id"])
+        if found is not None and found.held_ms is not None:
+            break
+        await asyncio.sleep(0.05)
+    assert found is not None
+    assert found.held_ms is not None
+    assert found.held_ms >= 500
+    assert found.network_ms is not None
+    assert found.network_ms < 250, "waiting is no way"
+    regions.instances["au"] = ()
+    await regions.publish_gateways("au", health=SOON, may_sleep=True, is_asleep=True)
+    await regions.gateways._waker.close()
+    assert (await ask(regions.port, "GET", "/", near("au"))).status == 200
