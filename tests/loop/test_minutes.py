@@ -35,7 +35,7 @@ def test_stores_and_spend() -> None:
 
 
 def test_cold_starts_are_counted_where_they_happen() -> None:
-    """A minute has how many cold starts there were in it, and the longest wait; one without has neither. Who begins to count anew begins
+    """A minute has how many cold starts there were in it, and the longest wait; one without has neither, and who begins to count anew begins
     from nothing."""
     seen = ColdStartSeen("web", "local", START, waiting=3, arrived_at=START)
     first = replace(seen, waiting=0, starts=1, held=3, wait_ms_p50=900.0, wait_ms_max=1500.0)

@@ -100,10 +100,10 @@ async def test_a_body_is_not_read_while_its_request_waits(edge: Any, instances: 
     """Of a large upload only what sockets buffer is taken while it waits; it arrives whole."""
     (web,) = await instances(1)
     await asleep(edge)
-    size = 64_000_000
+    body_bytes = 64_000_000
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
-    writer.write(f"POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size}\r\n\r\n".encode())
-    writer.write(bytes(size))
+    writer.write(f"POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: {body_bytes}\r\n\r\n".encode())
+    writer.write(bytes(body_bytes))
     await waits(edge, 1)
     left = [0]
 
@@ -113,7 +113,7 @@ async def test_a_body_is_not_read_while_its_request_waits(edge: Any, instances: 
         return before == left[0]
 
     await edge.until("no more is taken", stands_still)
-    assert left[0] > size / 2
+    assert left[0] > body_bytes / 2
     await awake(edge, web.endpoint())
     assert b" 200 " in await reader.readline()
     writer.close()
@@ -173,7 +173,7 @@ async def test_a_client_that_leaves_is_forgotten(edge: Any) -> None:
 
 
 async def test_without_a_control_plane_it_is_a_503_and_works_again_after(edge: Any, instances: Any) -> None:
-    """Nobody to wake it is an answer that says why. A control plane that comes again holds requests, and lets them go on."""
+    """Nobody to wake it is an answer that says why; a control plane that comes again holds requests, and lets them go on."""
     (web,) = await instances(1)
     await asleep(edge)
     await edge.driver.close()
