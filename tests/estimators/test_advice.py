@@ -174,6 +174,13 @@ def test_a_trigger_of_the_apps_own_counts_too() -> None:
     assert only(advised(replace(window, series=window.series | queue), model), "instances.min 1")
 
 
+def test_what_was_measured_is_a_trigger_too() -> None:
+    """Scaling adds instances at 80% of what one was measured to hold, whatever the blueprint's own triggers say: 20 of 10 need three."""
+    window = history(2, requests_per_s=20.0)
+    assert only(advise_spend(MODEL, window, {"web": 30.0}, {}), "instances.min 1")
+    assert not [a for a in advise_spend(MODEL, window, {"web": 10.0}, {}) if "instances.min" in a.what]
+
+
 MAYBE = st.none() | st.floats(0, 500, allow_subnormal=False)
 
 

@@ -138,6 +138,13 @@ def test_what_was_not_measured_gets_the_size_of_its_class() -> None:
     assert given_.instances_min <= given_.needed <= given_.instances_max
 
 
+def test_the_busiest_region_counts() -> None:
+    """Bounds are those of each region, so they hold what the region with most users takes."""
+    regions = {"a": Region("a", capacity_users=100), "b": Region("b", capacity_users=900)}
+    [given_] = allotted(question(replace(MODEL, regions=regions)), 3200)
+    assert given_.needed == math.ceil(0.9 * 3200 / 600 / 0.8)
+
+
 def test_an_instance_too_small_for_its_work_is_told() -> None:
     """Less memory than one request takes is no size to plan with; what was measured ran, whatever a class of work takes."""
     small = replace(
@@ -170,6 +177,7 @@ def test_shards_are_advised_when_one_is_not_enough() -> None:
     found = sized(cores=30.0)
     assert (found.shards, found.cores) == (2, 32)
     assert "60 cores" in found.why[0]
+    assert (sized(cores=80.0).shards, sized(cores=80.0, model=replace(MODEL, data=Data(shards=3))).shards) == (8, 6)
     assert sized(cores=30.0, model=replace(MODEL, data=Data(shards=4))).shards == 4
 
 

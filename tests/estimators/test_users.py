@@ -72,6 +72,19 @@ def test_a_database_with_few_connections_gives_out_first() -> None:
     assert found.limits[0].users == 2400
 
 
+def test_a_month_by_hand() -> None:
+    """Seven instances of a core and half a GiB, two databases of eight cores each with their 32 GiB, and the cache, for 730 hours."""
+    model = replace(MODEL, targets=Targets(availability_ratio=0.999))
+    held = replace(HELD, cpu_ms={"web": 6.0, "postgres": 6.0})
+    phase = growth(3200, model, held).asked
+    core, gib = 0.04048, 0.004445
+    assert phase.database is not None and (phase.database.machines, phase.database.cores) == (2, 8)
+    assert phase.cost.instances == pytest.approx(7 * (core + gib / 2) * 730)
+    assert phase.cost.database == pytest.approx(2 * (8 * core + 32 * gib) * 730)
+    assert phase.cost.cache == pytest.approx(3200 / 4 / 1024 * gib * 730)
+    assert phase.memory_bytes == 7 * 512 * 1024**2 + 64 * 1024**3 + 800 * 1024**2
+
+
 def test_the_budget_gives_out() -> None:
     """The last number of users whose month is within it is found exactly, and one more is beyond it."""
     paid = replace(MODEL, budget=Budget(Money(Decimal(700), "USD")))

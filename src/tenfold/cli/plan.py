@@ -14,7 +14,7 @@ from tenfold.cli.here import Fail, Here, WrongCall
 from tenfold.cli.past import past_of
 from tenfold.cli.phases import Told, as_data, tell, tell_advice
 from tenfold.cli.ship import same_release
-from tenfold.cli.users import asked_of, pace_of
+from tenfold.cli.users import asked_of, held_rps_of, pace_of
 from tenfold.deciders import decide, settled
 from tenfold.drivers.releases import source_digest
 from tenfold.effects import Decision, StartEngine
@@ -79,7 +79,7 @@ def plan_command(
     same = same_release(known.releases, model, digest)
     next_id = f"r{max((r.number for r in known.releases.values()), default=0) + 1}"
     wanted = same or Release(next_id, model.services, digest, time.time(), model.env, model.secrets)
-    notes, advice = not_acted_on(model), past_of(here).advice(model, {})
+    notes, advice = not_acted_on(model), past_of(here).advice(model, held_rps_of(here))
     if known.is_up and known.serving == wanted:
         steps: list[tuple[float, Decision]] = []
         summary = f"nothing to do: {wanted.id} serves, and neither folder nor blueprint has changed since"
@@ -116,13 +116,12 @@ def _told(
     """What is to be told of so many users. Raises `WrongCall`."""
     pace = pace_of(growth) if growth is not None else None
     asked, past = asked_of(here, model, digest, users, scenario, work), past_of(here)
-    held_rps = {name: seen.requests_per_s for name, seen in asked.question.capacities.items()}
     seen_users = past.users
     return Told(
         model=model,
         outlook=outlook(asked.question, users),
         notes=(*asked.notes, *too_small(asked.question)),
-        advice=past.advice(model, held_rps),
+        advice=past.advice(model, held_rps_of(here)),
         today=datetime.now(UTC).date(),
         is_chosen=work is not None,
         pace=pace,

@@ -64,6 +64,18 @@ def first_service(model: Model) -> Service:
     return model.services["web"] if model.services.get("web") in listening else listening[0]
 
 
+def held_rps_of(here: Here) -> Mapping[str, float]:
+    """What one instance of a service was measured to hold, in requests/s, under the scenario of which it holds least; a file that can't be
+    read tells nothing here."""
+    found: dict[str, float] = {}
+    try:
+        for seen in read_capacities(here.project()):
+            found[seen.service] = min(seen.requests_per_s, found.get(seen.service, seen.requests_per_s))
+    except Permanent:
+        return {}
+    return found
+
+
 def pace_of(text: str) -> Pace:
     """How users grow: `10%/month`, `5%/week`, `500/month`. Raises `WrongCall`."""
     found = _PACE.fullmatch(text.strip())

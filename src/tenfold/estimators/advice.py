@@ -15,6 +15,7 @@ from tenfold.estimators.advice_hours import hours_advised
 from tenfold.estimators.allocation import CAREFUL_RATIO
 from tenfold.estimators.minutes import MINUTE_S
 from tenfold.estimators.spend import HOURS_A_MONTH
+from tenfold.estimators.users import HEADROOM_RATIO
 from tenfold.facts import Window
 from tenfold.model import Model, Service, Trigger
 
@@ -138,7 +139,11 @@ def _pool(model: Model, service: Service, region: str, window: Window, held_rps:
         return None
     instances = _values(window, f"{key}.instances", len(counts))
     by: dict[str, Values] = {}
-    for trigger in service.scaling.triggers:
+    triggers = service.scaling.triggers
+    if held_rps and service.http and all(trigger.metric != "capacity" for trigger in triggers):
+        # Scaling adds it where something was measured.
+        triggers = (*triggers, Trigger("capacity", HEADROOM_RATIO, HEADROOM_RATIO / 2))
+    for trigger in triggers:
         total = _total(trigger, service, key, window, instances, held_rps)
         if total is not None and trigger.up_above > 0:
             by[trigger.metric] = total / trigger.up_above

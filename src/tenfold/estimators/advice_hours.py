@@ -87,9 +87,8 @@ def _choices(
                 is_floor |= group & ((hour - begins) % 24 < length)
                 floors.append(_floor(kind, begins, length, minimum))
         if floors:
-            fewer = np.where(
-                ~is_floor & (instances <= minimum), np.maximum(0.0, instances - np.maximum(asked, low)), 0.0
-            )
+            # Outside of the floors no hour asked for more than `low`.
+            fewer = np.where(~is_floor & (instances <= minimum), np.maximum(0.0, instances - low), 0.0)
             yield Hours(low, tuple(floors), fewer)
 
 
