@@ -24,6 +24,7 @@ COMMANDS = {
     "secrets": ("tenfold.cli.secrets", "Set, list and remove secrets"),
     "load": ("tenfold.cli.load", "Put a load on the edge: users who play a scenario, a trace, or a steady rate"),
     "measure": ("tenfold.cli.measure", "Find out what one instance holds at the target latency"),
+    "simulate": ("tenfold.cli.simulate", "Try a policy on your own traffic before switching it on"),
     "drill": ("tenfold.cli.drill", "Harm what runs on purpose, and measure what comes of it"),
     "prove": ("tenfold.cli.prove", "Make load and harm, and judge the targets: a verdict each, a score, a report"),
     "report": ("tenfold.cli.report", "What happened in the last hours, what it cost, what could be better"),

@@ -51,6 +51,14 @@ def seconds(text: str) -> float:
     return float(found[1]) * _UNITS_S[found[2] or ""]
 
 
+def moment(text: str) -> datetime:
+    """A time as ISO 8601 writes it: `2026-01-05`, `2026-01-05T09:30`, `2026-01-05T09:30:00+01:00`."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a time: write 2026-01-05 or 2026-01-05T09:30") from None
+
+
 @click.command("load")
 @click.option("--users", type=click.IntRange(min=1), help="So many users at once play a scenario (closed model).")
 @click.option(
@@ -83,8 +91,8 @@ def seconds(text: str) -> float:
 )
 @click.option("--scale", type=float, default=1.0, help="Multiply the trace's rate.")
 @click.option("--peak", "peak_rps", type=float, help="Scale the trace so that its highest rate is this (requests/s).")
-@click.option("--from", "since", type=click.DateTime(), help="Begin at this time of the trace.")
-@click.option("--to", "until", type=click.DateTime(), help="End at this time of the trace.")
+@click.option("--from", "since", type=moment, help="Begin at this time of the trace.")
+@click.option("--to", "until", type=moment, help="End at this time of the trace.")
 @click.option("--duration", "duration_s", type=seconds, help="End after this much real time (60s where no trace says).")
 @click.option(
     "--mix", default="GET / 100%", show_default=True, help="What is asked for: `GET /api/wait?ms=20 60%, GET / 40%`."

@@ -1,8 +1,13 @@
 """What the programs of a false world are like: how long they take to start, what a request costs them, how they break."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
+
+from tenfold.facts import CapacitySeen
+from tenfold.model import InstanceSize
+from tenfold.sim.queue import USE_MAX, station
 
 
 class Breakage(StrEnum):
@@ -57,3 +62,25 @@ class Behaviour:
     def stop_time_s(self, grace_s: float) -> float:
         """How long ending takes when SIGKILL follows SIGTERM after `grace_s`."""
         return grace_s if self.stop_s is None else min(self.stop_s, grace_s)
+
+
+def costs_of(seen: CapacitySeen, size: InstanceSize) -> tuple[float, float]:
+    """What a request costs and waits, in ms, so that an instance of that size does what was measured: `sim.queue` turned over.
+
+    At X requests/s (`seen.requests_per_s`) the mean time is W = n/X (Little's law, n: `seen.concurrency`) and the 95th percentile L. With
+    R = c + Wq, the part that is exponential, W = w + R and L = w + R ln 20; so R = (L - W) / (ln 20 - 1), w = W - R, and c is what gives R
+    at X. Where n was not measured all of L is R.
+    """
+    per_s, late_s, tail = seen.requests_per_s, seen.latency_ms / 1000, math.log(20)
+    mean_s = seen.concurrency / per_s
+    random_s = (late_s - mean_s) / (tail - 1)
+    wait_s = mean_s - random_s
+    if mean_s <= 0 or random_s <= 0 or wait_s < 0:
+        random_s, wait_s = late_s / tail, 0.0
+    low_s, high_s = 0.0, USE_MAX * size.cpu_cores / per_s
+    while high_s - low_s > 1e-6 * high_s:
+        cpu_s = (low_s + high_s) / 2
+        one = station(cpu_s * 1000, wait_s * 1000, size.cpu_cores, 10**9)
+        is_more = cpu_s + one.queueing_s(per_s) > random_s
+        low_s, high_s = (low_s, cpu_s) if is_more else (cpu_s, high_s)
+    return low_s * 1000, wait_s * 1000

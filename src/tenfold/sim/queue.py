@@ -40,6 +40,17 @@ class Station:
         """W, the mean response time in seconds with `backlog` requests behind."""
         return self.wait_s + self.cpu_s + self.queueing_s(rate_per_s) + backlog / self.capacity_per_s
 
+    def holds_per_s(self, latency_ms: float) -> float:
+        """The highest rate at which 95 of 100 answers come within `latency_ms` and no backlog grows; 0 when even a lone one is too late."""
+        low, high = 0.0, self.capacity_per_s * USE_MAX
+        if quantile_ms(self.wait_s, self.cpu_s + self.queueing_s(high), 0.95) <= latency_ms:
+            return high
+        while high - low > 1e-6 * high:
+            middle = (low + high) / 2
+            is_late = quantile_ms(self.wait_s, self.cpu_s + self.queueing_s(middle), 0.95) > latency_ms
+            low, high = (low, middle) if is_late else (middle, high)
+        return low
+
 
 def station(cpu_ms: float, wait_ms: float, cpu_cores: float, concurrency: int) -> Station:
     """The queue of an instance of this size whose requests cost this much."""

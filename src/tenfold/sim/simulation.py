@@ -14,6 +14,7 @@ from tenfold.effects import AnswerRequest, Decision, Order, Outcome, Rejection
 from tenfold.facts import PLACES, DeployRequest, Fact, PersonRequest, ReceiptSeen, Snapshot, UpRequest
 from tenfold.model import Model
 from tenfold.ports import DriverError, Permanent, Refused, Retryable, Unknown
+from tenfold.sim.estimates import Estimates
 from tenfold.sim.faults import ControlCrash, FaultSchedule
 from tenfold.sim.planes import Life, Planes
 from tenfold.sim.ports import deliver
@@ -33,9 +34,13 @@ class Simulation:
     `decided` holds every decision with its elapsed second, `snapshot` the last look, `answers` what people were told.
     """
 
-    def __init__(self, world: World, brain: Brain, faults: FaultSchedule | None = None) -> None:
-        """Nothing happens until `step` or `run`; `faults` that can't be done (nothing of that name runs) are passed over."""
+    def __init__(
+        self, world: World, brain: Brain, faults: FaultSchedule | None = None, estimates: Estimates | None = None
+    ) -> None:
+        """Nothing happens until `step` or `run`; `faults` that can't be done (nothing of that name runs) are passed over. `estimates`
+        are run beside the ticks (None: none are)."""
         self.world, self.brain, self.faults = world, brain, faults or FaultSchedule()
+        self.estimates = estimates
         self.model = world.model
         self.memory = Memory()
         self.requests: dict[str, PersonRequest] = {}
@@ -102,6 +107,8 @@ class Simulation:
         if life is None:
             return
         self.snapshot = self._look(life)
+        if self.estimates is not None:
+            self.snapshot = self.estimates.look(self.snapshot)
         decided = self.brain(self.model, self.snapshot, self.memory)
         self.memory = decided.memory
         now_s = self.world.clock.elapsed_s

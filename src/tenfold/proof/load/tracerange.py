@@ -70,8 +70,8 @@ def _series(text: str, name: str) -> list[Any]:
 def _pair(pair: object, where: str) -> tuple[float, float]:
     """A moment in seconds since the epoch, and its value."""
     try:
-        at, value = pair  # type: ignore[misc]
-        at, value = float(at), float(value)
+        first, second = pair  # type: ignore[misc]
+        at, value = float(first), float(second)
         of_epoch(at)
     except (TypeError, ValueError) as error:
         raise LoadError(f"{where}: {str(pair)[:60]} is not a time and a number") from error
