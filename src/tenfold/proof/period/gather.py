@@ -232,17 +232,18 @@ def _recovered(reader: JournalReader, event: Event) -> float | None:
             if member is None:
                 return None
             pool = member.pool
-            before = max(_ready(tick, pool, ""), 1)
+            before = max(_ready(tick, pool), 1)
             if lost in tick.snapshot.instances and tick.snapshot.instances[lost].state is not InstanceState.READY:
-                before = _ready(tick, pool, "") + 1
-        elif tick.at > event.at and _ready(tick, pool, lost) >= before:
+                before = _ready(tick, pool) + 1
+        elif tick.at > event.at and _ready(tick, pool, lost, event.at) >= before:
             return tick.at - event.at
     return None
 
 
-def _ready(tick: Tick, pool: str, but: str) -> int:
+def _ready(tick: Tick, pool: str, lost: str = "", lost_at: float = 0.0) -> int:
+    """How many of a pool are ready; the one that was lost only when it has become ready since, started again in its place."""
     return sum(
-        f"{i.service}@{i.region}" == pool and i.state is InstanceState.READY and i.id != but
+        f"{i.service}@{i.region}" == pool and i.state is InstanceState.READY and (i.id != lost or i.since > lost_at)
         for i in tick.snapshot.instances.values()
     )
 
