@@ -44,6 +44,19 @@ def test_it_begins_with_what_the_last_minutes_needed() -> None:
     assert "650 requests/s" in answer.why
 
 
+def test_its_own_start_lets_nothing_go() -> None:
+    """Forty instances ran for a load that needs a quarter of them: they go by the decider's rules, minutes after the start, not with it."""
+    mind = brain(max="60")
+    mind.remember([(int(NOW // 60) - n, 400.0) for n in range(1500, 1, -1)])
+    mind.learn([(int(NOW // 60) - 1, 400.0)])
+    assert steady(mind, 400.0, 40, 20, every_s=15.0).wanted == 40
+    minutes = range(int(NOW // 60), int(NOW // 60) + 40)
+    for minute in minutes:
+        mind.learn([(minute, 400.0)])
+        answer = mind.think((minute + 1) * 60.0, 400.0, 40)
+    assert 10 <= answer.wanted <= 16, answer.why
+
+
 def test_load_adds_instances_after_two_looks() -> None:
     """One look above the bound is noise; two add what brings the load to the middle of the band, and the reason has the figures."""
     mind = brain(max="40", min="4")

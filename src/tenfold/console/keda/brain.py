@@ -88,7 +88,8 @@ class Brain:
             needed, why = ready, "so many ran when the scaler began to look"
         # What is asked to sleep falls asleep by the decider's rule, not by our start.
         wanted = scaling.clamp(max(needed, 1))
-        return ScaleMemory({self.key: PoolScale(wanted, why, now)})
+        # As if they had been added just now: none goes before the forecasts of some minutes agree.
+        return ScaleMemory({self.key: PoolScale(wanted, why, now, raised_at=now)})
 
     def _snapshot(self, now: float, load: float, ready: int) -> Snapshot:
         """The figures as facts. Nobody saw single instances: those that are ready stand for themselves."""
