@@ -156,7 +156,8 @@ class PoolScale:
     `changed_at` is the last change of `wanted`, `troubled_at` the last time the pool could not serve. `holding` is
     why it does not scale down although it could. Of a pool that may sleep, `quiet_since` is since when nobody has wanted anything of it
     (None: somebody does, or it can't be told), and `woken_at` when it was woken, until an instance is ready. `refused` is what the budget
-    refuses it, in words, and `refused_at` when it last did so.
+    refuses it, in words, and `refused_at` when it last did so. `raised_at` and `lowered_at` are when it last got more and fewer by its own
+    choice, and `steady` what the forecasts of the last minutes said it would go on to need, by when they were made.
     """
 
     wanted: int
@@ -170,6 +171,9 @@ class PoolScale:
     woken_at: float | None = None
     refused: str = ""
     refused_at: float = 0.0
+    raised_at: float | None = None
+    lowered_at: float | None = None
+    steady: tuple[tuple[float, int], ...] = ()
 
     @property
     def words(self) -> str:

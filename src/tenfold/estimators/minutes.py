@@ -2,10 +2,11 @@
 Stage: from snapshots to minutes, for the journal, estimators and reports.
 
 Series are named by subject and figure: `web@local.requests_per_s`, `web@local.in_flight_max`, `postgres/local.busy_ms_mean`; what the app
-posts by the metric's key: `web@local:concurrent_users`. `web@local.cold_starts` is how many there were in the minute.
+posts by the metric's key: `web@local:concurrent_users`. `web@local.cold_starts` is how many there were in the minute, `web@local.start_s`
+how long the slowest start took that ended in it.
 """
 
-from tenfold.facts import InstanceState, Snapshot
+from tenfold.facts import InstanceSeen, InstanceState, Snapshot
 
 MINUTE_S = 60.0
 FIGURES = (
@@ -22,6 +23,8 @@ STORE_FIGURES = ("transactions_per_s", "busy_ms_mean", "connections")
 FRESH_S = 5.0
 METRIC_FRESH_S = 90.0
 """Apps post once a minute or more often."""
+WARM_UP_S = 15.0
+"""Processor time within this long of becoming ready is start-up, not load."""
 METRICS_MAX = 200
 """So many metrics of apps are kept: a program that makes up names does not fill the journal."""
 
@@ -36,6 +39,7 @@ class Minutes:
         self._peaks: dict[str, float] = {}
         self._totals: dict[str, float] = {}
         self._cold: dict[str, int] = {}
+        self._starting: set[str] = set()
         self._due: dict[tuple[int, str], float] = {}
 
     @property
@@ -83,12 +87,24 @@ class Minutes:
             for instance in snapshot.instances.values():
                 pool_key = f"{instance.service}@{instance.region}"
                 ready[pool_key] = ready.get(pool_key, 0) + (instance.state is InstanceState.READY)
-                if instance.cpu_cores is not None:
+                self._count_start(instance, pool_key)
+                is_warm = instance.state is InstanceState.READY and snapshot.taken_at - instance.since >= WARM_UP_S
+                if instance.cpu_cores is not None and is_warm:
                     self._count(f"{pool_key}.cpu_cores_each", instance.cpu_cores)
                 if instance.memory_bytes is not None:
                     self._count(f"{pool_key}.memory_bytes_each", instance.memory_bytes)
             for pool_key, count in ready.items():
                 self._count(f"{pool_key}.instances", count)
+
+    def _count_start(self, instance: InstanceSeen, pool_key: str) -> None:
+        """How long a start took that was seen to begin, and now to end."""
+        if instance.state is InstanceState.STARTING:
+            self._starting.add(instance.id)
+        elif instance.id in self._starting:
+            self._starting.discard(instance.id)
+            if instance.state is InstanceState.READY:
+                series, took_s = f"{pool_key}.start_s", instance.since - instance.started_at
+                self._peaks[series] = max(self._peaks.get(series, 0.0), took_s)
 
     def _count(self, series: str, value: float) -> None:
         total, count = self._sums.get(series, (0.0, 0))

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tenfold.estimators.anomaly import ALERT_SCORE, Detector
+from tenfold.estimators.forecast import Forecasts
 from tenfold.estimators.levels import Counts, Levels
 from tenfold.estimators.minutes import MINUTE_S, Minutes
 from tenfold.estimators.oddities import Oddities, is_watched, minutes_of
 from tenfold.estimators.spend import Spend
-from tenfold.facts import ObjectiveSeen, Snapshot
+from tenfold.facts import ForecastSeen, ObjectiveSeen, Snapshot, WorkSeen
 from tenfold.loop.reader import JournalReader
 from tenfold.loop.store import JournalError
 from tenfold.model import Model
@@ -23,6 +24,8 @@ SOURCE = "levels"
 ENTRY = "entry"
 KEPT_S = 30 * 86_400.0
 """Objectives reach back so far."""
+FORESEEN_FROM_S = 14 * 86_400.0
+"""Forecasts look back so far, at the few series they are made of."""
 LEARNT_S = 86_400.0
 """Detectors learn from so much of what was before."""
 STAND_EVERY_S = 5.0
@@ -43,9 +46,12 @@ class Estimates:
         self._levels = Levels(model.targets)
         self._spend = Spend(model)
         self._oddities = Oddities(Detector, ALERT_SCORE)
+        self._forecasts = Forecasts(model)
+        self._foreseen: tuple[ForecastSeen | WorkSeen, ...] = ()
         self._minutes = Minutes()
         self._to_learn: deque[tuple[int, dict[str, float]]] = deque()
         self._learnt = 0
+        self._foreseen_to = 0
         self._has_begun = False
         self._objectives: dict[str, ObjectiveSeen] = {}
         self._stood_at = 0.0
@@ -73,6 +79,7 @@ class Estimates:
         served = snapshot.served.get(self._edge)
         self._levels.take(now, served)
         self._learn(self._minutes.due)
+        self._foresee(self._minutes.due, now)
         spend = self._spend.look(snapshot)
         return replace(
             snapshot,
@@ -81,7 +88,20 @@ class Estimates:
             # What was odd in the minutes of before is no news.
             anomalies={} if self._to_learn else {fact.key: fact for fact in self._oddities.facts()},
             spend={spend.key: spend} if spend is not None else {},
+            forecasts={fact.key: fact for fact in self._foreseen if isinstance(fact, ForecastSeen)},
+            works={fact.key: fact for fact in self._foreseen if isinstance(fact, WorkSeen)},
         )
+
+    def _foresee(self, finished: Mapping[tuple[int, str], float], now: float) -> None:
+        """Forecast anew with each minute that has ended."""
+        fresh = sorted(
+            (minute, name, value) for (minute, name), value in finished.items() if minute > self._foreseen_to
+        )
+        for minute, values in minutes_of(fresh):
+            self._forecasts.observe(minute, values)
+            self._foreseen_to = minute
+        if fresh:
+            self._foreseen = self._forecasts.facts(now)
 
     def _stand(self) -> dict[str, ObjectiveSeen]:
         """How the objectives stand, thought over every few seconds: each change of a figure is written in the journal."""
@@ -128,6 +148,9 @@ class Estimates:
         rows = reader.minutes(now - LEARNT_S, again_from)
         self._to_learn.extend(minutes_of(row for row in rows if is_watched(row[1])))
         self._learnt = self._to_learn[-1][0] if self._to_learn else 0
+        before = minutes_of(reader.minutes(now - FORESEEN_FROM_S, again_from, self._forecasts.takes))
+        self._forecasts.load(before)
+        self._foreseen_to = before[-1][0] if before else 0
         for tick in reader.ticks(first, span[1]):
             self._levels.take(tick.at, tick.snapshot.served.get(self._edge))
             if tick.at >= again_from:

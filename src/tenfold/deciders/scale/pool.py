@@ -1,4 +1,4 @@
-"""One pool's number, from what its triggers show: any trigger adds, all must agree to let go.
+"""One pool's number, from what its triggers show and what is to come: any trigger adds, all must agree to let go.
 
 A trigger's reading is a figure per instance. Above `up_above` in two looks in a row, the pool is given as many
 instances as bring the figure to the middle of its band: `wanted = ceil(ready * reading / middle)`, with `middle =
@@ -8,12 +8,18 @@ need by the same rule. A reading that is missing or stale, or an outage a short 
 
 Where `tenfold measure` has told what one instance holds, requests per second against it are one more trigger, `capacity`.
 What was measured of another source or command than what serves says nothing, and then there is no such trigger.
+
+With a forecast (see `ahead`) instances are there before the load is, and go once it will not be back soon, instead of after a cooldown.
+Actions are few: what was added stays for ten minutes; after some were let go no more go for a quarter of an hour, and for ten minutes none
+is added for what is only expected; fewer than a tenth are not worth it; and the forecasts of the last five minutes have to agree.
 """
 
+import math
 from dataclasses import replace
 
 from tenfold.deciders.memory import PoolScale
-from tenfold.deciders.scale.triggers import TRAFFIC_AGE_S_MAX, Reading, count, describe, read, triggers_of
+from tenfold.deciders.scale.ahead import Outlook, is_foreseen, outlook
+from tenfold.deciders.scale.triggers import TRAFFIC_AGE_S_MAX, Reading, count, describe, duration, read, triggers_of
 from tenfold.effects import Decision
 from tenfold.facts import CapacitySeen, InstanceSeen, PoolSeen, Snapshot
 from tenfold.model import Service
@@ -23,6 +29,13 @@ AFTER_OUTAGE_S = 120.0
 STEP_GAP_S = 30.0
 """Response time does not tell how many instances are missing:
 it adds a quarter, then waits this long to see the effect."""
+STAYS_S = 600.0
+"""What was added stays so long, and after some were let go nothing is added for so long for what is only expected."""
+LOWER_GAP_S = 900.0
+AGREED_S = 300.0
+"""The forecasts of so long must agree before any instance goes."""
+WORTH_RATIO = 0.1
+"""Fewer than so many of all are not worth an action."""
 
 
 def scale_pool(
@@ -47,10 +60,20 @@ def scale_pool(
     if not snapshot.fresh("process", TRAFFIC_AGE_S_MAX):
         return replace(before, high_since={}, low_since={}), None
     pool = snapshot.pools.get(key)
-    readings = tuple(read(t, service, region, snapshot, ready, holds) for t in triggers_of(service, holds))
+    triggers = triggers_of(service, holds)
+    readings = tuple(read(t, service, region, snapshot, ready, holds) for t in triggers)
     memory = _remember(before, readings, _troubled(pool, ready, before, now), now)
     stays = low if least is None else max(low, least)
-    return _raise(memory, key, readings, len(ready), high, now) or _lower(memory, key, readings, len(ready), stays, now)
+    coming = outlook(service, region, snapshot, triggers, holds, before.wanted)
+    raised = _raise(memory, key, readings, len(ready), high, now)
+    if coming is None:
+        return raised or _lower(memory, key, readings, len(ready), stays, now)
+    memory = _agree(memory, coming, now)
+    return (
+        raised
+        or _raise_ahead(memory, key, readings, coming, high, now)
+        or _lower_ahead(memory, key, readings, coming, len(ready), stays, now)
+    )
 
 
 def _troubled(pool: PoolSeen | None, ready: list[InstanceSeen], before: PoolScale, now: float) -> float | None:
@@ -126,6 +149,74 @@ def _lower(
     return _hold(memory, key, holding)
 
 
+def _agree(memory: PoolScale, coming: Outlook, now: float) -> PoolScale:
+    """Remember what this forecast says will go on to be needed, beside those of the last minutes."""
+    if memory.steady and memory.steady[-1] == (coming.known_at, coming.steady):
+        return memory
+    kept = tuple(each for each in memory.steady if coming.known_at - AGREED_S < each[0] < coming.known_at)
+    return replace(memory, steady=(*kept, (coming.known_at, coming.steady)))
+
+
+def _raise_ahead(
+    memory: PoolScale, key: str, readings: tuple[Reading, ...], coming: Outlook, high: int, now: float
+) -> tuple[PoolScale, Decision] | None:
+    """More instances, when what there is will not do by the time that others would be ready; None when it will."""
+    if coming.due <= memory.wanted or memory.wanted >= high or _is_within(memory.lowered_at, STAYS_S, now):
+        return None
+    needed = max(coming.due, coming.enough)
+    wanted = min(needed, high)
+    clamps = (f"maximum: {wanted} instead of {needed}: the most the blueprint allows",) if needed > high else ()
+    limit = f", the most the blueprint allows (it would take {needed})" if clamps else ""
+    ahead = duration(coming.lead_s)
+    why = f"{key} will need {count(wanted)} instead of {memory.wanted} in {ahead}{limit}: {coming.words}"
+    memory, decision = _change(memory, key, wanted, why, readings, now)
+    return memory, replace(decision, clamps=clamps, confidence_ratio=round(coming.chance_ratio, 4))
+
+
+def _lower_ahead(
+    memory: PoolScale, key: str, readings: tuple[Reading, ...], coming: Outlook, ready: int, low: int, now: float
+) -> tuple[PoolScale, Decision | None]:
+    """Fewer instances, when those that go will not be needed soon and nothing says hold; otherwise the memory as it is."""
+    steady = max(needed for _, needed in memory.steady)
+    seen = [
+        math.ceil(ready * r.value / r.trigger.up_above - 1e-9)
+        for r in readings
+        if r.value is not None and is_foreseen(r.trigger)
+    ]
+    wanted = max(low, steady, *seen)
+    if memory.wanted - wanted < max(1, WORTH_RATIO * memory.wanted) or not ready:
+        return _hold(memory, key, "")
+    missing = [r for r in readings if r.value is None]
+    if missing:
+        alarming = next((r for r in missing if not r.is_awaited), None)
+        holding = f"{key} keeps {count(memory.wanted)} although they seem idle: {alarming.why}" if alarming else ""
+        return _hold(memory, key, holding)
+    others = [r.trigger for r in readings if not is_foreseen(r.trigger)]
+    if any(now - memory.low_since.get(t.metric, now) < max(t.cooldown_s, 1e-9) for t in others):
+        return _hold(memory, key, "")
+    if memory.troubled_at is not None and now - memory.troubled_at < AFTER_OUTAGE_S:
+        why = f"{key} keeps {count(memory.wanted)} although fewer would do: it could not serve a short while ago"
+        return _hold(memory, key, why)
+    if _is_within(memory.raised_at, STAYS_S, now) or _is_within(memory.lowered_at, LOWER_GAP_S, now):
+        return _hold(memory, key, "")
+    clamps = []
+    if wanted > steady:
+        by = "the least at this hour" if wanted == low else "what is asked of them now"
+        clamps.append(f"{wanted} instead of {steady}: {by}")
+    if steady > coming.steady:
+        clamps.append(
+            f"damping: {steady} instead of {coming.steady}: the forecasts of the last {duration(AGREED_S)} have to agree"
+        )
+    why = f"{key} will do with {count(wanted)} instead of {memory.wanted}: {coming.words}"
+    memory, decision = _change(memory, key, wanted, why, readings, now)
+    return memory, replace(decision, clamps=tuple(clamps))
+
+
+def _is_within(at: float | None, seconds: float, now: float) -> bool:
+    """True for less than `seconds` after `at`; never before it, since then the clock was set back."""
+    return at is not None and 0 <= now - at < seconds
+
+
 def _hold(memory: PoolScale, key: str, holding: str) -> tuple[PoolScale, Decision | None]:
     """Let nothing go; say why once, where there is something to say."""
     if memory.holding == holding:
@@ -138,4 +229,8 @@ def _change(
 ) -> tuple[PoolScale, Decision]:
     facts = tuple(describe(r, "bound") for r in readings)
     after = replace(memory, wanted=wanted, why=why, changed_at=now, high_since={}, low_since={}, holding="")
+    if wanted > memory.wanted:
+        after = replace(after, raised_at=now)
+    elif wanted < memory.wanted:
+        after = replace(after, lowered_at=now)
     return after, Decision("", "scale", key, (), why, facts)

@@ -1,0 +1,206 @@
+"""Forecasts one series, a minute at a time. Minutes in, a `ForecastSeen` out; nothing here knows the clock.
+
+Three ways, by how much is known: a level and its unrest (from ten minutes on), the last minutes (from six hours on), and the days before as
+well. Each is corrected as its forecasts come true: the level at which a quantile is read moves up when more was above it than
+should be (adaptive conformal inference: Gibbs & Candes 2021), so that 95% means 95% on a series that nobody has seen before.
+"""
+
+from collections import deque
+
+import numpy as np
+
+from tenfold.estimators.forecast.features import BACK, DAY, WEEK, Array, of_origin
+from tenfold.estimators.forecast.fit import GRID, HORIZONS, LEVEL, Fit, fit, restlessness, scale_signs
+from tenfold.facts import ForecastSeen
+
+MINUTE_S = 60.0
+LEVELS = (0.05, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
+HISTORY = 14 * DAY
+"""So many minutes are looked back at."""
+REFIT_EVERY = 30
+"""In minutes."""
+LEVEL_FROM = 10
+FIT_FROM = 6 * 60
+BRIDGED = 10
+"""A longer gap is filled with the day before, not with the last value."""
+LEVEL_OVER = 5
+RATE = 0.008
+"""How fast the levels follow (gamma in the paper); a twentieth of it per percent above 95%, since what is rare tells little at once."""
+UNREST_MIN = 0.05
+TAILS = 1.3
+"""Before there is a fit, the normal distribution's quantiles, so much wider: real series have heavier tails."""
+NORMAL = np.array((-1.6449, 0.0, 0.8416, 1.2816, 1.6449, 2.0537, 2.3263, 2.5758, 2.8782))
+"""Of `LEVELS`."""
+SPREADS_FOR = 20
+"""In minutes: how long an unfitted level is taken to wander off further and further."""
+DIGITS = 6
+
+_HORIZONS = np.array(HORIZONS)
+_LEVELS = np.array(LEVELS)
+_RATES = RATE * np.where(_LEVELS > 0.9, np.minimum(1.0, 20 * (1 - _LEVELS)), 1.0)
+
+
+class Forecaster:
+    """The series `name`. `observe` its minutes in order; `fact` is what is expected by the newest."""
+
+    def __init__(self, name: str, refit_every: int = REFIT_EVERY) -> None:
+        """`refit_every` is in minutes."""
+        self._name, self._refit_every = name, refit_every
+        # Fits of many series do not fall on one minute.
+        self._phase = sum(name.encode()) % refit_every
+        self.fact: ForecastSeen | None = None
+        self._forget(0)
+
+    def _forget(self, minute: int) -> None:
+        self._first, self._count = minute, 0
+        self._values, self._known, self._z, self._errors = (np.zeros(2 * DAY) for _ in range(4))
+        self._fit: Fit | None = None
+        self._fitted = -REFIT_EVERY
+        self._one_ahead: float | None = None
+        self._made: deque[tuple[int, Array]] = deque(maxlen=max(HORIZONS))
+        self._levels = np.tile(_LEVELS, (len(HORIZONS), 1))
+
+    def load(self, rows: list[tuple[int, float]]) -> None:
+        """Take in what was before, as (minute, value) in order, without a forecast for each of them."""
+        for minute, value in rows:
+            if self._count == 0 or minute > self._first + self._count - 1:
+                self._append(minute, value)
+
+    def observe(self, minute: int, value: float | None) -> None:
+        """Take in minute number `minute` (since the epoch) once it has ended; None where nothing was seen. One that is not newer than the
+        last changes nothing: the clock went back, or it was told before."""
+        if value is None or not np.isfinite(value):
+            return
+        if self._count and minute <= self._first + self._count - 1:
+            return
+        self._learn(minute, value)
+        is_next = self._count > 0 and minute == self._first + self._count
+        self._append(minute, value)
+        if self._count - self._fitted >= self._refit_every and (
+            self._fit is None or (minute + self._phase) % self._refit_every == 0 or not is_next
+        ):
+            self._refit()
+        self._foretell(minute, value)
+
+    def _append(self, minute: int, value: float) -> None:
+        gap = minute - (self._first + self._count) if self._count else 0
+        if self._count == 0 or gap > HISTORY:
+            self._forget(minute)
+            gap = 0
+        for _ in range(gap):
+            at = self._count
+            has_day = gap > BRIDGED and at >= DAY
+            self._put(self._values[at - DAY] if has_day else self._values[at - 1], known=0.0)
+        self._put(value, known=1.0)
+
+    def _put(self, value: float, known: float) -> None:
+        at = self._count
+        if at == len(self._values):
+            self._make_room()
+            at = self._count
+        self._values[at], self._known[at] = value, known
+        self._count = at + 1
+        if self._fit is not None:
+            self._z[at] = self._fit.z(self._values[at : at + 1])[0]
+            unseen = self._one_ahead is None or not known
+            self._errors[at] = np.abs(self._errors[at - 60 : at]).mean() if unseen else self._z[at] - self._one_ahead
+            self._one_ahead = None
+
+    def _make_room(self) -> None:
+        """Double what is kept, up to the history and a quarter more; then let the oldest quarter go."""
+        if len(self._values) < HISTORY:
+            grown = [np.zeros(2 * len(each)) for each in (self._values,) * 4]
+            for new, old in zip(grown, (self._values, self._known, self._z, self._errors), strict=True):
+                new[: len(old)] = old
+            self._values, self._known, self._z, self._errors = grown
+            return
+        drop = self._count - HISTORY
+        for each in (self._values, self._known, self._z, self._errors):
+            each[:HISTORY] = each[drop : self._count].copy()
+        self._first += drop
+        self._fitted -= drop
+        self._count = HISTORY
+
+    def _refit(self) -> None:
+        if self._count < FIT_FROM:
+            return
+        drop = max(0, self._count - HISTORY)
+        used = slice(drop, self._count)
+        made = fit(self._values[used], self._known[used], self._first + drop)
+        if self._fit is None:
+            self._levels = np.tile(_LEVELS, (len(HORIZONS), 1))
+        self._fit, self._fitted = made, self._count
+        self._z[used] = made.z(self._values[used])
+        self._errors[used] = made.errors
+
+    def _learn(self, minute: int, value: float) -> None:
+        """Correct the levels by the forecasts that were made for this minute."""
+        made = dict(self._made)
+        for row, horizon in enumerate(HORIZONS):
+            foretold = made.get(minute - horizon)
+            if foretold is not None:
+                self._levels[row] += _RATES * ((value > foretold[row]) - (1 - _LEVELS))
+
+    def _foretell(self, minute: int, value: float) -> None:
+        if self._count < LEVEL_FROM:
+            return
+        quantiles = self._by_fit() if self._fit is not None else self._by_level()
+        quantiles = np.maximum.accumulate(np.maximum(quantiles, 0.0), axis=1)
+        self._made.append((minute, quantiles))
+        rounded = tuple(tuple(float(f"{q:.{DIGITS}g}") for q in level) for level in quantiles.T.tolist())
+        self.fact = ForecastSeen(
+            series=self._name,
+            seen_at=(minute + 1) * MINUTE_S,
+            value=float(f"{value:.{DIGITS}g}"),
+            horizons_s=tuple(h * MINUTE_S for h in HORIZONS),
+            levels=LEVELS,
+            quantiles=rounded,
+            history_s=self._count * MINUTE_S,
+            basis=self._basis(),
+        )
+
+    def _by_fit(self) -> Array:
+        """Quantiles by horizon and level."""
+        made = self._fit
+        assert made is not None
+        past, end = made.past, self._count
+        # The fit counts from the first minute it used.
+        newest = np.full(len(HORIZONS), past.length + end - self._fitted - 1)
+        z, errors = self._z[end - BACK : end], np.abs(self._errors[max(0, end - 720) : end])
+        row = of_origin(z)[-1]
+        x = np.concatenate((np.tile(row, (len(HORIZONS), 1)), past.of_target(newest, _HORIZONS)), axis=1)
+        moved = np.array([x[i] @ ahead.beta + ahead.bias for i, ahead in enumerate(made.ahead)])
+        restless = np.tile(restlessness(errors, made.error_floor)[-1], (len(HORIZONS), 1))
+        signs = scale_signs(made, restless, newest, _HORIZONS, np.full(len(HORIZONS), z[-1]), moved)
+        quantiles = np.empty((len(HORIZONS), len(LEVELS)))
+        for i, ahead in enumerate(made.ahead):
+            log_scale = np.clip(signs[i], ahead.seen_from, ahead.seen_to) @ ahead.scale_beta + ahead.scale_bias
+            table = ahead.tables[np.searchsorted(ahead.bounds, log_scale)]
+            unit = np.interp(np.clip(self._levels[i], GRID[0], GRID[-1]), GRID, table)
+            quantiles[i] = np.minimum(row[LEVEL] + moved[i] + unit * np.exp(log_scale), made.cap)
+        self._one_ahead = float(row[LEVEL] + moved[0])
+        return np.asarray(np.exp(quantiles) - made.offset)
+
+    def _by_level(self) -> Array:
+        """The level, and that it wanders off by what it moved from minute to minute so far."""
+        values = self._values[: self._count]
+        offset = 0.02 * float(values.mean()) + 1e-9
+        z = np.log(np.maximum(values, 0.0) + offset)
+        unrest = max(UNREST_MIN, float(np.abs(np.diff(z)).mean()))
+        spread = TAILS * unrest * np.sqrt(np.minimum(_HORIZONS, SPREADS_FOR))
+        unit = np.interp(np.clip(self._levels, LEVELS[0], 0.9999), (*LEVELS, 0.9999), np.append(NORMAL, 3.7190))
+        return np.asarray(np.exp(z[-LEVEL_OVER:].mean() + spread[:, None] * unit) - offset)
+
+    def _basis(self) -> str:
+        if self._fit is None:
+            return "the level of the last minutes"
+        past = self._fit.past
+        if past.is_weekly:
+            return f"the last two hours, this time of day on {min(7, self._count // DAY)} days, and the week before"
+        if past.is_daily:
+            days = max(1, min(7, self._count // DAY))
+            return f"the last two hours and this time of day on {days} day{'s' * (days > 1)}"
+        return "the last two hours"
+
+
+assert WEEK + max(HORIZONS) < HISTORY
