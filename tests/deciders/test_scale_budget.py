@@ -123,7 +123,7 @@ def test_when_the_money_is_gone_what_runs_is_left_alone() -> None:
     """Nothing is added and nothing is taken away, and the no is told once in an hour of asking."""
     memory, said = run(model(WEB, monthly=50), 400.0, spent(50.0, 99.0), seconds=3600)
     assert memory.pools["web@local"].wanted == 2
-    assert memory.pools["web@local"].why == "as it was"
+    assert (memory.pools["web@local"].why, memory.pools["web@local"].changed_at) == ("as it was", 0.0)
     assert memory.pools["web@local"].words.startswith("the budget refuses it more: 7 more would cost 0.70 EUR an hour")
     assert [d.why for d in said] == [
         "web@local needs 9 instances instead of 2: 200 requests at hand per instance, above 60; the budget allows 2"
@@ -179,6 +179,26 @@ def test_it_says_no_again_when_it_comes_again() -> None:
         memory, more = scale(of, of.releases["r1"], seen(now + 5 + second, 400.0, 2, spent(1.0, 2.0)), memory)
         said += more
     assert (len(said), memory.pools["web@local"].wanted, memory.pools["web@local"].refused) == (3, 9, "")
+
+
+def test_a_clock_that_is_set_back_ends_a_refusal() -> None:
+    """What was refused in a time that is still to come is told anew."""
+    of, gone = model(WEB, monthly=50), spent(50.0, 99.0)
+    memory, said = run(of, 400.0, gone, seconds=10)
+    for second in range(5):
+        memory, more = scale(of, of.releases["r1"], seen(MID - 86_400 + second, 400.0, 2, gone), memory)
+        said += more
+    assert len(said) == 2
+    assert memory.pools["web@local"].refused_at < MID
+
+
+def test_what_a_refused_pool_says_besides_is_said() -> None:
+    """While a floor is refused, that the pool holds for another reason is told as always."""
+    of, hold = model(WEB), Decision("", "scale", "web@a", (), "web@a keeps 2 instances although they seem idle")
+    refused = PoolScale(2, "", 0.0, refused="no money", refused_at=MID - 10)
+    held = Choice("web@a", WEB, refused, replace(refused, holding=hold.why), hold, Least(5, None, "the hour"))
+    _, [(pool, decision)] = bound(of, of.releases["r1"], seen(MID, 1.0, 1, spent(100.0, 136.0)), None, [held])
+    assert (pool.wanted, pool.refused, pool.holding, decision) == (2, "no money", hold.why, hold)
 
 
 def test_alerts_see_it() -> None:
@@ -242,6 +262,14 @@ def test_an_hour_of_the_month_is_not_yet_what_is_usual() -> None:
     long = spent(0.5, 2160.0, now=start, seen_s=4000.0)
     memory, _ = run(model(WEB, monthly=100), 400.0, long, start=start)
     assert memory.pools["web@local"].wanted == 2
+
+
+def test_what_always_runs_is_the_least_that_is_usual() -> None:
+    """After a minimum was raised the rest of the month costs at least that, whatever the last day cost."""
+    of = model(replace(WEB, scaling=replace(WEB.scaling, instances_min=3)), WORKER, regions=("west", "east"))
+    fact = spent(40.0, 76.0)["month"]
+    room = budget.room(of, of.releases["r1"], seen(MID, 1.0, 2, {}), fact)
+    assert room.usual_per_hour == pytest.approx(0.8, abs=1e-5)
 
 
 def test_the_last_hours_of_a_month_count_as_they_are() -> None:
@@ -352,9 +380,10 @@ def test_the_surest_go_first() -> None:
     ):
         got = settle(of, [less, likely, floored, seen_], left_for(fits))
         assert tuple(got[c.key] for c in (seen_, floored, likely, less)) == expected
-    alike = [choice(WORKER, "local", 1, 4, 1.0), choice(WEB, "local", 1, 4, 1.0), choice(other, "local", 1, 4, 1.0)]
+    archive = replace(WORKER, name="archive")
+    alike = [choice(archive, "local", 1, 4, 1.0), choice(WEB, "local", 1, 4, 1.0), choice(other, "local", 1, 4, 1.0)]
     got = settle(of, alike, left_for(8))
-    assert (got["api@local"], got["web@local"], got["worker@local"]) == (4, 3, 1)
+    assert (got["api@local"], got["web@local"], got["archive@local"]) == (4, 3, 1)
 
 
 def test_a_floor_on_top_of_load_waits_its_turn() -> None:
