@@ -46,7 +46,7 @@ def test_each_key_is_told() -> None:
         f"(every {beside.LOOK_EVERY_S:.0f} s;",
         f"older than\n{watched.STALE_S:.0f} s",
         f"serves up to {watched.OBJECTS_MAX} ScaledObjects",
-        {8: "asks Prometheus eight things at once"}[beside.READS_MAX],
+        {8: "asks Prometheus eight\nthings at once"}[beside.READS_MAX],
         {600.0: "nobody asked for in ten minutes"}[watched.FORGET_S],
         {15: "fifteen days, a day at a time"}[int(beside.HISTORY_S / beside.PART_S)],
         f"after {Scaling().idle_s / 60:.0f} minutes without any load",
