@@ -106,10 +106,16 @@ def read(
 
 
 def _read_cpu(trigger: Trigger, service: Service, ready: list[InstanceSeen], now: float) -> Reading:
-    warm = [seen.cpu_cores for seen in ready if now - seen.since >= WARM_UP_S and seen.cpu_cores is not None]
+    warm = warm_cores(ready, now)
     if not warm:
         return Reading(trigger, None, now, "no instance is warm yet", is_awaited=True)
     return Reading(trigger, sum(warm) / len(warm) / service.instance.cpu_cores, ready[0].seen_at)
+
+
+def warm_cores(ready: list[InstanceSeen], now: float) -> list[float]:
+    """The cores in use of each that is past its start-up. One that became ready in the future did so before the clock was set back."""
+    cores = ((seen.since, seen.cpu_cores) for seen in ready)
+    return [used for since, used in cores if used is not None and not 0 <= now - since < WARM_UP_S]
 
 
 def _read_traffic(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from tenfold.deciders.memory import PoolScale
 from tenfold.deciders.scale.floors import Least
-from tenfold.deciders.scale.triggers import METRIC_AGE_S_MAX, TRAFFIC_AGE_S_MAX, WARM_UP_S, count, duration
+from tenfold.deciders.scale.triggers import METRIC_AGE_S_MAX, TRAFFIC_AGE_S_MAX, count, duration, warm_cores
 from tenfold.effects import Decision
 from tenfold.facts import ForecastSeen, InstanceSeen, Snapshot
 from tenfold.model import Service
@@ -198,7 +198,7 @@ def _keeps(service: Service, region: str, ready: list[InstanceSeen], snapshot: S
         return "it could not serve a short while ago"
     cpu = next((t for t in service.scaling.triggers if t.metric == "cpu"), None)
     if cpu is not None:
-        warm = [seen.cpu_cores for seen in ready if now - seen.since >= WARM_UP_S and seen.cpu_cores is not None]
+        warm = warm_cores(ready, now)
         if warm and sum(warm) / len(warm) >= cpu.down_below * service.instance.cpu_cores:
             return "it is at work, although nobody asked for anything"
     due = _due(service, region, snapshot)
