@@ -77,7 +77,7 @@ def bound(
         if gets >= choice.target:
             settled.append(_allowed(*found, choice, note, now))
         else:
-            wish = budget.Wish(choice.key, choice.service, choice.kept, choice.target, choice.confidence_ratio)
+            wish = budget.Wish(choice.key, choice.service, choice.kept, choice.target)
             why_not = partial(budget.refusal, model, room, wish, gets, all_)
             settled.append(_refused(*found, choice, gets, why_not, now))
     return spend, settled
@@ -85,12 +85,11 @@ def bound(
 
 def _wishes(choice: Choice) -> list[budget.Wish]:
     """What it wishes for beyond what is not refused: by its own choice, then by the floor."""
-    steps = ((choice.pool.wanted, choice.confidence_ratio), (choice.least.instances, FLOOR_CONFIDENCE_RATIO))
-    return [
-        budget.Wish(choice.key, choice.service, choice.kept, wanted, sure)
-        for wanted, sure in steps
-        if wanted > choice.kept
-    ]
+    sure, least = choice.confidence_ratio, choice.least.instances
+    ground = budget.Ground.SEEN if sure >= 1.0 else budget.Ground.EXPECTED
+    own = budget.Wish(choice.key, choice.service, choice.kept, choice.pool.wanted, ground, sure)
+    floor = replace(own, wanted=least, ground=budget.Ground.FLOOR, confidence_ratio=FLOOR_CONFIDENCE_RATIO)
+    return [wish for wish in (own, floor) if wish.wanted > choice.kept]
 
 
 def _lift(choice: Choice, now: float) -> tuple[PoolScale, Decision | None]:
@@ -144,7 +143,9 @@ def _refused(
 
 def _as_it_was(choice: Choice, before: PoolScale) -> PoolScale:
     """With the number it had, and the reason for that."""
-    return replace(choice.pool, wanted=before.wanted, why=before.why, changed_at=before.changed_at)
+    return replace(
+        choice.pool, wanted=before.wanted, why=before.why, changed_at=before.changed_at, raised_at=before.raised_at
+    )
 
 
 def _is_refused(pool: PoolScale, now: float) -> bool:

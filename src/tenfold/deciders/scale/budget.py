@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import IntEnum
 from functools import lru_cache
 
 from tenfold.facts import Snapshot, SpendSeen
@@ -33,15 +34,25 @@ USUAL_SEEN_S = 3600.0
 """What less than this has shown is not what is usual."""
 
 
+class Ground(IntEnum):
+    """What a wish rests on, the surest first."""
+
+    SEEN = 0
+    FLOOR = 1
+    EXPECTED = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A pool that is to have `wanted` instances instead of the `kept` that are not refused, as sure as `confidence_ratio`."""
+    """A pool that is to have `wanted` instances instead of the `kept` that are not refused, on this `ground`, as sure as
+    `confidence_ratio`."""
 
     key: str
     service: Service
     kept: int
     wanted: int
-    confidence_ratio: float
+    ground: Ground = Ground.SEEN
+    confidence_ratio: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +115,7 @@ def _per_hour(prices: Prices, size: InstanceSize) -> float:
 def granted(model: Model, wishes: Iterable[Wish], running: float, most: float) -> Mapping[str, int]:
     """How many instances each pool gets that wishes for some, while what is `kept` costs `running` an hour and all may cost `most`."""
     got: dict[str, int] = {}
-    for wish in sorted(wishes, key=lambda w: (-w.confidence_ratio, not w.service.is_behind_edge, w.key)):
+    for wish in sorted(wishes, key=lambda w: (w.ground, -w.confidence_ratio, not w.service.is_behind_edge, w.key)):
         has = got.get(wish.key, wish.kept)
         price = per_hour(model, wish.service)
         fits = max(0, math.floor((most - running) / price + 1e-9)) if price > 0 else wish.wanted
