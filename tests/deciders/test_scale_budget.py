@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tenfold.deciders.memory import Memory, PoolScale, ScaleMemory
@@ -19,8 +19,21 @@ from tenfold.deciders.scale.floors import Least
 from tenfold.deciders.signs import signs
 from tenfold.effects import Decision
 from tenfold.estimators.spend import Spend
-from tenfold.facts import InstanceSeen, InstanceState, PoolSeen, Snapshot, SpendSeen
-from tenfold.model import Budget, Floor, InstanceSize, Model, Money, Prices, Region, Release, Scaling, Service, Trigger
+from tenfold.facts import ForecastSeen, InstanceSeen, InstanceState, PoolSeen, Snapshot, SpendSeen, WorkSeen
+from tenfold.model import (
+    Budget,
+    Floor,
+    Forecast,
+    InstanceSize,
+    Model,
+    Money,
+    Prices,
+    Region,
+    Release,
+    Scaling,
+    Service,
+    Trigger,
+)
 
 Story = Any
 MID = datetime(2026, 11, 16, tzinfo=UTC).timestamp()
@@ -450,6 +463,33 @@ def test_more_load_never_gives_fewer(in_flight: float, more: float, ready: int, 
             memory, _ = scale(of, of.releases["r1"], shot, memory)
         sizes.append(memory.pools["web@local"].wanted)
     assert 1 <= sizes[0] <= sizes[1] <= 20
+
+
+@given(st.floats(1, 400), st.floats(1, 4), st.floats(0, 400), st.integers(1, 20), st.integers(0, 20), st.floats(0, 120))
+def test_more_that_is_expected_never_gives_fewer(
+    expected: float, times: float, in_flight: float, wanted: int, floored: int, so_far: float
+) -> None:
+    """All else equal a forecast of more never ends with fewer instances, within a floor's hours and under any budget."""
+    floors = (Floor((0, 1, 2, 3, 4, 5, 6), 0, 1440, floored),) if floored else ()
+    web = replace(WEB, scaling=Scaling(1, 20, TRIGGERS, Forecast(), floors=floors))
+    of, sizes = model(web, monthly=100), []
+    for load in (expected, expected * times):
+        memory = ScaleMemory({"web@local": PoolScale(wanted, "", 0.0)})
+        quantiles = tuple(tuple(load * high for _ in range(3)) for high in (0.5, 1.0, 1.5, 2.0))
+        forecast = ForecastSeen(
+            "web@local.requests_per_s", MID, load, (60.0, 600.0, 3600.0), (0.05, 0.5, 0.95, 0.99), quantiles, 86_400.0
+        )
+        for second in range(6):
+            shot = replace(
+                seen(MID + second, in_flight, wanted, spent(so_far, so_far + 36.0)),
+                forecasts={forecast.key: forecast},
+                works={"web@local": WorkSeen("web", "local", MID, busy_s=1.0, cpu_s=0.1, start_s=10.0)},
+            )
+            memory, _ = scale(of, of.releases["r1"], shot, memory)
+        sizes.append(memory.pools["web@local"].wanted)
+    assert 1 <= sizes[0] <= sizes[1] <= 20
+    if in_flight == 0 and so_far == 0 and expected > 61:
+        assert sizes[0] > 1, "the forecast was heard"
 
 
 @given(st.lists(st.floats(-40 * 86_400, 40 * 86_400), max_size=10), st.floats(0, 120), st.floats(0, 2000))
