@@ -107,7 +107,7 @@ def test_a_decision_comes_out_equal(told: Told) -> None:
     assert made.why in text
     assert "decided again from the journal: equal, to the last digit" in text
     assert re.search(r"instances: 2 ready  \(\d\.\d s old\)", text)
-    assert f"forecast of {SERIES}: 101 now; in 2 min 110 (5%: 90, 97.5%: 150)" in text
+    assert f"forecast of {SERIES}: 101 now; in 10 min 120 (5%: 90, 97.5%: 140)" in text
     assert "(days and weeks, from 9 days of history)" in text
     assert "other@local" not in text
     assert "work web@local: busy s 0.06, cpu s 0.001, start s 21" in text

@@ -85,7 +85,8 @@ def test_the_facts_about_a_subject(subject: str, keys: list[str]) -> None:
 def test_the_horizons_that_mattered() -> None:
     """From when an instance that is asked for now would serve: the first one, and the highest from there on; beyond them the last."""
     assert mattered(FORECAST, SNAPSHOT, POOL) == (2,)
-    assert mattered(FORECAST, replace(SNAPSHOT, works={}), POOL) == (0, 1)
+    assert mattered(FORECAST, replace(SNAPSHOT, works={}), POOL) == (1,)
+    assert mattered(FORECAST, replace(SNAPSHOT, works={}, taken_at=NOW - 30), POOL) == (0, 1)
     assert mattered(FORECAST, replace(SNAPSHOT, taken_at=NOW + 9999), POOL) == (3,)
     assert mattered(replace(FORECAST, horizons_s=(), quantiles=((), (), ())), SNAPSHOT, POOL) == ()
 

@@ -1,18 +1,21 @@
 """What would have been: told by the journal of one world, and held against another world in which it was so."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from tenfold.deciders import Decided, Memory, decide
+from tenfold.deciders.decide import Scaler
 from tenfold.deciders.memory import HealMemory, Intent, Member, MemberState, PoolScale, ReleaseMemory, ScaleMemory
 from tenfold.deciders.scale import scale
 from tenfold.effects import Decision
+from tenfold.estimators.forecast import Forecasts
 from tenfold.facts import (
     CapacitySeen,
     DownRequest,
@@ -174,9 +177,9 @@ def test_after_a_stop_nothing_is_told(tmp_path: Path) -> None:
 class Told:
     """A journal whose ticks are made by hand: so many requests at hand, shared by the instances that were wanted `START_S` ago."""
 
-    def __init__(self, path: Path, model: Model, at: float = 6_000.0) -> None:
+    def __init__(self, path: Path, model: Model, at: float = 6_000.0, scaler: Scaler = prophet) -> None:
         release = Release("r1", model.services, "source", 0.0)
-        self.path, self.model, self.at = path, replace(model, releases={"r1": release}), at
+        self.path, self.model, self.at, self.scaler = path, replace(model, releases={"r1": release}), at, scaler
         self.journal = Journal(path)
         self.journal.open()
         self._asked = [-1e9] * model.services["web"].scaling.instances_min
@@ -185,12 +188,18 @@ class Told:
 
     def brain(self, model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
         """The scaler alone, under the release that serves."""
-        scaled, made = prophet(model, model.releases["r1"], snapshot, memory.scale)
+        scaled, made = self.scaler(model, model.releases["r1"], snapshot, memory.scale)
         numbered = tuple(replace(d, id=f"d{memory.decisions + i}") for i, d in enumerate(made, 1))
         return Decided(numbered, (), replace(memory, scale=scaled, decisions=memory.decisions + len(made)))
 
-    def tick(self, at_hand: float, expected: float = 0.0, gap_s: float = 1.0) -> None:
-        """One tick: `at_hand` requests, and `expected` requests/s foretold."""
+    def tick(
+        self,
+        at_hand: float,
+        expected: float = 0.0,
+        gap_s: float = 1.0,
+        foreseen: Sequence[ForecastSeen | WorkSeen] | None = None,
+    ) -> None:
+        """One tick: `at_hand` requests, and `expected` requests/s foretold, or in place of that what was `foreseen`."""
         self.at += gap_s
         memory = self.journal.memory
         if not self.journal.seq:
@@ -211,14 +220,17 @@ class Told:
             name: Member("web", "local", "r1", MemberState.WANTED, seen.since, seen.started_at)
             for name, seen in instances.items()
         }
-        forecast = ForecastSeen(SERIES, self.at, 1.0, (60.0,), (0.5, 0.95), ((expected,), (expected,)))
+        if foreseen is None:
+            foreseen = [WorkSeen("web", "local", self.at, start_s=START_S)]
+            if expected:
+                foreseen += [ForecastSeen(SERIES, self.at, 1.0, (60.0,), (0.5, 0.95), ((expected,), (expected,)))]
         snapshot = Snapshot(
             self.at,
             observed={"process": self.at, "gateway": self.at, "capacity": self.at},
             instances=instances,
             pools={POOL: PoolSeen("web", "local", self.at, in_flight=at_hand, requests_per_s=at_hand)},
-            forecasts={SERIES: forecast} if expected else {},
-            works={POOL: WorkSeen("web", "local", self.at, start_s=START_S)},
+            forecasts={fact.key: fact for fact in foreseen if isinstance(fact, ForecastSeen)},
+            works={fact.key: fact for fact in foreseen if isinstance(fact, WorkSeen)},
             capacities={self.capacity.key: self.capacity} if self.capacity is not None else {},
             spend={self.spend.key: self.spend} if self.spend is not None else {},
         )
@@ -237,7 +249,7 @@ class Told:
         with JournalReader(self.path) as reader:
             row = reader.decisions(limit=10_000)[number]
             again = decide_again(reader, row.tick, self.brain)
-            found = counterfactual(reader, again, POOL, self.brain, prophet)
+            found = counterfactual(reader, again, POOL, self.brain, self.scaler)
         assert found is not None
         return found
 
@@ -249,6 +261,42 @@ def by_hand(path: Path, model: Model) -> Iterator[Told]:
     made.ticks(3, 20.0)
     yield made
     made.journal.close()
+
+
+def morning_per_s(at: float) -> float:
+    """100 requests/s by night, six times as many by day; they come within ten minutes after eight."""
+    hour = at / 3600 % 24
+    return 100.0 + 500.0 * min(max((hour - 8) * 6, 0.0), 1.0) * (hour < 20)
+
+
+def test_a_real_forecast_can_be_taken_away(tmp_path: Path) -> None:
+    """After ten such days the forecast has instances ready before they come: without it the triggers would have added them too late."""
+    begun, busy_s, random = 10 * 86_400.0 + 7.5 * 3600, 0.12, Random(SEED)
+    world = Told(tmp_path / "journal.db", shop(), at=begun, scaler=scale)
+    forecasts = Forecasts(world.model)
+
+    def minute(number: int) -> dict[str, float]:
+        per_s = morning_per_s(number * 60.0) * random.gauss(1, 0.02)
+        seen = {"requests_per_s": per_s, "in_flight": per_s * busy_s, "instances": 2.0, "start_s": START_S}
+        return {f"{POOL}.{name}": value for name, value in seen.items()}
+
+    first = int(begun // 60)
+    forecasts.load([(number, minute(number)) for number in range(first - 10 * 1440, first)])
+    for step in range(720):
+        now = begun + 5.0 * (step + 1)
+        if step % 12 == 0:
+            forecasts.observe(int(now // 60) - 1, minute(int(now // 60) - 1))
+        world.tick(morning_per_s(now) * busy_s, gap_s=5.0, foreseen=forecasts.facts(now))
+    world.journal.close()
+    with JournalReader(world.path) as reader:
+        made = reader.decisions(limit=1000)
+        assert all(decide_again(reader, row.tick, world.brain).is_equal for row in made)
+    found = world.found()
+    (other,) = [other for other in found.others if other.without == "the forecast"]
+    assert morning_per_s(found.since) * busy_s < 2 * UP_ABOVE, "while two still do"
+    assert 0 < made[0].decision.confidence_ratio < 1
+    assert found.decided.above_s == 0 < other.course.above_s < 300
+    assert other.course.wanted == 2 < found.decided.wanted
 
 
 def test_the_seconds_are_exact(tmp_path: Path) -> None:

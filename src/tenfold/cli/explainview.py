@@ -173,7 +173,7 @@ def _ago(tick: Tick, fact: Fact) -> str:
 def _figures(plain: Mapping[str, Any], skip: str = "") -> Iterator[str]:
     """What is known of something, as words: without what is empty, and without what its name says already."""
     for name, value in plain.items():
-        if name == "seen_at" or value is None or value in ("", [], {}, False) or str(value) in _parts(skip):
+        if name == "seen_at" or value is None or value in ("", (), [], {}, False) or str(value) in _parts(skip):
             continue
         yield f"{name.replace('_', ' ')} {_figure(name, value)}"
 
@@ -185,9 +185,9 @@ def _parts(key: str) -> set[str]:
 def _figure(name: str, value: Any) -> str:
     if isinstance(value, dict):
         shown = ", ".join(f"{key}: {_figure(name, each)}" for key, each in value.items())
-        return f"of {len(value)}" if len(value) > LISTED_MAX else shown
-    if isinstance(value, list):
-        return f"{len(value)}" if len(value) > LISTED_MAX else ", ".join(_figure(name, each) for each in value)
+        return f"{len(value)} of them" if len(value) > LISTED_MAX else shown
+    if isinstance(value, list | tuple):
+        return f"{len(value)} of them" if len(value) > LISTED_MAX else ", ".join(_figure(name, each) for each in value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "yes" if value is True else str(value)
     if value > 1e9 and name.endswith(("_at", "since")):

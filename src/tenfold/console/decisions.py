@@ -12,6 +12,7 @@ from tenfold.facts import ForecastSeen, Snapshot
 from tenfold.facts.seen import Fact
 from tenfold.loop import DecisionRow, JournalReader, Tick
 
+MINUTE_S = 60.0
 MIDDLE = 0.5
 """The quantile that is as often above as below."""
 USUAL = 0.95
@@ -88,12 +89,12 @@ def is_of_pool(series: str, pool: str) -> bool:
 
 
 def mattered(forecast: ForecastSeen, snapshot: Snapshot, pool: str) -> tuple[int, ...]:
-    """Which horizons (by index) matter to a decision about `pool`: the first at which an instance asked for now would serve, and of those
-    from there on the one that may be the highest."""
+    """Which horizons (by index) matter to a decision about `pool`: the first whole minute that an instance asked for now would serve, and
+    of those from there on the one that may be the highest."""
     work = snapshot.works.get(pool)
     start_s = (work.start_s or 0.0) if work is not None else 0.0
-    ready_at = snapshot.taken_at + start_s - forecast.seen_at
-    there = [i for i, horizon_s in enumerate(forecast.horizons_s) if horizon_s >= ready_at]
+    ready_s = snapshot.taken_at + start_s - forecast.seen_at + MINUTE_S
+    there = [i for i, horizon_s in enumerate(forecast.horizons_s) if horizon_s >= ready_s]
     there = there or list(range(len(forecast.horizons_s)))[-1:]
     if not there or not forecast.quantiles:
         return ()
