@@ -465,6 +465,7 @@ def test_more_load_never_gives_fewer(in_flight: float, more: float, ready: int, 
     assert 1 <= sizes[0] <= sizes[1] <= 20
 
 
+@example(400.0, 2.0, 0.0, 1, 0, 0.0)
 @given(st.floats(1, 400), st.floats(1, 4), st.floats(0, 400), st.integers(1, 20), st.integers(0, 20), st.floats(0, 120))
 def test_more_that_is_expected_never_gives_fewer(
     expected: float, times: float, in_flight: float, wanted: int, floored: int, so_far: float
