@@ -1,0 +1,217 @@
+"""How many instances a pool will need, by what is expected of its load. Stage: forecasts -> needs, for `pool`.
+
+How sure is sure enough depends on what it costs. At each time ahead the need is the load y for which
+
+    y / median + w (1 - P(load <= y))        is least
+
+`y / median` is what so many instances cost, in pools of the expected size; w is how much worse a minute short of instances is than paying
+for that whole pool once more. A steady load is so covered nearly for certain, at little cost, and a wild one as far as it pays (the
+newsvendor's rule with a price on time short: Arrow, Harris & Marschak, Optimal inventory policy, 1951). The blueprint's confidence c gives
+w = c / (1 - c), 19 at 95%: a fifth of it decides when to add, half of it how much.
+
+What an instance is asked for at most is what its triggers bear: `capacity` in requests/s, `concurrency` by how long a request keeps it busy
+(Little's law), `cpu` by what a request costs (the utilisation law), a posted metric as it is.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from tenfold.deciders.scale.floors import starts_s
+from tenfold.deciders.scale.triggers import duration
+from tenfold.facts import CapacitySeen, ForecastSeen, Snapshot
+from tenfold.model import Service, Trigger
+
+FORECAST_AGE_S_MAX = 180.0
+"""An older forecast has not heard of the last minutes: it is no reason for anything."""
+MINUTE_S = 60.0
+ADD_WORTH_RATIO = 0.2
+ENOUGH_WORTH_RATIO = 0.5
+STEADY_HORIZONS = 2.0
+"""What is not needed within so many horizons may go."""
+FORESEEN = ("concurrency", "cpu", "capacity")
+"""Triggers whose reading follows from requests/s."""
+TRIED_LEVELS = (0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.985, 0.99, 0.9925, 0.995, 0.9965, 0.998)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a pool will need: `due` when an instance that is started now would be ready, `enough` for the horizon from then on, and no more
+    than `steady` at any time within two horizons.
+
+    `chance_ratio` (0..1) is how sure it is that what it has now will not do when `due` is. `words` tell what is expected. `known_at`
+    is what the newest of it rests on.
+    """
+
+    due: int
+    enough: int
+    steady: int
+    chance_ratio: float
+    lead_s: float
+    known_at: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """A forecast, and what of it one instance is asked to bear at most; `unit` is that of both."""
+
+    forecast: ForecastSeen
+    each: float
+    unit: str
+
+
+def is_foreseen(trigger: Trigger) -> bool:
+    """True where a forecast may answer for this trigger."""
+    return trigger.metric in FORESEEN or trigger.is_posted
+
+
+def outlook(
+    service: Service,
+    region: str,
+    snapshot: Snapshot,
+    triggers: tuple[Trigger, ...],
+    holds: CapacitySeen | None,
+    wanted: int,
+) -> Outlook | None:
+    """What is to come for a pool that is to have `wanted`; None where a trigger that could be foreseen is not (no forecast, an old one, or
+    nothing known of what a request takes): then only what is seen counts."""
+    asked = service.scaling.forecast
+    loads = _loads(service, region, snapshot, triggers, holds) if asked is not None else []
+    if asked is None or not loads:
+        return None
+    ready_s = starts_s(service, region, snapshot)
+    worth = asked.confidence_ratio / (1 - asked.confidence_ratio)
+    best: Outlook | None = None
+    for load in loads:
+        # An instance serves from the end of its start, and a forecast is of whole minutes: the next one after that.
+        lead_s = max(snapshot.taken_at - load.forecast.seen_at, 0.0) + ready_s + MINUTE_S
+        found = _outlook(load, lead_s, asked.horizon_s, worth, wanted)
+        best = found if best is None else _larger(best, found)
+    return best
+
+
+def _larger(one: Outlook, other: Outlook) -> Outlook:
+    most = max(one, other, key=lambda each: (each.due, each.enough))
+    return Outlook(
+        most.due,
+        max(one.enough, other.enough),
+        max(one.steady, other.steady),
+        max(one.chance_ratio, other.chance_ratio),
+        most.lead_s,
+        max(one.known_at, other.known_at),
+        most.words,
+    )
+
+
+def _outlook(load: _Load, lead_s: float, horizon_s: float, worth: float, wanted: int) -> Outlook:
+    seen = load.forecast
+    due = _need(seen, lead_s, worth * ADD_WORTH_RATIO)
+    enough = _most(seen, lead_s, lead_s + horizon_s, worth * ENOUGH_WORTH_RATIO)
+    steady = _most(seen, MINUTE_S, max(STEADY_HORIZONS * horizon_s, lead_s), worth * ENOUGH_WORTH_RATIO)
+    expected, high = at_level(seen, lead_s, 0.5), at_level(seen, lead_s, 0.95)
+    words = (
+        f"{figure(expected)} {load.unit} expected in {duration(lead_s)}, up to {figure(high)} with 95% confidence, "
+        f"at most {figure(load.each)} for each"
+    )
+    chance = 1 - level_of(seen, lead_s, wanted * load.each)
+    return Outlook(_ceil(due, load), _ceil(enough, load), _ceil(steady, load), chance, lead_s, seen.seen_at, words)
+
+
+def _ceil(value: float, load: _Load) -> int:
+    return max(1, math.ceil(value / load.each - 1e-9))
+
+
+def _loads(
+    service: Service, region: str, snapshot: Snapshot, triggers: tuple[Trigger, ...], holds: CapacitySeen | None
+) -> list[_Load]:
+    """The forecasts that matter, with what one instance bears; none unless all that can be foreseen is."""
+    key, work = f"{service.name}@{region}", snapshot.works.get(f"{service.name}@{region}")
+    bears_per_s: list[float] = []
+    loads: list[_Load] = []
+    for trigger in triggers:
+        if trigger.is_posted:
+            seen = _fresh(snapshot, f"{key}:{trigger.metric}")
+            if seen is None:
+                return []
+            loads.append(_Load(seen, trigger.up_above, trigger.metric))
+        elif trigger.metric == "capacity":
+            assert holds is not None, "nobody asks for a capacity that was not measured"
+            bears_per_s.append(trigger.up_above * holds.requests_per_s)
+        elif trigger.metric in FORESEEN:
+            is_cpu = trigger.metric == "cpu"
+            takes_s = None if work is None else work.cpu_s if is_cpu else work.busy_s
+            if not takes_s or takes_s <= 0:
+                return []
+            bears_per_s.append(trigger.up_above * (service.instance.cpu_cores if is_cpu else 1.0) / takes_s)
+    if bears_per_s:
+        seen = _fresh(snapshot, f"{key}.requests_per_s")
+        if seen is None:
+            return []
+        loads.append(_Load(seen, min(bears_per_s), "requests/s"))
+    return [load for load in loads if load.each > 0]
+
+
+def _fresh(snapshot: Snapshot, series: str) -> ForecastSeen | None:
+    seen = snapshot.forecasts.get(series)
+    return seen if seen is not None and -MINUTE_S <= snapshot.taken_at - seen.seen_at <= FORECAST_AGE_S_MAX else None
+
+
+# --- a forecast's quantiles -------------------------------------------------------------------------------------------
+
+
+def _most(seen: ForecastSeen, from_s: float, to_s: float, worth: float) -> float:
+    """The highest need between two times ahead."""
+    between = [ahead_s for ahead_s in seen.horizons_s if from_s < ahead_s < to_s]
+    return max(_need(seen, ahead_s, worth) for ahead_s in (from_s, *between))
+
+
+@lru_cache(maxsize=8192)
+def _need(seen: ForecastSeen, ahead_s: float, worth: float) -> float:
+    """The load that is worth preparing for at that time ahead."""
+    column = _column(seen, ahead_s)
+    median = max(column[seen.levels.index(0.5)], 1e-9)
+    tried = [_value(seen.levels, column, level) for level in TRIED_LEVELS]
+    return min(zip(tried, TRIED_LEVELS, strict=True), key=lambda pair: pair[0] / median + worth * (1 - pair[1]))[0]
+
+
+def _column(seen: ForecastSeen, ahead_s: float) -> tuple[float, ...]:
+    """The quantiles at a time ahead, by level: between two horizons in proportion, outside them the nearest."""
+    horizons = seen.horizons_s
+    after = next((i for i, horizon_s in enumerate(horizons) if horizon_s >= ahead_s), len(horizons) - 1)
+    before = max(0, after - 1)
+    width = horizons[after] - horizons[before]
+    part = min(max((ahead_s - horizons[before]) / width, 0.0), 1.0) if width > 0 else 1.0
+    return tuple(row[before] + part * (row[after] - row[before]) for row in seen.quantiles)
+
+
+def _value(levels: tuple[float, ...], column: tuple[float, ...], level: float) -> float:
+    """The quantile at `level`: between two that are known, in proportion to the logarithm of what lies above."""
+    for i in range(1, len(levels)):
+        if level <= levels[i] + 1e-12:
+            low, high = math.log(1 - levels[i - 1]), math.log(1 - levels[i])
+            part = (math.log(1 - level) - low) / (high - low)
+            return column[i - 1] + max(part, 0.0) * (column[i] - column[i - 1])
+    return column[-1]
+
+
+def at_level(seen: ForecastSeen, ahead_s: float, level: float) -> float:
+    """What the series stays below with chance `level` at a time ahead."""
+    return _value(seen.levels, _column(seen, ahead_s), level)
+
+
+def level_of(seen: ForecastSeen, ahead_s: float, value: float) -> float:
+    """The chance that the series stays below `value` at a time ahead; as far as the levels that are known tell."""
+    column = _column(seen, ahead_s)
+    for i, high in enumerate(column):
+        if value < high:
+            if i == 0:
+                return seen.levels[0] * max(value, 0.0) / high
+            low = column[i - 1]
+            return seen.levels[i - 1] + (value - low) / (high - low) * (seen.levels[i] - seen.levels[i - 1])
+    return seen.levels[-1]
+
+
+def figure(value: float) -> str:
+    """`0.42`, `41.5`, `12,345`."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
