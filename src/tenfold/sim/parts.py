@@ -14,7 +14,7 @@ from tenfold.facts import (
     TaskSeen,
     TaskState,
 )
-from tenfold.model import LOOPBACK, RouteTable, Service
+from tenfold.model import LOOPBACK, RouteTable, Service, ServiceRoutes
 from tenfold.sim.behaviour import Behaviour, Breakage
 from tenfold.sim.queue import Station, station
 
@@ -180,12 +180,17 @@ class Engine:
 
 @dataclass(slots=True)
 class Gateway:
-    """What a region's gateway runs: the table it accepted last and its digest; `refused` is why it turned the newest down."""
+    """What a region's gateway runs: the table it accepted last and its digest; `refused` is why it turned the newest down. `routes` are
+    those of the table, by service."""
 
     region: str
     table: RouteTable
     table_digest: str = ""
     refused: str = ""
+    routes: dict[str, ServiceRoutes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.routes = {routes.service: routes for routes in self.table.services}
 
     def seen(self, at: float, connected: bool, port: int = 0) -> GatewaySeen:
         """The fact the gateway's driver would make."""
@@ -194,6 +199,7 @@ class Gateway:
     def accept(self, table: RouteTable, table_digest: str) -> None:
         """Run `table` from now on."""
         self.table, self.table_digest, self.refused = table, table_digest, ""
+        self.routes = {routes.service: routes for routes in table.services}
 
     def forget(self) -> None:
         """Run nothing: it is a new process, and nobody has given it a table."""

@@ -17,6 +17,7 @@ t_q = w + B/mu + (c + Wq) (-ln(1 - q)).
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 USE_MAX = 0.99
 """The highest use for which the stationary formula is asked; above, the backlog grows and says the rest."""
@@ -52,8 +53,9 @@ class Station:
         return low
 
 
+@lru_cache(maxsize=1024)
 def station(cpu_ms: float, wait_ms: float, cpu_cores: float, concurrency: int) -> Station:
-    """The queue of an instance of this size whose requests cost this much."""
+    """The queue of an instance of this size whose requests cost this much. Equal ones are the same object."""
     cpu_s, wait_s = cpu_ms / 1000.0, wait_ms / 1000.0
     by_cpu = cpu_cores / cpu_s if cpu_s > 0 else math.inf
     by_slots = concurrency / (cpu_s + wait_s) if cpu_s + wait_s > 0 else math.inf

@@ -104,7 +104,9 @@ class Spread:
         self.entry.clients.failed += away
         write_ratio = world.behaviour(pool.service).write_ratio if arrivals > 0 and self._has_data else 0.0
         written = self._written_to(world, pool.region, "postgres", now_s) if write_ratio > 0 else {}
-        error_ratio = 1 - (1 - (write_ratio if written is None else 0.0)) * (1 - pool.error_ratio())
+        error_ratio = 1 - (1 - (write_ratio if written is None else 0.0)) * (
+            1 - (pool.error_ratio() if world.broken else 0.0)
+        )
         sockets = int(world.sockets[pool.key](now_s)) if pool.key in world.sockets else 0
         pool.step(arrivals, sockets, seconds, pool.shares, world.timeout_s(pool), now_s, error_ratio)
         step, clients = pool.last, self.entry.clients

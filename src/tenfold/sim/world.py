@@ -252,7 +252,9 @@ class World:
                 task.end(state, self.clock.now(), None, task.tail)
                 self.wake("process")
         for instance in list(self.instances.values()):
-            if instance.state is not InstanceState.EXITED:
+            if _is_steady(instance, now_s):
+                instance.ailing_since_s = None
+            elif instance.state is not InstanceState.EXITED:
                 self._move_instance(instance, now_s, seconds)
         if self.spread is not None:
             self.spread.move(self, seconds, now_s)
@@ -270,7 +272,7 @@ class World:
         data = self.model.data
         write_ratio = self.behaviour(pool.service).write_ratio if data is not None else 0.0
         is_down = data is not None and not data.url and not self.answers(f"postgres/{pool.region}")
-        errors = 1 - (1 - (write_ratio if is_down else 0.0)) * (1 - pool.error_ratio())
+        errors = 1 - (1 - (write_ratio if is_down else 0.0)) * (1 - (pool.error_ratio() if self.broken else 0.0))
         through, _ = self.admit(pool, arrivals, now_s)
         pool.step(through, sockets, seconds, pool.shares, self.timeout_s(pool), now_s, errors)
         pool.totals.written += 0.0 if is_down else pool.last.answered * write_ratio
@@ -307,8 +309,7 @@ class World:
         return found
 
     def _routes(self, pool: Pool) -> ServiceRoutes | None:
-        table = self.gateways[pool.region].table
-        return next((s for s in table.services if s.service == pool.service), None)
+        return self.gateways[pool.region].routes.get(pool.service)
 
     def serves(self, engine: Engine) -> bool:
         """Whether an engine answers now."""
@@ -443,3 +444,15 @@ class World:
     def thaw(self) -> None:
         """Undo every harm that is still in force."""
         thaw(self)
+
+
+def _is_steady(instance: Instance, now_s: float) -> bool:
+    """Whether it serves and nothing happens to it in this step: most of them, most of the time."""
+    return (
+        instance.state is InstanceState.READY
+        and instance.frozen_until_s <= now_s
+        and not instance.slow_ms
+        and instance.exits_elapsed_s > now_s
+        and instance.sick_elapsed_s > now_s
+        and instance.response_s <= instance.spec.health.timeout_s
+    )
