@@ -12,7 +12,20 @@ from tenfold.effects import Rejection, StartInstance
 from tenfold.facts import DeployRequest, ForecastSeen, Snapshot, SpendSeen, UpRequest, WorkSeen
 from tenfold.loop import Again, Entry, Journal, JournalReader, counterfactual, decide_again, replay, tidy
 from tenfold.loop.replay import CHANGES_MAX
-from tenfold.model import Budget, Forecast, Health, Model, Money, Region, Release, Scaling, Service, Trigger
+from tenfold.model import (
+    DAY_SETS,
+    Budget,
+    Floor,
+    Forecast,
+    Health,
+    Model,
+    Money,
+    Region,
+    Release,
+    Scaling,
+    Service,
+    Trigger,
+)
 from tenfold.sim import Behaviour, FaultSchedule, Simulation, World
 from tenfold.sim.rates import steps
 
@@ -36,11 +49,13 @@ def drawn_model(random: Random) -> Model:
         ]
         some = tuple(random.sample(triggers, random.randint(1, 3)))
         forecast = random.choice((None, Forecast(), Forecast(300.0, 0.8)))
-        return Scaling(low, low + random.randint(0, 6), triggers=some, forecast=forecast)
+        # The clock begins at 15:06 UTC.
+        floors = random.choice(((), (Floor(DAY_SETS["daily"], 15 * 60 + 8, 15 * 60 + 10, low + 2),)))
+        return Scaling(low, low + random.randint(0, 6), triggers=some, forecast=forecast, floors=floors)
 
     web = Service("web", "serve", paths=("/",), health=Health("/now"), scaling=scaling())
     worker = Service("worker", "work", http=False, scaling=scaling())
-    budget = random.choice((None, Budget(Money(Decimal("12.5"), "USD"))))
+    budget = random.choice((None, Budget(Money(Decimal("12.5"), "USD"), is_enforced=True)))
     return Model("shop", {"web": web, "worker": worker}, {"local": Region("local")}, budget=budget)
 
 

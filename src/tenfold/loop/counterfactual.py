@@ -29,7 +29,8 @@ HORIZON_S = 3600.0
 """What follows is looked at for so long at the most."""
 STEP_S_MAX = 5.0
 """A tick tells of the time up to the next one, when that comes within so long: in a longer gap nobody looked."""
-NO_MAXIMUM = 100_000
+MORE_MAX = 10
+"""Without its maximum a pool gets so many times as many at the most: a wild forecast asks for what nobody has."""
 UNSHARED = ("response_time", "memory")
 """What these triggers show does not fall in proportion when there are more instances: nothing is said of them."""
 
@@ -70,7 +71,10 @@ FORECAST = Without(
 FLOORS = Without("the scheduled floors", of_scaling=lambda scaling: replace(scaling, floors=()))
 BUDGET = Without("the budget", of_model=lambda model: replace(model, budget=None))
 MEASURED = Without("what was measured", of_snapshot=lambda snapshot: replace(snapshot, capacities={}))
-MAXIMUM = Without("the blueprint's maximum", of_scaling=lambda scaling: replace(scaling, instances_max=NO_MAXIMUM))
+MAXIMUM = Without(
+    "the blueprint's maximum",
+    of_scaling=lambda scaling: replace(scaling, instances_max=MORE_MAX * scaling.instances_max),
+)
 MINIMUM = Without(
     "the blueprint's minimum",
     of_scaling=lambda scaling: replace(scaling, instances_min=min(scaling.instances_min, 1)),
