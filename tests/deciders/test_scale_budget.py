@@ -1,12 +1,8 @@
 """A budget that can say no: to more, in figures, to the least sure first, and never to what runs."""
 
-import math
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -18,78 +14,15 @@ from tenfold.deciders.scale.bounds import Choice, bound
 from tenfold.deciders.scale.floors import Least
 from tenfold.deciders.signs import signs
 from tenfold.effects import Decision
-from tenfold.estimators.spend import Spend
-from tenfold.facts import ForecastSeen, InstanceSeen, InstanceState, PoolSeen, Snapshot, SpendSeen, WorkSeen
+from tenfold.facts import ForecastSeen, WorkSeen
 from tenfold.model import (
-    Budget,
     Floor,
     Forecast,
-    InstanceSize,
     Model,
-    Money,
-    Prices,
-    Region,
-    Release,
     Scaling,
     Service,
-    Trigger,
 )
-
-Story = Any
-MID = datetime(2026, 11, 16, tzinfo=UTC).timestamp()
-"""15 days of November are over, and 15 are left."""
-PRICES = Prices(Money(Decimal("0.10"), "EUR"), Money(Decimal("0.0001"), "EUR"))
-SIZE = InstanceSize(1.0, 2**20)
-TRIGGERS = (Trigger("concurrency", 60, 30, 60),)
-WEB = Service("web", "x {port}", paths=("/",), instance=SIZE, scaling=Scaling(1, 20, TRIGGERS))
-"""One instance costs 0.10 EUR an hour, 2.40 a day."""
-WORKER = Service("worker", "x", http=False, instance=SIZE, scaling=Scaling(1, 20, (Trigger("mails", 60, 30, 60),)))
-
-
-def model(
-    *services: Service, monthly: int = 100, regions: tuple[str, ...] = ("local",), enforced: bool = True
-) -> Model:
-    """These services under a monthly budget in EUR."""
-    named = {s.name: s for s in services}
-    money = Budget(Money(Decimal(monthly), "EUR"), prices=PRICES, is_enforced=enforced)
-    release = Release("r1", named, "s1", 0.0)
-    return Model("shop", named, {r: Region(r) for r in regions}, budget=money, releases={"r1": release})
-
-
-def spent(so_far: float, forecast: float, now: float = MID, **changes: object) -> dict[str, SpendSeen]:
-    """The month's cost as it was seen at `now`."""
-    fact = SpendSeen("EUR", 0.1, so_far, forecast, now - 86_400, 86_400.0, "", now)
-    return {"month": replace(fact, **changes)}  # type: ignore[arg-type]
-
-
-def seen(now: float, in_flight: float, ready: int, spend: Mapping[str, SpendSeen]) -> Snapshot:
-    """So many requests at hand of so many ready instances of `web`."""
-    instances = {
-        f"web-{n}": InstanceSeen(f"web-{n}", "web", "local", "r1", InstanceState.READY, now - 60, now - 61, now, port=1)
-        for n in range(ready)
-    }
-    pool = PoolSeen("web", "local", now, requests_per_s=in_flight, in_flight=in_flight)
-    return Snapshot(
-        now,
-        1,
-        observed={"process": now, "gateway": now},
-        instances=instances,
-        pools={pool.key: pool},
-        spend=spend,
-    )
-
-
-def run(
-    of: Model, in_flight: float, spend: Mapping[str, SpendSeen], seconds: int = 6, had: int = 2, start: float = MID
-) -> tuple[ScaleMemory, list[Decision]]:
-    """The pool `web@local`, which has `had` instances, after some seconds of that load, and what was said."""
-    memory = ScaleMemory({"web@local": PoolScale(had, "as it was", 0.0)})
-    said: list[Decision] = []
-    for second in range(seconds):
-        memory, decisions = scale(of, of.releases["r1"], seen(start + second, in_flight, had, spend), memory)
-        said += decisions
-    return memory, said
-
+from tests.deciders.money import MID, TRIGGERS, WEB, WORKER, model, run, seen, spent
 
 # --- the no -----------------------------------------------------------------------------------------------------------
 
@@ -293,67 +226,6 @@ def test_the_last_hours_of_a_month_count_as_they_are() -> None:
     room = budget.room(of, of.releases["r1"], seen(end, 1.0, 2, {}), fact)
     assert (room.day_hours, round(room.per_hour_max, 6)) == (3.0, 3.0)
     assert round(room.month(3.0), 6) == 50.0
-
-
-def test_a_month_by_the_estimator_keeps_to_its_budget() -> None:
-    """The last days of a month with peaks that the budget can't bear: what the estimator counts stays within it, and every hour has its
-    minimum."""
-    of, now = model(WEB, monthly=75), datetime(2026, 11, 29, tzinfo=UTC).timestamp()
-    estimator = Spend(of, SpendSeen("EUR", 0.1, 67.2, 72.0, now - 28 * 86_400, 28 * 86_400.0, "", now))
-    memory, most = ScaleMemory({"web@local": PoolScale(1, "", 0.0)}), 0
-    for step in range(2 * 86_400 // 10 - 1):
-        wanted = memory.pools["web@local"].wanted
-        shot = seen(now + step * 10, 900.0 if step % 8640 in range(3600, 5400) else 10.0, wanted, {})
-        fact = estimator.look(shot)
-        assert fact is not None
-        if step % 6 < 2:
-            shot = replace(shot, spend={"month": fact})
-            memory, _ = scale(of, of.releases["r1"], shot, memory)
-        most = max(most, memory.pools["web@local"].wanted)
-        assert memory.pools["web@local"].wanted >= 1
-    assert 2 <= most < 20, "it said no, and not to all"
-    assert fact is not None
-    assert 72 < fact.month_so_far <= 75
-
-
-def a_month(monthly: float, flood_h: float = 0.0) -> tuple[float, float]:
-    """What November costs, and the share of its instance-hours that is refused: ten instances on the mean, half as many again at each day's
-    peak and half at night, ten times as many in a flood from the 13th on."""
-    starts, ends = (datetime(2026, month, 1, tzinfo=UTC).timestamp() for month in (11, 12))
-    of, costs = model(WEB, monthly=round(monthly)), budget.per_hour(model(WEB), WEB)
-    spent_, usual, had, refused, asked, at = 0.0, 1.0, 1, 0, 0, starts
-    while at < ends:
-        hour = (at - starts) / 3600
-        needed = 10 * (1 + 0.5 * math.sin(2 * math.pi * (hour - 9) / 24))
-        needed = math.ceil(needed * 10 if 288 <= hour < 288 + flood_h else needed)
-        if needed > had:
-            # As `estimators.spend` reckons: the plain mean of the first day, later one that forgets.
-            mean = spent_ / hour if 0 < hour < 24 else usual
-            fact = SpendSeen("EUR", 0.0, spent_, spent_ + mean * (ends - at) / 3600, starts, at - starts, "", at)
-            room = budget.room(of, of.releases["r1"], Snapshot(at), fact)
-            wish = budget.Wish("web@local", WEB, had, needed)
-            had = budget.granted(of, [wish], had * costs, room.per_hour_max)["web@local"]
-            refused += needed - had
-        else:
-            had = needed
-        asked += needed
-        spent_ += had * costs / 12
-        usual += (had * costs - usual) * 300 / 86_400
-        at += 300.0
-    return spent_, refused / asked
-
-
-@pytest.mark.parametrize("flood_h", [0.0, 24.0])
-@pytest.mark.parametrize("share", [1.2, 1.05, 1.0, 0.9, 0.7])
-def test_a_month_keeps_to_its_money(share: float, flood_h: float) -> None:
-    """With daily peaks, and a day with ten times the load, a month ends within its budget and makes use of it: one of 5% more than usual
-    days cost refuses nothing of them, and one of just as much less than 1%."""
-    usual, _ = a_month(10**6)
-    costs, refused = a_month(round(usual * share), flood_h)
-    assert costs <= round(usual * share)
-    assert costs >= 0.9 * min(usual * share, usual)
-    if not flood_h:
-        assert refused <= {1.2: 0.0, 1.05: 0.0, 1.0: 0.01}.get(share, 1.1 - share)
 
 
 # --- who goes first ---------------------------------------------------------------------------------------------------
