@@ -60,7 +60,7 @@ def test_more_than_may_wait_are_turned_away() -> None:
 
 def test_without_a_control_plane_nobody_waits() -> None:
     """While the control plane is dead a sleeping pool's requests fail at once; it is woken when it is back."""
-    here = night(steps((0, 0), (300, 5)), 3, faults=FaultSchedule([(290.0, ControlCrash(30.0))]))
+    here = night(steps((0, 0), (300, 5)), 3, faults=FaultSchedule(((290.0, ControlCrash(30.0)),)))
     here.run_until(lambda: running(here) == 0, 280)
     here.run_until(lambda: here.world.clock.elapsed_s >= 315, 300)
     pool = here.world.pools[POOL]
