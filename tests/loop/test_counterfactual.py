@@ -397,6 +397,21 @@ def test_a_budget_can_be_taken_away(tmp_path: Path) -> None:
             assert reader.decisions(limit=1)[0].decision.clamps[-1].startswith("budget: ")
 
 
+def test_sleep_can_be_taken_away(tmp_path: Path) -> None:
+    """An idle pool that may sleep does: otherwise one instance would have gone on, idle, and what it costs is told."""
+    model = shop()
+    scaling = replace(model.services["web"].scaling, instances_min=0, idle_s=60.0, forecast=None)
+    model = replace(model, services={"web": replace(model.services["web"], scaling=scaling)})
+    world = Told(tmp_path / "journal.db", model)
+    world.ticks(400, 0.0)
+    found = world.found(-1)
+    (other,) = found.others
+    assert (found.decided.wanted, found.decided.above_s, found.decided.paid_s) == (0, 0.0, 0.0)
+    assert (other.without, other.course.wanted, other.course.above_s) == ("its sleep", 1, 0.0)
+    assert other.course.paid_s == other.course.seen_s > 100
+    world.journal.close()
+
+
 def test_all_but_the_triggers_is_told_where_no_thing_alone_explains_it(tmp_path: Path) -> None:
     """Floor and forecast each ask for more than the triggers: it takes both away to come to two."""
     model = shop()
