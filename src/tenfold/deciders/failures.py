@@ -44,10 +44,9 @@ def failed(
     of late it ended soon although its start had worked: that counts as if in a row. `tried` is remembered.
     """
     is_same = before is not None and started_at is not None and started_at < before.last_at
-    if before is None or (served_s >= SETTLED_S and not is_same):
-        row = 1  # One that served for a while has shown that it can: the row of starts that gave nothing begins anew.
-    else:
-        row = max(1, before.row + (not is_same))
+    # One that served for a while has shown that it can: the row of starts that gave nothing begins anew.
+    has_shown = served_s >= SETTLED_S and not is_same
+    row = 1 if before is None or has_shown else max(1, before.row + (not is_same))
     count = max(row, flaps)
     tries = (*(before.tries if before else ()), *((tried,) if tried else ()))[-TRIES_KEPT:]
     asks = count >= GIVE_UP_AFTER

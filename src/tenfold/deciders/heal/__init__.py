@@ -17,7 +17,7 @@ from tenfold.deciders.heal.look import FACT_AGE_S_MAX, adopt, look
 from tenfold.deciders.heal.moves import move
 from tenfold.deciders.heal.rungs import WINDOW_S
 from tenfold.deciders.heal.start import fill
-from tenfold.deciders.memory import HealMemory
+from tenfold.deciders.memory import HealMemory, Rung
 from tenfold.effects import Decision, StartInstance
 from tenfold.facts import Snapshot
 
@@ -55,7 +55,7 @@ def heal(
 def _start_why(line: Line, starts: Iterable[StartInstance], draft: Draft) -> str:
     who = names([start.instance for start in starts])
     failures = draft.failures.get(line.key)
-    if failures is not None:
+    if failures is not None and any(draft.members[start.instance].cause is Rung.REPLACE for start in starts):
         return f"{who} started: {line.pool} lacks what ended ({failures.last_note})"
     return f"{who} started for {line.release}: {line.why}"
 

@@ -79,13 +79,15 @@ class Draft:
             lines={line.key: line for line in lines},
             members=dict(memory.members),
             numbers=dict(memory.numbers),
-            failures=dict(memory.failures),
+            failures={key: _dated(one, snapshot.taken_at) for key, one in memory.failures.items()},
             told=dict(memory.told),
             owed=dict(memory.owed),
             flaps=dict(memory.flaps),
             spent=dict(memory.spent),
             moves=dict(memory.moves),
-            short=dict(memory.short),
+            short={
+                region: replace(one, since=min(one.since, snapshot.taken_at)) for region, one in memory.short.items()
+            },
             sure=dict(memory.sure),
             away_at=dict(memory.away_at),
             engines=memory.engines,
@@ -132,6 +134,13 @@ class Draft:
             if subject.startswith(prefix) and subject.removeprefix(prefix) not in but:
                 self.hush(subject)
 
+    def is_moved_to(self, line: Line) -> bool:
+        """Whether `line` runs some for another region."""
+        return any(
+            line.region in moved.extra and replace(line, region=self.lines[key].region).key == key
+            for key, moved in self.moves.items()
+        )
+
     def owe(self, member: Member) -> None:
         """Forget `member`, which is lost: another is to take its place."""
         self.owed[member.line] = self.owed.get(member.line, 0) + 1
@@ -140,9 +149,10 @@ class Draft:
         """One remedy more in this window."""
         self.spent[pool] = (*recent(self.spent.get(pool, ()), self.now, WINDOW_S), self.now)
 
-    def fail(self, id_: str, member: Member, ill: Ill, note: str, *, is_watched: bool = False) -> Rung:
-        """Count a failure of `member`, and say what is to be done about it. While its release is watched each one counts, also those
-        that fall together."""
+    def fail(self, id_: str, member: Member, ill: Ill, note: str) -> Rung:
+        """Count a failure of `member`, and say what is to be done about it. While its release is watched each one counts, also of those
+        that fall together or had served for a while: the watch counts them."""
+        is_watched = bool(self.around.watched) and member.release == self.around.watched
         served_s = max(0.0, self.now - member.ready_since) if member.ready_since is not None else 0.0
         if member.was_ready and served_s < SOON_S:
             flaps = recent(self.flaps.get(member.line, ()), self.now, FLAP_WINDOW_S)
@@ -155,7 +165,7 @@ class Draft:
             note,
             self.now,
             had_served=member.was_ready,
-            served_s=served_s,
+            served_s=0.0 if is_watched else served_s,
             started_at=None if is_watched else member.asked_at,
             flaps=-(-len(self.flaps.get(member.line, ())) // each),
             tried=Try(member.asked_at, member.cause, id_, gave),
@@ -195,3 +205,8 @@ class Draft:
             and seen.state is InstanceState.READY
             and not seen.frozen
         )
+
+
+def _dated(failures: Failures, now: float) -> Failures:
+    """With no failure that is still to come, whatever became of the clock."""
+    return failures if failures.last_at <= now else replace(failures, last_at=now)

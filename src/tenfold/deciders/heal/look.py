@@ -74,7 +74,7 @@ def _note_what_is_away(draft: Draft) -> None:
 def _run(draft: Draft, id_: str, member: Member) -> Member:
     """The member of an instance that runs: its restart, if one was due, has happened, and its region takes starts."""
     short = draft.short.get(member.region)
-    if short is not None and member.asked_at > short.since:
+    if short is not None and member.asked_at >= short.since:
         del draft.short[member.region]
     if member.ended_at is not None:
         member = draft.members[id_] = replace(member, ended_at=None, ended_generation=0)
@@ -138,7 +138,9 @@ def _look_for_unseen(draft: Draft, id_: str, member: Member) -> None:
     del draft.members[id_]
     if member.state is not MemberState.WANTED:
         return
-    draft.owe(member)
+    # More than there was, and never there, is not lost: it waits its turn by how sure it is.
+    if outcome != "retryable" or member.cause is not None:
+        draft.owe(member)
     note = receipt.note if receipt is not None and has_failed else "it is gone, and how it ended was not seen"
     why = f"{id_} does not run: {note}"
     # Gone while nobody looked is not held against the release: a restarted machine ends everything at once.
@@ -173,7 +175,13 @@ def _look_at_end(draft: Draft, id_: str, member: Member, seen: InstanceSeen) -> 
             draft.decide(f"instance/{id_}", why, forget, facts=facts)
             return
         ended = replace(
-            member, ready_since=None, ended_at=draft.now, ended_generation=seen.generation, cause=Rung.RESTART
+            member,
+            ready_since=None,
+            # Asked for before it ended, whatever the clock says: what was asked for since is its restart.
+            asked_at=min(member.asked_at, draft.now - 1.0),
+            ended_at=draft.now,
+            ended_generation=seen.generation,
+            cause=Rung.RESTART,
         )
         draft.members[id_] = ended
         due = () if _why_not_yet(draft, ended) else (restart(draft, id_, ended, seen),)
@@ -295,7 +303,7 @@ def _leave_to_watch(draft: Draft, id_: str, member: Member, seen: InstanceSeen) 
     if member.is_ill:
         return
     note = f"unhealthy: {seen.note}"
-    draft.fail(id_, member, Ill.UNHEALTHY, note, is_watched=True)
+    draft.fail(id_, member, Ill.UNHEALTHY, note)
     draft.members[id_] = replace(member, is_ill=True)
     draft.decide(
         f"instance/{id_}", f"{id_} is {note}; the watch over {member.release} judges that, so it is left as it is"

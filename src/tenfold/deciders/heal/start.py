@@ -119,7 +119,9 @@ def budget_left(draft: Draft, pool: str) -> bool:
 def restart(draft: Draft, id_: str, member: Member, seen: InstanceSeen) -> StartInstance:
     """Start what ended again in its place."""
     attempt = member.attempt + 1
-    draft.members[id_] = replace(member, attempt=attempt, asked_at=draft.now, restarts=member.restarts + 1)
+    draft.members[id_] = replace(
+        member, attempt=attempt, asked_at=draft.now, ended_at=draft.now, restarts=member.restarts + 1
+    )
     draft.spend(member.pool)
     _probe(draft, member.region)
     return StartInstance(id_, member.service, member.region, member.release, seen.generation, attempt)
@@ -129,8 +131,7 @@ def _start(draft: Draft, line: Line, *, is_remedy: bool) -> StartInstance:
     cause = None
     if is_remedy:
         draft.owed[line.key] -= 1
-        moved_here = any(line.region in move.extra for key, move in draft.moves.items() if key != line.key)
-        cause = Rung.MOVE if moved_here and line.key not in draft.failures else Rung.REPLACE
+        cause = Rung.MOVE if draft.is_moved_to(line) else Rung.REPLACE
         draft.spend(line.pool)
     _probe(draft, line.region)
     number = draft.numbers.get(line.service.name, 0) + 1
