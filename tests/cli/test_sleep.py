@@ -1,6 +1,8 @@
 """A service that may sleep, told on real engines: it sleeps, is woken by a crowd, and tells what that cost."""
 
 import concurrent.futures
+import json
+import urllib.request
 from typing import Any
 
 Place = Any
@@ -8,6 +10,11 @@ Place = Any
 WEB = (
     "health: {path: /health, starts_within: 8s, every: 1s}, drain: 2s, "
     "scaling: {instances: {min: 0, max: 2}, idle: 1500ms, triggers: {concurrency: {up_above: 60, down_below: 30}}}"
+)
+
+WORKER = (
+    "  worker: {command: python3 worker.py, drain: 1s, "
+    "scaling: {instances: {min: 0}, idle: 2s, triggers: {jobs: {up_above: 100, down_below: 10}}}}\n"
 )
 
 
@@ -54,3 +61,29 @@ def test_it_sleeps_a_crowd_wakes_it_once_and_nothing_fails(place: Place) -> None
     assert place.get() == "two"
     place.run("down").went_well("everything is stopped")
     place.nothing_runs()
+
+
+def test_a_worker_is_woken_by_what_another_service_posts(place: Place) -> None:
+    """A background service stays awake while nothing is known of its queue, sleeps by an empty one, and a job wakes it."""
+    place.app()
+    place.write("worker.py", "import time\nwhile True:\n    time.sleep(1)\n")
+    place.blueprint("health: {path: /health, starts_within: 8s}")
+    text = (place.root / "tenfold.yaml").read_text()
+    place.write("tenfold.yaml", text.replace("services:\n", f"services:\n{WORKER}", 1))
+    place.up()
+
+    def post(jobs: float) -> None:
+        share = {"service": "worker", "region": "local", "instance": "web-1", "name": "jobs", "value": jobs}
+        url = f"{place.get('/env?name=TENFOLD_URL')}/api/metrics"
+        asked = urllib.request.Request(url, json.dumps(share).encode(), {"content-type": "application/json"})
+        assert urllib.request.urlopen(asked, timeout=10).status == 204
+
+    def works() -> bool:
+        return any(name.startswith("worker-") for name in place.running())
+
+    place.run("status").went_well("worker@local stays awake: the app has not posted jobs lately")
+    assert works()
+    post(0)
+    place.wait_for(lambda: not works(), "the worker to fall asleep")
+    post(5)
+    place.wait_for(works, "the worker to be woken")
