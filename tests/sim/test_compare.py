@@ -1,7 +1,7 @@
 """Policies compared: the figures are what they say, and the same setting tells the same story."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -132,6 +132,10 @@ class Seer:
 
     def __init__(self) -> None:
         self.minutes: list[tuple[int, dict[str, float]]] = []
+
+    def load(self, history: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+        for minute, values in history:
+            self.observe(minute, values)
 
     def observe(self, minute: int, values: Mapping[str, float]) -> None:
         self.minutes.append((minute, dict(values)))

@@ -12,6 +12,7 @@ from tenfold.cli.simulatedemand import Demand, needing, of_trace, of_users
 from tenfold.cli.users import Asked, asked_of
 from tenfold.drivers.releases import source_digest
 from tenfold.estimators.allocation import UNHINDERED, USUAL
+from tenfold.estimators.forecast import Forecasts
 from tenfold.estimators.users import Question, spread
 from tenfold.loop import JournalError, JournalReader
 from tenfold.model import Model
@@ -75,6 +76,7 @@ def setting_of(here: Here, model: Model, asked: Called) -> tuple[Setting, tuple[
         latency_ms,
         capacities=tuple(question.capacities.values()),
         residents=_residents(question),
+        forecasts=Forecasts,
     )
     holds = setting.holds_per_s
     notes = [*demand.told]

@@ -18,6 +18,9 @@ History = Mapping[int, Mapping[str, float]]
 class Forecaster(Protocol):
     """What `estimators.forecast.Forecasts` does."""
 
+    def load(self, history: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+        """What was before, minute by minute."""
+
     def observe(self, minute: int, values: Mapping[str, float]) -> None:
         """A minute has ended."""
 
@@ -66,9 +69,7 @@ class Estimates:
     def _observe(self, forecaster: Forecaster, now: float) -> None:
         if self._told is None:
             self._told = int(now // MINUTE_S) - 1
-            for minute, values in self.history.items():
-                if minute <= self._told:
-                    forecaster.observe(minute, values)
+            forecaster.load((minute, values) for minute, values in self.history.items() if minute <= self._told)
             self._facts = tuple(forecaster.facts(now))
         if not self._minutes.due:
             return
