@@ -149,6 +149,12 @@ class Draft:
         """One remedy more in this window."""
         self.spent[pool] = (*recent(self.spent.get(pool, ()), self.now, WINDOW_S), self.now)
 
+    def flaps_each(self, line: str) -> int:
+        """How often of late an instance of `line` ended soon after it had served, for each that is wanted (rounded up)."""
+        recently = recent(self.flaps.get(line, ()), self.now, FLAP_WINDOW_S)
+        wanted = self.lines[line].wanted if line in self.lines else 1
+        return -(-len(recently) // max(1, wanted))
+
     def fail(self, id_: str, member: Member, ill: Ill, note: str) -> Rung:
         """Count a failure of `member`, and say what is to be done about it. While its release is watched each one counts, also of those
         that fall together or had served for a while: the watch counts them."""
@@ -157,8 +163,6 @@ class Draft:
         if member.was_ready and served_s < SOON_S:
             flaps = recent(self.flaps.get(member.line, ()), self.now, FLAP_WINDOW_S)
             self.flaps[member.line] = (*flaps, self.now)[-FLAPS_KEPT_MAX:]
-        line = self.lines.get(member.line)
-        each = max(1, line.wanted) if line else 1
         gave = f"{note}, after it had served for {served_s:.0f} s" if member.was_ready else note
         failures = failed(
             self.failures.get(member.line),
@@ -167,7 +171,7 @@ class Draft:
             had_served=member.was_ready,
             served_s=0.0 if is_watched else served_s,
             started_at=None if is_watched else member.asked_at,
-            flaps=-(-len(self.flaps.get(member.line, ())) // each),
+            flaps=self.flaps_each(member.line),
             tried=Try(member.asked_at, member.cause, id_, gave),
         )
         rung = rung_for(ill, member.restarts, failures.count)

@@ -4,7 +4,7 @@ was not seen lately, nor held against an instance that lacks what it needs."""
 from collections import Counter
 from dataclasses import replace
 
-from tenfold.deciders.failures import FLAP_WINDOW_S, SETTLED_S, SOON_S, waits
+from tenfold.deciders.failures import SETTLED_S, SOON_S, waits
 from tenfold.deciders.heal.draft import Draft
 from tenfold.deciders.heal.rungs import (
     BACK_S,
@@ -103,8 +103,7 @@ def _look_at_well(draft: Draft, id_: str, member: Member, seen: InstanceSeen) ->
     if failures is None or seen.started_at < failures.last_at:
         # Only one that was started after the last failure shows that starting works again; its elders show nothing.
         return
-    flaps = [at for at in draft.flaps.get(member.line, ()) if draft.now - at < FLAP_WINDOW_S]
-    if well_s >= (SOON_S if len(flaps) > 1 else SETTLED_S):
+    if well_s >= (SOON_S if draft.flaps_each(member.line) > 1 else SETTLED_S):
         del draft.failures[member.line]
         draft.hush(f"line/{member.line}")
 
