@@ -12,7 +12,9 @@ import pytest
 from tenfold.blueprint import load
 from tenfold.cli.app import COMMANDS, cli
 from tenfold.console import guard, live, server
-from tenfold.deciders import failures, regions, ways
+from tenfold.deciders import engines, failures, regions, ways
+from tenfold.deciders.heal import rungs
+from tenfold.deciders.heal.look import FACT_AGE_S_MAX
 from tenfold.deciders.nearness import RTT_STEP_MS
 from tenfold.deciders.release import steps
 from tenfold.deciders.scale import bounds, budget, floors, pool, triggers
@@ -35,6 +37,32 @@ COMMANDS_PAGE = ROOT / "docs" / "commands.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MIB = 1024 * 1024
 
+
+def healing_rows() -> Iterator[str]:
+    """The ladder, the waits and the limits of healing as the page tells them."""
+    for number, step in enumerate(rungs.LADDER, 1):
+        yield f"| {number} `{step.rung}` |"
+        yield f"| {step.does} |"
+    restart, replace, move, _ = rungs.LADDER
+    yield f"| {restart.until} times, then the next rung |"
+    yield f"| until {replace.until} failures in a row |"
+    yield f"| until {move.until} failures in a row |"
+    yield f"0, {', '.join(f'{wait_s:g}' for wait_s in failures.BACKOFF_S[1:])} s"
+    yield f"served for {failures.SETTLED_S:.0f} s ends the row"
+    yield f"ends within {failures.SOON_S:.0f} s of\nbeing ready count together for {failures.FLAP_WINDOW_S / 60:.0f} minutes"
+    yield f"one try every {failures.GIVEN_UP_RETRY_S / 60:.0f} min"
+    yield f"not answered for {engines.ENGINE_STUCK_S:.0f} s"
+    yield f"gets {rungs.BACK_S:.0f} s to find that out"
+    yield f"not seen for {FACT_AGE_S_MAX:.0f} s"
+    assert (rungs.TOUCHED_RATIO, rungs.touched_max(0)) == (1 / 3, 1), "the page says a third, at least 1"
+    yield f"a third of all instances, at least {rungs.AT_ONCE_MIN}"
+    for whose, least in (("of a pool", rungs.POOL_REMEDIES_MIN), ("over all pools", rungs.ALL_REMEDIES_MIN)):
+        each, window = rungs.REMEDIES_EACH, f"{rungs.WINDOW_S / 60:.0f} min"
+        yield f"| remedies {whose} in {window} | {each} for each instance wanted, at least {least} |"
+    *first, last = rungs.SHORT_S
+    yield f"after {', '.join(f'{wait_s:g}' for wait_s in first)} and then every {last:g} s"
+
+
 FIGURES = (
     ("scaling.md", f"ready for {triggers.WARM_UP_S:.0f} s: start-up is not load"),
     ("scaling.md", f"older than {triggers.TRAFFIC_AGE_S_MAX:.0f} s"),
@@ -52,6 +80,7 @@ FIGURES = (
         "how-it-works.md",
         f"after {failures.GIVE_UP_AFTER} it is given up loudly and tried every {failures.GIVEN_UP_RETRY_S / 60:.0f} min",
     ),
+    *(("healing.md", row) for row in healing_rows()),
     ("how-it-works.md", f"{RETENTION.age_s / 86400:.0f} days and {RETENTION.size_bytes / 1e9:.0f} GB"),
     ("deploys.md", f"`rollout.watch` ({Rollout().watch_s:.0f} s)"),
     (
