@@ -2,9 +2,9 @@
 
 How sure is sure enough depends on what it costs. At each time ahead the need is the load y for which
 
-    y / median + w (1 - P(load <= y))        is least
+    y / (median + half of what one bears) + w (1 - P(load <= y))        is least
 
-`y / median` is what so many instances cost, in pools of the expected size; w is how much worse a minute short of instances is than paying
+The first part is what so many instances cost, in pools of the expected size; w is how much worse a minute short of instances is than paying
 for that whole pool once more. A steady load is so covered nearly for certain, at little cost, and a wild one as far as it pays (the
 newsvendor's rule with a price on time short: Arrow, Harris & Marschak, Optimal inventory policy, 1951). The blueprint's confidence c gives
 w = c / (1 - c), 19 at 95%: a fifth of it decides when to add, half of it how much.
@@ -15,7 +15,7 @@ What an instance is asked for at most is what its triggers bear: `capacity` in r
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from tenfold.deciders.scale.floors import starts_s
 from tenfold.deciders.scale.triggers import duration
@@ -106,13 +106,17 @@ def _larger(one: Outlook, other: Outlook) -> Outlook:
 
 def _outlook(load: _Load, lead_s: float, horizon_s: float, worth: float, wanted: int) -> Outlook:
     seen = load.forecast
-    due = _need(seen, lead_s, worth * ADD_WORTH_RATIO)
-    enough = _most(seen, lead_s, lead_s + horizon_s, worth * ENOUGH_WORTH_RATIO)
-    steady = _most(seen, MINUTE_S, max(STEADY_HORIZONS * horizon_s, lead_s), worth * ENOUGH_WORTH_RATIO)
-    expected, high = at_level(seen, lead_s, 0.5), at_level(seen, lead_s, 0.95)
+    due = _need(load, lead_s, worth * ADD_WORTH_RATIO)
+    enough = _most(load, lead_s, lead_s + horizon_s, worth * ENOUGH_WORTH_RATIO)
+    steady = _most(load, MINUTE_S, max(STEADY_HORIZONS * horizon_s, lead_s), worth * ENOUGH_WORTH_RATIO)
+    highest_s = max(
+        (at for at in (lead_s, *seen.horizons_s) if lead_s <= at <= lead_s + horizon_s),
+        key=partial(at_level, seen, level=0.95),
+    )
+    expected, high = at_level(seen, highest_s, 0.5), at_level(seen, highest_s, 0.95)
     words = (
-        f"{figure(expected)} {load.unit} expected in {duration(lead_s)}, up to {figure(high)} with 95% confidence, "
-        f"at most {figure(load.each)} for each"
+        f"{figure(expected)} {load.unit} expected in {duration(highest_s)} (now {figure(seen.value)}), up to {figure(high)} with 95% "
+        f"confidence; one bears {figure(load.each)}"
     )
     chance = 1 - level_of(seen, lead_s, wanted * load.each)
     return Outlook(_ceil(due, load), _ceil(enough, load), _ceil(steady, load), chance, lead_s, seen.seen_at, words)
@@ -160,19 +164,21 @@ def _fresh(snapshot: Snapshot, series: str) -> ForecastSeen | None:
 # --- a forecast's quantiles -------------------------------------------------------------------------------------------
 
 
-def _most(seen: ForecastSeen, from_s: float, to_s: float, worth: float) -> float:
+def _most(load: _Load, from_s: float, to_s: float, worth: float) -> float:
     """The highest need between two times ahead."""
-    between = [ahead_s for ahead_s in seen.horizons_s if from_s < ahead_s < to_s]
-    return max(_need(seen, ahead_s, worth) for ahead_s in (from_s, *between))
+    between = [ahead_s for ahead_s in load.forecast.horizons_s if from_s < ahead_s <= to_s]
+    return max(_need(load, ahead_s, worth) for ahead_s in (from_s, *between))
 
 
 @lru_cache(maxsize=8192)
-def _need(seen: ForecastSeen, ahead_s: float, worth: float) -> float:
+def _need(load: _Load, ahead_s: float, worth: float) -> float:
     """The load that is worth preparing for at that time ahead."""
+    seen = load.forecast
     column = _column(seen, ahead_s)
-    median = max(column[seen.levels.index(0.5)], 1e-9)
+    # Instances are whole: on average half of one is paid for beyond what is needed.
+    pool = column[seen.levels.index(0.5)] + load.each / 2
     tried = [_value(seen.levels, column, level) for level in TRIED_LEVELS]
-    return min(zip(tried, TRIED_LEVELS, strict=True), key=lambda pair: pair[0] / median + worth * (1 - pair[1]))[0]
+    return min(zip(tried, TRIED_LEVELS, strict=True), key=lambda pair: pair[0] / pool + worth * (1 - pair[1]))[0]
 
 
 def _column(seen: ForecastSeen, ahead_s: float) -> tuple[float, ...]:

@@ -10,8 +10,8 @@ Where `tenfold measure` has told what one instance holds, requests per second ag
 What was measured of another source or command than what serves says nothing, and then there is no such trigger.
 
 With a forecast (see `ahead`) instances are there before the load is, and go once it will not be back soon, instead of after a cooldown.
-Actions are few: what was added stays for ten minutes; after some were let go no more go for a quarter of an hour, and for ten minutes none
-is added for what is only expected; fewer than a tenth are not worth it; and the forecasts of the last five minutes have to agree.
+Actions are few: what was added stays for eleven minutes; after some were let go no more go for a quarter of an hour, and for eleven minutes
+none is added for what is only expected; fewer than a tenth are not worth it; and the forecasts of the last five minutes have to agree.
 """
 
 import math
@@ -29,8 +29,9 @@ AFTER_OUTAGE_S = 120.0
 STEP_GAP_S = 30.0
 """Response time does not tell how many instances are missing:
 it adds a quarter, then waits this long to see the effect."""
-STAYS_S = 600.0
-"""What was added stays so long, and after some were let go nothing is added for so long for what is only expected."""
+STAYS_S = 660.0
+"""What was added stays so long, and after some were let go nothing is added for so long for what is only expected: an action is never
+taken back within ten minutes, but for what is seen."""
 LOWER_GAP_S = 900.0
 AGREED_S = 300.0
 """The forecasts of so long must agree before any instance goes."""
@@ -65,7 +66,7 @@ def scale_pool(
     memory = _remember(before, readings, _troubled(pool, ready, before, now), now)
     stays = low if least is None else max(low, least)
     coming = outlook(service, region, snapshot, triggers, holds, before.wanted)
-    raised = _raise(memory, key, readings, len(ready), high, now)
+    raised = _raise(memory, key, readings, len(ready), high, coming, now)
     if coming is None:
         return raised or _lower(memory, key, readings, len(ready), stays, now)
     memory = _agree(memory, coming, now)
@@ -99,7 +100,13 @@ def _remember(before: PoolScale, readings: tuple[Reading, ...], troubled_at: flo
 
 
 def _raise(
-    memory: PoolScale, key: str, readings: tuple[Reading, ...], ready: int, high: int, now: float
+    memory: PoolScale,
+    key: str,
+    readings: tuple[Reading, ...],
+    ready: int,
+    high: int,
+    coming: Outlook | None,
+    now: float,
 ) -> tuple[PoolScale, Decision | None] | None:
     """More instances, when a trigger was above its bound in two looks; None when none was."""
     loud = [r for r in readings if (since := memory.high_since.get(r.trigger.metric)) is not None and r.seen_at > since]
@@ -109,16 +116,27 @@ def _raise(
     if not loud:
         return None
     loudest = max(loud, key=lambda r: r.wanted(ready))
-    wanted = min(loudest.wanted(ready), high)
-    if wanted <= memory.wanted:
+    seen = loudest.wanted(ready)
+    needed = max(seen, coming.due, coming.enough) if coming is not None else seen
+    if min(needed, high) <= memory.wanted:
         return None
-    limit = (
-        f", the most the blueprint allows (it would take {loudest.wanted(ready)})"
-        if loudest.wanted(ready) > high
-        else ""
-    )
-    why = f"{key} needs {count(wanted)} instead of {memory.wanted}{limit}: {describe(loudest, 'above')}"
-    return _change(memory, key, wanted, why, readings, now)
+    what = describe(loudest, "above")
+    if coming is not None and needed > seen:
+        what = f"{what}, and {coming.words}"
+    return _more(memory, key, needed, high, "", what, readings, now)
+
+
+def _more(
+    memory: PoolScale, key: str, needed: int, high: int, when: str, what: str, readings: tuple[Reading, ...], now: float
+) -> tuple[PoolScale, Decision]:
+    """As many as are `needed`, or as the blueprint allows. `when` they are needed (empty: now) and `what` for goes into the reason."""
+    wanted = min(needed, high)
+    limit = f", the most the blueprint allows (it would take {needed})" if needed > high else ""
+    need = "will need" if when else "needs"
+    why = f"{key} {need} {count(wanted)} instead of {memory.wanted}{when}{limit}: {what}"
+    memory, decision = _change(memory, key, wanted, why, readings, now)
+    clamps = (f"maximum: {wanted} instead of {needed}: the most the blueprint allows",) if needed > high else ()
+    return memory, replace(decision, clamps=clamps)
 
 
 def _lower(
@@ -163,14 +181,9 @@ def _raise_ahead(
     """More instances, when what there is will not do by the time that others would be ready; None when it will."""
     if coming.due <= memory.wanted or memory.wanted >= high or _is_within(memory.lowered_at, STAYS_S, now):
         return None
-    needed = max(coming.due, coming.enough)
-    wanted = min(needed, high)
-    clamps = (f"maximum: {wanted} instead of {needed}: the most the blueprint allows",) if needed > high else ()
-    limit = f", the most the blueprint allows (it would take {needed})" if clamps else ""
-    ahead = duration(coming.lead_s)
-    why = f"{key} will need {count(wanted)} instead of {memory.wanted} in {ahead}{limit}: {coming.words}"
-    memory, decision = _change(memory, key, wanted, why, readings, now)
-    return memory, replace(decision, clamps=clamps, confidence_ratio=round(coming.chance_ratio, 4))
+    needed, when = max(coming.due, coming.enough), f" in {duration(coming.lead_s)}"
+    memory, decision = _more(memory, key, needed, high, when, coming.words, readings, now)
+    return memory, replace(decision, confidence_ratio=round(coming.chance_ratio, 4))
 
 
 def _lower_ahead(
