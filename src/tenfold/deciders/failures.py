@@ -14,14 +14,12 @@ GIVE_UP_AFTER = 8
 GIVEN_UP_RETRY_S = 600.0
 """One try this often after giving up, so that an outage that ended by itself does not last for ever."""
 SETTLED_S = 60.0
-"""An instance that served this long clears its line's failures. One that ends after having served so long is worth starting: it is not
-given up, only waited for."""
+"""An instance that served this long clears its line's failures. One that ends after having served so long is worth starting: it is
+started at once, and not given up."""
 SOON_S = 300.0
 """Who ends within this long of its start has not really come back; who served longer begins anew."""
 FLAP_WINDOW_S = 1800.0
 """Ends soon after a start count together for this long."""
-WAIT_RATIO_MAX = 0.1
-"""What served for a while before it ended waits for a tenth of that time at the most, so that waiting costs less than the trouble does."""
 TRIES_KEPT = 8
 TRIES_TOLD = 3
 
@@ -51,10 +49,9 @@ def failed(
     tries = (*(before.tries if before else ()), *((tried,) if tried else ()))[-TRIES_KEPT:]
     asks = count >= GIVE_UP_AFTER
     gave_up = row >= GIVE_UP_AFTER
-    step = min(count - 1 if had_served else count, len(BACKOFF_S) - 1)
+    # By the row alone: a pause would cost more than what serves for a while each time.
+    step = min(row - 1 if had_served else row, len(BACKOFF_S) - 1)
     wait_s = GIVEN_UP_RETRY_S if gave_up else BACKOFF_S[step]
-    if served_s >= SETTLED_S:
-        wait_s = min(wait_s, WAIT_RATIO_MAX * served_s)
     next_at = now + wait_s
     if is_same and before is not None:
         # Who waits already for the same trouble waits no longer for each that it takes down.

@@ -69,7 +69,7 @@ def _start_facts(line: Line, starts: Iterable[StartInstance], draft: Draft) -> t
 
 def _forget_old(draft: Draft) -> None:
     """Remember nothing of lines that are no more, nor what was spent long ago."""
-    if not (draft.failures or draft.told or draft.owed or draft.flaps or draft.spent or draft.sure):
+    if not (draft.failures or draft.told or draft.owed or draft.flaps or draft.spent or draft.sure or draft.short):
         return
     alive = draft.lines.keys() | {m.line for m in draft.members.values()}
     pools = {key.partition("/")[0] for key in alive}
@@ -79,6 +79,8 @@ def _forget_old(draft: Draft) -> None:
     for subject in tuple(draft.told):
         if subject.partition("/")[2] not in alive:
             del draft.told[subject]
+    for region in draft.short.keys() - {line.region for line in draft.lines.values()}:
+        del draft.short[region]
     for pool in [pool for pool in draft.sure if pool not in pools]:
         del draft.sure[pool]
     for pool, times in tuple(draft.spent.items()):
