@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tenfold.deciders import Decided
 from tenfold.deciders.memory import PoolScale, ScaleMemory
-from tenfold.deciders.route import build_table, routable
+from tenfold.deciders.route import build_table, digest_of, routable
 from tenfold.deciders.scale import scale
 from tenfold.facts import (
     ColdStartSeen,
@@ -321,6 +321,35 @@ def test_it_does_not_sleep_when_load_is_due(drowsy: Callable[..., Story]) -> Non
         forecast(story, due_s=60.0, value=0.001)
         quiet(story, 1)
     assert pool_of(story).wanted == 0
+
+
+def test_nobody_waits_for_what_does_not_start(drowsy: Callable[..., Story]) -> None:
+    """Once a release was given up on, its requests are answered at once by an error, and are held again after one that starts."""
+    story = drowsy()
+    put_to_sleep(story)
+    cold(story, waiting=1)
+    for _ in range(300):
+        story.tick()
+        for id_, kept in list(story.memory.heal.members.items()):
+            if kept.state == "wanted" and id_ not in story.instances:
+                story.ready(id_, state=InstanceState.EXITED, note="exit code 1")
+            elif kept.state != "wanted":
+                story.instances.pop(id_, None)
+        ended = [id_ for id_, seen in story.instances.items() if seen.state == "exited"]
+        if any(f.gave_up for f in story.memory.heal.failures.values()):
+            break
+        story.tick()
+        for id_ in ended:
+            story.instances.pop(id_, None)
+    assert any(f.gave_up for f in story.memory.heal.failures.values())
+    story.tick()
+    release = story.model.releases["r1"]
+    there = routable(story.snapshot(), story.memory.heal.members)
+    held = build_table(story.model, release, "local", there, {}, ())
+    answered = build_table(story.model, release, "local", there, {}, (), given_up=("web@local",))
+    assert held.services[0].is_asleep
+    assert not answered.services[0].is_asleep
+    assert story.memory.route.digests["local"] == digest_of(answered) != digest_of(held)
 
 
 def test_coming_back_wakes_nobody(drowsy: Callable[..., Story]) -> None:

@@ -16,6 +16,7 @@ from tenfold.deciders.engines import keep_engines
 from tenfold.deciders.entry import publish_entry
 from tenfold.deciders.heal import Around, Line, heal
 from tenfold.deciders.memory import (
+    HealMemory,
     Intent,
     MemberState,
     Memory,
@@ -109,8 +110,9 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory, scaler: Scaler = sc
     cause = _cause(released)
     if released.intent is not Intent.NONE and not stopping:
         primaries = {kind: store.primary for kind, store in memory.stores.items()}
+        given_up = _given_up(released, healed)
         routed, some = route(
-            model, serving, snapshot, healed.members, _had_traffic(released), memory.route, primaries, cause
+            model, serving, snapshot, healed.members, _had_traffic(released), memory.route, primaries, cause, given_up
         )
         made += some
         if up:
@@ -245,6 +247,12 @@ def _had_traffic(memory: ReleaseMemory) -> tuple[str, ...]:
     """The releases whose instances may still have requests at hand; not one that is only about to serve (again)."""
     coming = memory.operation.release if memory.operation is not None and not memory.operation.undoing else None
     return tuple(r for r in memory.served if r != coming)
+
+
+def _given_up(released: ReleaseMemory, healed: HealMemory) -> tuple[str, ...]:
+    """The pools of what serves whose instances do not start."""
+    lines = (line.rpartition("/") for line, failures in healed.failures.items() if failures.gave_up)
+    return tuple(pool for pool, _, release_ in lines if release_ == released.serving)
 
 
 def _cause(memory: ReleaseMemory) -> str:

@@ -4,12 +4,12 @@ published when it differs from what the gateway runs.
 An instance gets new requests while it is ready and wanted. One that is let go, or belongs to a release that no longer
 serves, finishes what it has. One that is frozen or unhealthy gets nothing while another can serve; when none can, the
 sick ones are kept: an error from a sick instance tells more than an empty list. Where a service may sleep and no instance can serve,
-its requests wait for one.
+its requests wait for one, unless none is to be hoped for.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
 from operator import attrgetter
@@ -50,9 +50,10 @@ def route(
     memory: RouteMemory,
     primaries: Mapping[str, str],
     cause: str,
+    given_up: Collection[str] = (),
 ) -> tuple[RouteMemory, tuple[Decision, ...]]:
     """The tables to publish now. `served` are releases that had traffic before, `primaries` the region of each store's primary;
-    `cause` is why the table may have changed, in words."""
+    `cause` is why the table may have changed, in words. For pools that were `given_up` nobody waits."""
     # Who has just begun to lead, and has not seen all yet, would take away what is there.
     if any(source not in snapshot.observed for source in ("process", *(primaries if model.is_spread else ()))):
         return memory, ()
@@ -64,7 +65,7 @@ def route(
         routes.setdefault(f"{known.service}@{known.region}", []).append(known)
     between = _between_regions(model, snapshot, primaries) if model.is_spread else {}
     for region in model.regions:
-        table = build_table(model, serving, region, seen, routes, served, memory.pressed, between)
+        table = build_table(model, serving, region, seen, routes, served, memory.pressed, between, given_up)
         digest = digest_of(table)
         memory, number = publish(region, digest, f"gateway/{region}", snapshot, memory)
         memory = _reached(memory, table, digest, snapshot)
@@ -97,6 +98,7 @@ def build_table(
     served: tuple[str, ...],
     pressed: tuple[str, ...] = (),
     between: Mapping[str, Any] = MappingProxyType({}),
+    given_up: Collection[str] = (),
 ) -> RouteTable:
     """What the gateway of `region` should know now. `routes` are by pool; pools that are `pressed` get no second tries.
     `between` are those fields of the table that only a project of several regions has."""
@@ -118,7 +120,9 @@ def build_table(
                 rules=() if is_pressed or pool not in routes else _rules(routes[pool]),
                 is_sticky=service.is_sticky,
                 may_sleep=service.may_sleep,
-                is_asleep=service.may_sleep and not any(e.state is EndpointState.SERVING for e in endpoints),
+                is_asleep=service.may_sleep
+                and pool not in given_up
+                and not any(e.state is EndpointState.SERVING for e in endpoints),
             )
         )
     return RouteTable(region, tuple(routed), model.domains, **between)

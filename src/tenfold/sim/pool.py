@@ -91,6 +91,10 @@ class Pool:
         if not self.is_asleep:
             if not door.waiting:
                 return arrivals, 0.0
+            if not self.is_able:
+                # Their pool was given up: nobody waits any more.
+                self._turn_away(away := door.drop())
+                return arrivals, away
             if self.within_ms is not None:
                 late_s = self.within_ms / 1000
                 self.totals.late += sum(count for since_s, count in door.waiting if now_s - since_s > late_s)

@@ -148,6 +148,20 @@ async def test_none_that_comes_is_a_clear_answer(edge: Any) -> None:
     assert (served.requests, served.failed) == (1, 1), "who is turned away counts against availability"
 
 
+async def test_what_was_given_up_lets_nobody_wait(edge: Any) -> None:
+    """Once no instance is to be hoped for, those that wait are told so at once, and none of it is a cold start."""
+    await asleep(edge)
+    asked = [asyncio.create_task(edge.ask("GET", "/wait")) for _ in range(3)]
+    await waits(edge, 3)
+    await awake(edge)
+    answers = await asyncio.gather(*asked)
+    assert {(answer.status, answer.body) for answer in answers} == {(503, waking.HOPELESS)}
+    told = await cold(edge)
+    assert told is not None
+    assert (told.waiting, told.starts, told.held, told.refused) == (0, 0, 0, 3)
+    assert "No healthy instance" in (await edge.ask("GET", "/wait")).body
+
+
 async def test_too_many_are_turned_away(edge: Any, instances: Any, monkeypatch: Any) -> None:
     """Beyond its bound a request is refused at once with a 503; those that wait are answered all the same."""
     monkeypatch.setattr(waking, "HELD_MAX", 3)
@@ -234,7 +248,7 @@ async def test_a_region_sleeps_and_its_clients_wait_for_it(regions: Regions) -> 
     found = None
     for _ in range(100):
         found = await regions.gateways.request(answers[0].headers["x-request-id"])
-        if found is not None and found.held_ms is not None:
+        if found is not None and found.held_ms is not None and found.origin:
             break
         await asyncio.sleep(0.05)
     assert found is not None

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from tenfold.facts import ColdStartSeen, ServedSeen
-from tenfold.model import RouteTable
+from tenfold.model import EndpointState, RouteTable
 from tenfold.ports import Retryable
 from tenfold.render.envoy_sleep import HELD_S_MAX, REFUSED
 
@@ -32,6 +33,7 @@ WAITS_KEPT = 1000
 HEAD_BYTES_MAX = 128 * 1024
 HEAD_S = 5.0
 RETRY_AFTER_S = 5
+HOPELESS = "This service slept, and no instance of it starts; try again in a few minutes.\n"
 
 
 @dataclass(slots=True)
@@ -40,7 +42,7 @@ class _Door:
     it came, on a clock that never jumps."""
 
     is_open: bool | None = None
-    waiting: dict["asyncio.Future[bytes]", float] = field(default_factory=dict)
+    waiting: dict["asyncio.Future[str]", float] = field(default_factory=dict)
     arrived_at: float = 0.0
     starts: int = 0
     held: int = 0
@@ -96,14 +98,16 @@ class Waker:
                 self._door(table.region, service.service).is_open = False
 
     def open(self, table: RouteTable) -> None:
-        """The gateway runs `table`: what waits for a pool that is awake in it goes on. Nobody waits for what it does not have."""
+        """The gateway runs `table`: what waits for a pool that is awake in it goes on. Nobody waits where none is to be hoped for."""
         for service in table.services:
             if service.may_sleep:
                 self._door(table.region, service.service)
-        asleep = {service.service for service in table.services if service.is_asleep}
+        known = {service.service: service for service in table.services}
         for (region, name), door in self._doors.items():
-            if region == table.region and name not in asleep:
-                self._opened(door)
+            if region != table.region or (name in known and known[name].is_asleep):
+                continue
+            endpoints = known[name].endpoints if name in known else ()
+            self._opened(door, is_served=any(e.state is EndpointState.SERVING for e in endpoints))
 
     def facts(self, now: float) -> tuple[ColdStartSeen, ...]:
         """Of each pool that some request waited for, as it is at `now` (seconds since the epoch)."""
@@ -120,19 +124,21 @@ class Waker:
     def _door(self, region: str, service: str) -> _Door:
         return self._doors.setdefault((region, service), _Door())
 
-    def _opened(self, door: _Door) -> None:
+    def _opened(self, door: _Door, is_served: bool) -> None:
         door.is_open = True
         if not door.waiting:
             return
-        now_s = time.monotonic()
-        door.starts += 1
-        door.held += len(door.waiting)
-        waits_s = [now_s - since_s for since_s in door.waiting.values()]
-        door.waits_s.extend(waits_s)
-        door.late += sum(wait_s > self._within_s for wait_s in waits_s)
+        waits_s = [time.monotonic() - since_s for since_s in door.waiting.values()]
+        if is_served:
+            door.starts += 1
+            door.held += len(waits_s)
+            door.waits_s.extend(waits_s)
+            door.late += sum(wait_s > self._within_s for wait_s in waits_s)
+        else:
+            door.refused += len(waits_s)
         for answer in door.waiting:
             if not answer.done():
-                answer.set_result(b"")
+                answer.set_result("" if is_served else HOPELESS)
         door.waiting.clear()
 
     def _seen(self, region: str, service: str, door: _Door, now: float) -> ColdStartSeen:
@@ -188,15 +194,16 @@ class Waker:
         if len(door.waiting) >= HELD_MAX or len(self._asking) > self._held_max:
             door.refused += 1
             return "This service sleeps, and as many requests as may wait for it do so already; try again in a few seconds.\n"
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         door.waiting[answer] = time.monotonic()
         if is_first:
             self._wake()
         left = asyncio.ensure_future(reader.read(1))
         try:
-            await asyncio.wait({answer, left}, timeout=held_s, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {answer, left}
+            await asyncio.wait(either, timeout=held_s, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
-                return ""
+                return answer.result()
             if left.done():
                 return None
             door.refused += 1
