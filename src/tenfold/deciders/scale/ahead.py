@@ -193,12 +193,18 @@ def _column(seen: ForecastSeen, ahead_s: float) -> tuple[float, ...]:
 
 def _value(levels: tuple[float, ...], column: tuple[float, ...], level: float) -> float:
     """The quantile at `level`: between two that are known, in proportion to the logarithm of what lies above."""
+    place, part = _place(levels, level)
+    return column[place - 1] + part * (column[place] - column[place - 1]) if place < len(levels) else column[-1]
+
+
+@lru_cache(maxsize=1024)
+def _place(levels: tuple[float, ...], level: float) -> tuple[int, float]:
+    """Which of the known levels is the next one up, and how far on the way to it `level` is; asked thousands of times for a few."""
     for i in range(1, len(levels)):
         if level <= levels[i] + 1e-12:
             low, high = math.log(1 - levels[i - 1]), math.log(1 - levels[i])
-            part = (math.log(1 - level) - low) / (high - low)
-            return column[i - 1] + max(part, 0.0) * (column[i] - column[i - 1])
-    return column[-1]
+            return i, max((math.log(1 - level) - low) / (high - low), 0.0)
+    return len(levels), 0.0
 
 
 def at_level(seen: ForecastSeen, ahead_s: float, level: float) -> float:
