@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 EXAMPLE := examples/crewboard
 
 .DEFAULT_GOAL := help
-.PHONY: help env up check test test-full bench bench-regions bench-proof soak lock pictures wheel clean
+.PHONY: help env up check test test-full bench bench-regions bench-proof bench-brain soak lock pictures wheel clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ bench-regions: $(STAMP) ## the figures of several regions (as root the network b
 
 bench-proof: $(STAMP) ## the figures of load engine, drills, measure, prove, console and anomalies
 	@PATH="$(BIN):$$PATH" $(BIN)/python -m bench --set proof $(if $(JSON),--json $(JSON))
+
+bench-brain: $(STAMP) ## the figures of forecasts, policies and the simulator, on recorded loads
+	@PATH="$(BIN):$$PATH" $(BIN)/python -m bench --set brain $(if $(JSON),--json $(JSON))
 
 HOURS ?= 1
 soak: $(STAMP) ## run the reference app under load for HOURS=1 (0.05 for a try): is everything flat?

@@ -26,7 +26,7 @@ EXPECTED = (Unmeasured, LoadError, JournalError, OSError)
     "set_",
     type=click.Choice(list(SETS)),
     default="loop",
-    help="Which rows (loop: one region; proof: what proves it).",
+    help="Which rows (loop: one region; proof: what proves it; brain: forecasts and policies).",
 )
 @click.option("--only", help="Only these rows, with commas between them.")
 @click.option("--list", "is_list", is_flag=True, help="Name the rows, and measure nothing.")

@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from bench import (
+    ahead,
     brain,
     chain,
     console,
     crashes,
+    days,
     deploys,
     drills,
     edge,
@@ -90,7 +92,15 @@ PROOF: Mapping[str, Row] = {
 }
 """In the order: load generator, drills, measure, prove, console, anomalies."""
 
-SETS: Mapping[str, Mapping[str, Row]] = {"loop": LOOP, "regions": REGIONS, "proof": PROOF}
-"""The rows of `make bench`, `make bench-regions` and `make bench-proof`."""
+BRAIN: Mapping[str, Row] = {
+    "forecast": Row("three days of recorded loads, forecast each minute", ahead.forecast),
+    "policy-2min": Row("the same, scaled by it and by others; instances take 2 min to start", ahead.policies_2),
+    "policy-5min": Row("instances take 5 min to start", ahead.policies_5),
+    "forty-services": Row("a simulated day of 40 services, ticks of 10 s, hourly refits, real deciders", days.forty),
+    "lost-region": Row("a simulated day of 100,000 users in 3 regions, one lost at the peak", days.lost),
+}
+
+SETS: Mapping[str, Mapping[str, Row]] = {"loop": LOOP, "regions": REGIONS, "proof": PROOF, "brain": BRAIN}
+"""The rows of `make bench`, `make bench-regions`, `make bench-proof` and `make bench-brain`."""
 
 ROWS: Mapping[str, Row] = {name: row for rows in SETS.values() for name, row in rows.items()}

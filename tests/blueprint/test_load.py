@@ -170,7 +170,7 @@ budget: {monthly: 1 USD}
             "edge.cache",
             "edge.limits",
         ),
-        *("targets.cache_hit", "scaling.forecast"),
+        "targets.cache_hit",
     ]
     assert "residency (a) binds where requests are served" in not_acted_on(read(text))[0]
 

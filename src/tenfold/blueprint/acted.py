@@ -9,7 +9,6 @@ from tenfold.model import CacheTimes, Data, Limits, Model
 def not_acted_on(model: Model) -> tuple[str, ...]:
     """A sentence for each part of `model` that changes nothing yet; none for a blueprint that is acted on whole."""
     residents = [name for name, region in model.regions.items() if region.residency]
-    forecasts = [name for name, service in model.services.items() if service.scaling.forecast]
     data = model.data
     sentences = (
         (
@@ -35,7 +34,6 @@ def not_acted_on(model: Model) -> tuple[str, ...]:
         (model.edge.cache != CacheTimes(), "edge.cache: the edge keeps no answers yet"),
         (model.edge.limits != Limits(), "edge.limits: the edge limits no caller yet"),
         (model.targets.cache_hit_ratio is not None, "targets.cache_hit: never met while the edge keeps no answers"),
-        (bool(forecasts), f"scaling.forecast: {_listed(forecasts)} scales on what is measured, not yet on forecasts"),
     )
     return tuple(sentence for is_given, sentence in sentences if is_given)
 

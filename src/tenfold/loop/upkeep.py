@@ -22,13 +22,17 @@ EXPIRED_SEGMENTS_MAX = 4
 FILL_RATIO = 0.9
 """Beyond this share of the bound the oldest ticks go, so that the file stays below it between two looks."""
 DAY_S = 86_400.0
+LONG_KEPT = ("%.requests_per_s", "%@%:%", "levels.%")
+"""What forecasts look at for two weeks (traffic, what apps post) and error budgets for thirty days, as SQL patterns of series."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How much is kept: `age_s` seconds and `size_bytes` of file, whichever is less. Seven days and 1 GB unless said otherwise."""
+    """How much is kept: `age_s` seconds and `size_bytes` of file, whichever is less. Seven days and 1 GB unless said otherwise. The few
+    series that forecasts and service levels rest on are kept for `long_s`."""
 
     age_s: float = 7 * DAY_S
+    long_s: float = 30 * DAY_S
     size_bytes: int = 1_000_000_000
 
 
@@ -95,8 +99,15 @@ def _expire(db: sqlite3.Connection, retention: Retention) -> int:
     if old:
         with transaction(db):
             db.execute("DELETE FROM requests WHERE answered_at < ?", (oldest_at,))
-            db.execute("DELETE FROM minutes WHERE minute < ?", (int(oldest_at // MINUTE_S),))
+            _expire_minutes(db, int(oldest_at // MINUTE_S), int((newest[0] - retention.long_s) // MINUTE_S))
     return len(old)
+
+
+def _expire_minutes(db: sqlite3.Connection, oldest: int, oldest_long: int) -> None:
+    """Forget minutes before `oldest`, and of the series that are kept for long those before `oldest_long`."""
+    is_long = " OR ".join("series LIKE ?" for _ in LONG_KEPT)
+    db.execute(f"DELETE FROM minutes WHERE minute < ? AND NOT ({is_long})", (oldest, *LONG_KEPT))
+    db.execute("DELETE FROM minutes WHERE minute < ?", (oldest_long,))
 
 
 def _shrink(db: sqlite3.Connection, path: Path, retention: Retention) -> int:

@@ -31,6 +31,8 @@ SERIES = f"{POOL}.requests_per_s"
 HELD_PER_S = 1.0
 """What one instance holds: the load is given in instances."""
 INSTANCES_MAX = 1000
+HELD = Trigger("capacity", up_above=1.0, down_below=0.8)
+"""An instance is asked for what it holds, and for no more."""
 
 Policy = Callable[[int, float, int, int], int]
 """(minute, load of the minute before, instances asked for, of these ready) -> instances to have from now on."""
@@ -104,19 +106,19 @@ def backtest(load: Sequence[float], policy: Policy, start_minutes: int, before: 
 class Tenfold:
     """Our own policy: `deciders.scale.pool`, as it always is, over a snapshot of what this world shows.
 
-    `forecasts[i]` is what was forecast when minute i began (None: nothing yet). The pool's one trigger is what an instance holds, and its
-    forecast asks for `confidence_ratio`.
+    `forecasts[i]` is what was forecast when minute i began (None: nothing). The pool's one `trigger` is about what an instance holds, and
+    its forecast asks for `confidence_ratio`.
     """
 
     forecasts: Sequence[ForecastSeen | None]
     start_minutes: int
     confidence_ratio: float = 0.95
     began_at: float = 0.0
+    trigger: Trigger = HELD
     decisions: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        trigger = Trigger("capacity", up_above=1.0, down_below=0.8)
-        scaling = Scaling(1, INSTANCES_MAX, (trigger,), Forecast(confidence_ratio=self.confidence_ratio))
+        scaling = Scaling(1, INSTANCES_MAX, (self.trigger,), Forecast(confidence_ratio=self.confidence_ratio))
         self._service = Service("web", "serve", scaling=scaling)
         self._memory: PoolScale | None = None
 
