@@ -114,6 +114,17 @@ def test_a_fault_while_it_is_played(call: Call) -> None:
     assert "regions by their capacities: east 25%, west 75%" in result.stdout
 
 
+def test_what_the_app_posts_is_left_out(call: Call) -> None:
+    """Nobody posts a metric in the simulator, and one that is missing would hold the pool for ever: that is told, not played."""
+    triggers = "triggers: {queue_length: {up_above: 10, down_below: 2}}"
+    blueprint = BLUEPRINT.replace("max: 20}", "max: 20}, " + triggers)
+    result = call(*HOUR, "--policy", "reactive,kpa", "--json", "out.json", blueprint=blueprint)
+    assert result.exit_code == 0, result.output
+    assert "its trigger queue_length is left out, and the usual ones stand in" in result.stdout
+    assert "kpa aims at 56 requests at hand (70% of instance.concurrency)" in result.stdout
+    assert "2 / 2.0 / 2" not in result.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

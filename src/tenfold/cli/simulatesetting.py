@@ -15,11 +15,13 @@ from tenfold.estimators.allocation import UNHINDERED, USUAL
 from tenfold.estimators.forecast import Forecasts
 from tenfold.estimators.users import Question, spread
 from tenfold.loop import JournalError, JournalReader
-from tenfold.model import Model
+from tenfold.model import Model, Scaling
 from tenfold.ports import DriverError
 from tenfold.proof.words import seconds as told_s
 from tenfold.sim.behaviour import Behaviour, costs_of
 from tenfold.sim.compare import OURS, Setting
+from tenfold.sim.policies.kpa import TARGET_RATIO
+from tenfold.sim.queue import station
 
 START_S = 120.0
 """What a start takes where nobody measured one: to schedule, pull and begin a container somewhere."""
@@ -65,8 +67,9 @@ def setting_of(here: Here, model: Model, asked: Called) -> tuple[Setting, tuple[
     )
     latency_ms = _latency_ms(model, question)
     behaviours, told = _behaviours(here, question, asked.start_s)
+    played, left_out = _without_posted(model)
     setting = Setting(
-        model,
+        played,
         {},
         behaviours,
         demand.began_at,
@@ -84,14 +87,21 @@ def setting_of(here: Here, model: Model, asked: Called) -> tuple[Setting, tuple[
         demand, line = needing(demand, holds, asked.peak_instances)
         notes.append(line)
     blows = tuple(blow_of(text, model, demand) for text in asked.faults)
+    setting = replace(setting, rates=demand.rates, blows=blows, history=demand.history())
     notes += told
     notes += [
         f"one instance of {name} holds {holds[name]:,.4g} requests/s within {latency_ms:g} ms"
         for name in _served(question)
     ]
-    notes += [*about.notes, *_scarce(model, demand, holds), *_of_policies(model, asked.policies), _of_prices(model)]
+    notes += [
+        *about.notes,
+        *left_out,
+        *_scarce(model, demand, holds),
+        *_of_policies(model, asked.policies),
+        *_of_kpa(setting, asked.policies),
+    ]
+    notes.append(_of_prices(model))
     notes += [f"not simulated: {note}" for note in not_acted_on(model)]
-    setting = replace(setting, rates=demand.rates, blows=blows, history=demand.history())
     return setting, tuple(notes)
 
 
@@ -188,6 +198,39 @@ def _of_policies(model: Model, names: tuple[str, ...]) -> list[str]:
         return []
     how = "as `scaling: {forecast: {}}` would switch it on"
     return [f"the blueprint asks for no forecast for {', '.join(without)}: {OURS} is played with one, {how}"]
+
+
+def _without_posted(model: Model) -> tuple[Model, list[str]]:
+    """The blueprint without triggers on what the app posts: nobody posts here, and what is missing would mean hold, for ever."""
+    services, told = {}, []
+    for name, service in model.services.items():
+        posted = [trigger.metric for trigger in service.scaling.triggers if trigger.is_posted]
+        kept = tuple(trigger for trigger in service.scaling.triggers if not trigger.is_posted)
+        services[name] = service
+        if posted:
+            services[name] = replace(service, scaling=replace(service.scaling, triggers=kept or Scaling().triggers))
+            instead = "" if kept else ", and the usual ones stand in"
+            told.append(
+                f"{name}: what the app posts is not simulated: its trigger {', '.join(posted)} is left out{instead}"
+            )
+    return replace(model, services=services), told
+
+
+def _of_kpa(setting: Setting, names: tuple[str, ...]) -> list[str]:
+    """Services whose instances are full long before they have as many requests at hand as Knative's autoscaler aims at."""
+    told = []
+    for name in dict.fromkeys(key.partition("@")[0] for key in setting.rates) if "kpa" in names else ():
+        service, cost = setting.model.services[name], setting.behaviours[name]
+        size = service.instance
+        one = station(cost.cpu_ms, cost.wait_ms, size.cpu_cores, size.concurrency)
+        per_s = setting.held(service)
+        at_hand, aim = per_s * one.response_s(per_s, 0.0), TARGET_RATIO * size.concurrency
+        if aim > at_hand:
+            told.append(
+                f"kpa aims at {aim:.0f} requests at hand (70% of instance.concurrency), and one of {name} is full with {at_hand:.0f}: "
+                "it reacts too late, unless instance.concurrency is what one really holds"
+            )
+    return told
 
 
 def _of_prices(model: Model) -> str:

@@ -1,0 +1,89 @@
+"""The page of policies compared: whole, without a script, and nothing that a name says breaks out of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from tenfold.effects import Decision
+from tenfold.proof.report.compared import Compared, cells, compared_page, money, struck_text
+from tenfold.sim.tally import Course, Made, Outcome, PoolCourse, Struck
+from tests.proof.markup import HOSTILE, seen
+
+COURSE = Course((0.0, 60.0, 120.0), (10.0, 20.0, 30.0), (40.0, 40.0, 80.0), (1, 1, 2))
+STRUCK = Struck("region-kill@13:00", 60.0, 30.0, 1234.4, 5.0, 90.0)
+
+
+def outcome(policy: str, cost: float, why: str = "more is asked for", name: str = STRUCK.name) -> Outcome:
+    """Three minutes under a policy."""
+    decision = Decision("d7", "scale", "web@local", (), why, (why,), (why,))
+    return Outcome(
+        policy=policy, seconds=180.0, currency="EUR", cost=cost, offered=1000.0, answered=990.0, failed=9.0, refused=1.0, short_s=18.0,
+        p50_ms=20.4, p95_ms=101.6, actions=1, flaps=0, instances_min=1, instances_mean=1.4, instances_max=2,
+        pools=(PoolCourse("web@local", 18.0, 1, 1.4, 2, 1, 0),), struck=(replace(STRUCK, name=name),), course=COURSE,
+        made=(Made(60.0, decision), Made(61.0, replace(decision, by="heal"))),
+    )  # fmt: skip
+
+
+def compared(*outcomes: Outcome, told: tuple[str, ...] = ()) -> Compared:
+    """That many policies of a shop, on a Monday."""
+    return Compared("shop", "development", 1_767_571_200.0, told, outcomes, "tenfold simulate --users 5")
+
+
+def test_the_figures_of_a_row() -> None:
+    """Cost by day and month, over the oracle's, what was short and lost, times, actions and instances, in the order of the heads."""
+    both = compared(outcome("tenfold", 0.11), outcome("oracle", 0.1))
+    assert dict(zip(both.heads, cells(both, both.outcomes[0]), strict=True)) == {
+        "EUR/day": "52.80",
+        "EUR/month": "1,606",
+        "x oracle": "1.100",
+        "short": "10%",
+        "lost": "1%",
+        "p50, p95 ms": "20, 102",
+        "actions/day": "480.0",
+        "flaps": "0",
+        "instances": "1 / 1.4 / 2",
+    }
+    assert cells(compared(outcome("tenfold", 1.0)), outcome("tenfold", 1.0))[2] == "-"
+    assert (money(0.5), money(12_345.6)) == ("0.50", "12,346")
+
+
+@pytest.mark.parametrize(
+    ("struck", "says"),
+    [
+        (STRUCK, "1,234 requests failed, recovered 5 s after it, all whole 90 s after it"),
+        (
+            replace(STRUCK, failed=0.0, recovered_s=0.0),
+            "0 requests failed, nothing to recover from, all whole 90 s after it",
+        ),
+        (
+            replace(STRUCK, failed=1.0, recovered_s=None, whole_s=None),
+            "1 request failed, did not recover while it was played, never whole again",
+        ),
+    ],
+)
+def test_what_a_fault_did(struck: Struck, says: str) -> None:
+    """One sentence, also for what never came back."""
+    assert struck_text(struck) == says
+
+
+def test_the_page_is_whole() -> None:
+    """Well-formed, no script, a plot of each policy and of all, the decisions of the first with pins that lead to them."""
+    page = compared_page(compared(outcome("tenfold", 0.11), outcome("oracle", 0.1), told=("played: `days.csv`",)))
+    tags = seen(page).tags
+    assert "script" not in tags and tags.count("figure") == 4
+    assert 'href="#why-1"' in page and 'id="why-1"' in page
+    assert "<code>days.csv</code>" in page and "tenfold simulate --users 5" in page
+    assert page == compared_page(
+        compared(outcome("tenfold", 0.11), outcome("oracle", 0.1), told=("played: `days.csv`",))
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_breaks_out_of_the_page(text: str) -> None:
+    """Whatever a file, a policy, a fault or a reason is called, it stays text."""
+    shown = compared(outcome(text, 0.1, text, text), told=(text,))
+    page = compared_page(replace(shown, name=text, environment=text, command=text))
+    calm = seen(compared_page(compared(outcome("x", 0.1, "x", "x"), told=("x",))))
+    found = seen(page)
+    assert set(found.tags) <= {*calm.tags, "code"}
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
