@@ -58,13 +58,13 @@ def mean_of_days(x: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was learnt from the past of a series: smoothed curves of z, each as long as it was, and which of them go back far enough.
+    """What was learnt from the past of a series: smoothed curves of z, one value for each of its `minutes`, and which go back far enough.
 
     `first` is the number of the first minute since the epoch: the time of day follows from it.
     """
 
     first: int
-    length: int
+    minutes: int
     is_daily: bool
     is_weekly: bool
     smooth: Array
@@ -84,7 +84,7 @@ class Past:
         waves = [wave(k * angles) for k in range(1, HARMONICS + 1) for wave in (np.sin, np.cos)]
         return cls(
             first=first,
-            length=len(z),
+            minutes=len(z),
             is_daily=len(z) >= DAILY_FROM,
             is_weekly=len(z) >= WEEKLY_FROM,
             smooth=smooth,

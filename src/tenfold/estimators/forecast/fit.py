@@ -11,7 +11,7 @@ variance; one step of reweighting by Huber's weights (k = 2 medians of the error
 Our own since none of the libraries does it in 20 ms or as well on traces of real sites.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,7 +45,18 @@ before as that is beyond 99.2%."""
 LEVEL = len(LAGS)
 """The column of `of_origin` that is the level."""
 GROWTH_MAX = 3.0
-"""Nothing above so many times the highest minute of the past is believed."""
+"""Nothing above so many times the highest minute of the past is believed, or its level now where that is higher."""
+SPIKE_FACTOR = 3.0
+"""A minute above so many times 99 of 100 minutes is a spike: it says nothing of how large the series is."""
+ROWS_MIN = 60
+"""With fewer minutes that are known, and whose target is, nothing is fitted."""
+SPREAD_MIN = 1e-6
+"""A column that differs less (log scale) differs by rounding."""
+KNOWN_WITHIN = float(np.log(1.5))
+KNOWN_MINUTES = 120
+KNOWN_MINUTES_BEFORE = 5
+BEFORE_MINUTES = 720
+"""A level (log scale) is known when so many minutes were near it, or a few of those that are half a day old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,8 @@ class Ahead:
 @dataclass(frozen=True, slots=True)
 class Fit:
     """A fitted past. `offset` is c, `error_floor` what is added to errors before their logarithm, `errors_at_day` the smoothed log errors
-    by minute, `errors` the one-step errors (log scale) by minute, `cap` the highest log value believed."""
+    by minute, `errors` the one-step errors (log scale) by minute, `cap` the highest log value believed. `levels` are those of the past, in
+    order of size, and `levels_before` those of them that are half a day old."""
 
     past: Past
     offset: float
@@ -74,17 +86,38 @@ class Fit:
     errors: Array
     errors_at_day: Array
     cap: float
+    levels: Array
+    levels_before: Array
     ahead: tuple[Ahead, ...]
 
     def z(self, values: Array) -> Array:
         """`values` on the log scale of this fit."""
         return np.log(np.maximum(values, 0.0) + self.offset)
 
+    def knows(self, level: float) -> bool:
+        """True where the past was at that level (log scale) long enough to tell how it goes on from there."""
+        return (
+            _count_near(self.levels, level) >= KNOWN_MINUTES
+            or _count_near(self.levels_before, level) >= KNOWN_MINUTES_BEFORE
+        )
 
-def fit(values: Array, known: Array, first: int) -> Fit:
+
+def _count_near(levels: Array, level: float) -> int:
+    return int(np.subtract(*np.searchsorted(levels, (level + KNOWN_WITHIN, level - KNOWN_WITHIN))))
+
+
+def usual_size(values: Array) -> tuple[float, float]:
+    """The mean and the highest of `values`, spikes cut off."""
+    most = SPIKE_FACTOR * float(np.quantile(values, 0.99))
+    held = np.minimum(values, most) if most > 0 else values
+    return float(held.mean()), float(held.max())
+
+
+def fit(values: Array, known: Array, first: int) -> Fit | None:
     """Fit `values` (one a minute, gaps filled; `known` is 1 where it was seen and 0 where it was filled), of which the first has minute
-    number `first`. It takes at least `features.BACK` and a hundred minutes more."""
-    offset = FLOOR_RATIO * float(values.mean()) + 1e-9
+    number `first`. It takes at least `features.BACK` and a hundred minutes more; None where too few of them are known."""
+    mean, highest = usual_size(values)
+    offset = FLOOR_RATIO * mean + 1e-9
     z = np.log(np.maximum(values, 0.0) + offset)
     past, rows = Past.of(z, first), of_origin(z)
     step = -(-(len(z) - past.rows_from) // ROWS_MAX)
@@ -92,6 +125,8 @@ def fit(values: Array, known: Array, first: int) -> Fit:
     coefficients = []
     for horizon in HORIZONS:
         some = _usable(origins, horizon, known)
+        if len(some) < ROWS_MIN:
+            return None
         x = np.concatenate((rows[some], past.of_target(some, np.array(horizon))), axis=1)
         target = z[some + horizon] - rows[some, LEVEL]
         beta, bias = _ridge(x, target, robust=True)
@@ -103,7 +138,9 @@ def fit(values: Array, known: Array, first: int) -> Fit:
         error_floor=floor,
         errors=errors,
         errors_at_day=np.log(mean_around(np.abs(errors), 7) + floor),
-        cap=float(np.log(GROWTH_MAX * values.max() + offset)),
+        cap=float(np.log(GROWTH_MAX * highest + offset)),
+        levels=np.sort(rows[:, LEVEL]),
+        levels_before=np.sort(rows[:-BEFORE_MINUTES, LEVEL]),
         ahead=(),
     )
     restless = restlessness(np.abs(errors), floor)
@@ -111,7 +148,7 @@ def fit(values: Array, known: Array, first: int) -> Fit:
     for horizon, (some, beta, bias, left, moved) in zip(HORIZONS, coefficients, strict=True):
         signs = scale_signs(made, restless[some], some, np.array(horizon), z[some], moved)
         ahead.append(_calibrate(beta, bias, signs, left, floor, CALIBRATED_DAYS * DAY // step))
-    return Fit(past, offset, floor, errors, made.errors_at_day, made.cap, tuple(ahead))
+    return replace(made, ahead=tuple(ahead))
 
 
 def _usable(origins: Indexes, horizon: int, known: Array) -> Indexes:
@@ -123,7 +160,8 @@ def _ridge(x: Array, target: Array, robust: bool) -> tuple[Array, float]:
     """Coefficients of the columns as they are, and the constant."""
     mean = x.mean(axis=0)
     unit = x - mean
-    spread = np.sqrt((unit * unit).mean(axis=0)) + 1e-9
+    spread = np.sqrt((unit * unit).mean(axis=0))
+    spread[spread < SPREAD_MIN] = np.inf
     unit /= spread
     shrink = SHRINK * len(target) / 1000 * np.eye(x.shape[1])
     center = float(target.mean())

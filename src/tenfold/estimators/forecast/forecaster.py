@@ -9,8 +9,18 @@ from collections import deque
 
 import numpy as np
 
-from tenfold.estimators.forecast.features import BACK, DAY, WEEK, Array, of_origin
-from tenfold.estimators.forecast.fit import GRID, HORIZONS, LEVEL, Fit, fit, restlessness, scale_signs
+from tenfold.estimators.forecast.features import BACK, DAY, FLOOR_RATIO, WEEK, Array, of_origin
+from tenfold.estimators.forecast.fit import (
+    GRID,
+    GROWTH_MAX,
+    HORIZONS,
+    LEVEL,
+    Fit,
+    fit,
+    restlessness,
+    scale_signs,
+    usual_size,
+)
 from tenfold.facts import ForecastSeen
 
 MINUTE_S = 60.0
@@ -26,6 +36,8 @@ BRIDGED = 10
 LEVEL_OVER = 5
 RATE = 0.008
 """How fast the levels follow (gamma in the paper); a twentieth of it per percent above 95%, since what is rare tells little at once."""
+LEVEL_BEYOND = 1.0
+"""A level may be owed so much: that keeps 95% true where the outermost quantile is not enough for a while, and ends."""
 UNREST_MIN = 0.05
 TAILS = 1.3
 """Before there is a fit, the normal distribution's quantiles, so much wider: real series have heavier tails."""
@@ -33,6 +45,13 @@ NORMAL = np.array((-1.6449, 0.0, 0.8416, 1.2816, 1.6449, 2.0537, 2.3263, 2.5758,
 """Of `LEVELS`."""
 SPREADS_FOR = 20
 """In minutes: how long an unfitted level is taken to wander off further and further."""
+LEVEL_SEEN = 360
+"""In minutes: what is looked at where nothing is fitted."""
+VALUE_MAX = 1e12
+"""What is counted does not go beyond: larger ones are taken for so much, and negative ones for nothing."""
+TIE_RATIO = 1e-4
+NOTHING = 1e-6
+"""Less is expected to be nothing."""
 DIGITS = 6
 
 _HORIZONS = np.array(HORIZONS)
@@ -44,7 +63,8 @@ class Forecaster:
     """The series `name`. `observe` its minutes in order; `fact` is what is expected by the newest."""
 
     def __init__(self, name: str, refit_every: int = REFIT_EVERY) -> None:
-        """`refit_every` is in minutes."""
+        """`refit_every` is in minutes, at most eleven hours: a fit tells nothing of more than a day after it."""
+        assert 1 <= refit_every <= (DAY - max(HORIZONS)) // 2, "a fit has to be newer than the day before"
         self._name, self._refit_every = name, refit_every
         # Fits of many series do not fall on one minute.
         self._phase = sum(name.encode()) % refit_every
@@ -55,7 +75,7 @@ class Forecaster:
         self._first, self._count = minute, 0
         self._values, self._known, self._z, self._errors = (np.zeros(2 * DAY) for _ in range(4))
         self._fit: Fit | None = None
-        self._fitted = -REFIT_EVERY
+        self._fitted = -self._refit_every
         self._one_ahead: float | None = None
         self._made: deque[tuple[int, Array]] = deque(maxlen=max(HORIZONS))
         self._levels = np.tile(_LEVELS, (len(HORIZONS), 1))
@@ -63,16 +83,18 @@ class Forecaster:
     def load(self, rows: list[tuple[int, float]]) -> None:
         """Take in what was before, as (minute, value) in order, without a forecast for each of them."""
         for minute, value in rows:
-            if self._count == 0 or minute > self._first + self._count - 1:
-                self._append(minute, value)
+            if np.isfinite(value) and self._is_new(minute):
+                self._append(minute, _counted(value))
+
+    def _is_new(self, minute: int) -> bool:
+        return self._count == 0 or minute >= self._first + self._count
 
     def observe(self, minute: int, value: float | None) -> None:
         """Take in minute number `minute` (since the epoch) once it has ended; None where nothing was seen. One that is not newer than the
         last changes nothing: the clock went back, or it was told before."""
-        if value is None or not np.isfinite(value):
+        if value is None or not np.isfinite(value) or not self._is_new(minute):
             return
-        if self._count and minute <= self._first + self._count - 1:
-            return
+        value = _counted(value)
         self._learn(minute, value)
         is_next = self._count > 0 and minute == self._first + self._count
         self._append(minute, value)
@@ -127,6 +149,9 @@ class Forecaster:
         drop = max(0, self._count - HISTORY)
         used = slice(drop, self._count)
         made = fit(self._values[used], self._known[used], self._first + drop)
+        if made is None:
+            self._fit = None
+            return
         if self._fit is None:
             self._levels = np.tile(_LEVELS, (len(HORIZONS), 1))
         self._fit, self._fitted = made, self._count
@@ -136,16 +161,23 @@ class Forecaster:
     def _learn(self, minute: int, value: float) -> None:
         """Correct the levels by the forecasts that were made for this minute."""
         made = dict(self._made)
-        for row, horizon in enumerate(HORIZONS):
-            foretold = made.get(minute - horizon)
-            if foretold is not None:
-                self._levels[row] += _RATES * ((value > foretold[row]) - (1 - _LEVELS))
+        rows = [i for i, horizon in enumerate(HORIZONS) if minute - horizon in made]
+        if not rows:
+            return
+        foretold = np.array([made[minute - HORIZONS[i]][i] for i in rows])
+        # A value that is just what was told says neither that it was too little nor too much.
+        tells = np.abs(value - foretold) > TIE_RATIO * value
+        step = _RATES * ((value > foretold) - (1 - _LEVELS)) * tells
+        self._levels[rows] = np.minimum(np.maximum(self._levels[rows] + step, -LEVEL_BEYOND), 1 + LEVEL_BEYOND)
 
     def _foretell(self, minute: int, value: float) -> None:
         if self._count < LEVEL_FROM:
             return
-        quantiles = self._by_fit() if self._fit is not None else self._by_level()
-        quantiles = np.maximum.accumulate(np.maximum(quantiles, 0.0), axis=1)
+        made = self._fit
+        level = self._z[self._count - LEVEL_OVER : self._count].mean()
+        is_known = made is not None and made.knows(float(level))
+        quantiles = self._by_fit() if is_known else self._by_level()
+        quantiles = np.maximum.accumulate(np.where(quantiles < NOTHING, 0.0, quantiles), axis=1)
         self._made.append((minute, quantiles))
         rounded = tuple(tuple(float(f"{q:.{DIGITS}g}") for q in level) for level in quantiles.T.tolist())
         self.fact = ForecastSeen(
@@ -155,8 +187,8 @@ class Forecaster:
             horizons_s=tuple(h * MINUTE_S for h in HORIZONS),
             levels=LEVELS,
             quantiles=rounded,
-            history_s=self._count * MINUTE_S,
-            basis=self._basis(),
+            history_s=min(self._count, HISTORY) * MINUTE_S,
+            basis=self._basis() if is_known else "the level of the last minutes",
         )
 
     def _by_fit(self) -> Array:
@@ -165,35 +197,38 @@ class Forecaster:
         assert made is not None
         past, end = made.past, self._count
         # The fit counts from the first minute it used.
-        newest = np.full(len(HORIZONS), past.length + end - self._fitted - 1)
+        newest = np.full(len(HORIZONS), past.minutes + end - self._fitted - 1)
         z, errors = self._z[end - BACK : end], np.abs(self._errors[max(0, end - 720) : end])
         row = of_origin(z)[-1]
         x = np.concatenate((np.tile(row, (len(HORIZONS), 1)), past.of_target(newest, _HORIZONS)), axis=1)
         moved = np.array([x[i] @ ahead.beta + ahead.bias for i, ahead in enumerate(made.ahead)])
         restless = np.tile(restlessness(errors, made.error_floor)[-1], (len(HORIZONS), 1))
         signs = scale_signs(made, restless, newest, _HORIZONS, np.full(len(HORIZONS), z[-1]), moved)
+        cap = max(made.cap, row[LEVEL] + np.log(GROWTH_MAX))
         quantiles = np.empty((len(HORIZONS), len(LEVELS)))
         for i, ahead in enumerate(made.ahead):
             log_scale = np.clip(signs[i], ahead.seen_from, ahead.seen_to) @ ahead.scale_beta + ahead.scale_bias
             table = ahead.tables[np.searchsorted(ahead.bounds, log_scale)]
             unit = np.interp(np.clip(self._levels[i], GRID[0], GRID[-1]), GRID, table)
-            quantiles[i] = np.minimum(row[LEVEL] + moved[i] + unit * np.exp(log_scale), made.cap)
+            quantiles[i] = np.minimum(row[LEVEL] + moved[i] + unit * np.exp(log_scale), cap)
         self._one_ahead = float(row[LEVEL] + moved[0])
         return np.asarray(np.exp(quantiles) - made.offset)
 
     def _by_level(self) -> Array:
         """The level, and that it wanders off by what it moved from minute to minute so far."""
-        values = self._values[: self._count]
-        offset = 0.02 * float(values.mean()) + 1e-9
-        z = np.log(np.maximum(values, 0.0) + offset)
+        values = self._values[max(0, self._count - LEVEL_SEEN) : self._count]
+        mean, highest = usual_size(values)
+        offset = FLOOR_RATIO * mean + 1e-9
+        z = np.log(values + offset)
         unrest = max(UNREST_MIN, float(np.abs(np.diff(z)).mean()))
         spread = TAILS * unrest * np.sqrt(np.minimum(_HORIZONS, SPREADS_FOR))
         unit = np.interp(np.clip(self._levels, LEVELS[0], 0.9999), (*LEVELS, 0.9999), np.append(NORMAL, 3.7190))
-        return np.asarray(np.exp(z[-LEVEL_OVER:].mean() + spread[:, None] * unit) - offset)
+        level = float(z[-LEVEL_OVER:].mean())
+        cap = max(np.log(highest + offset), level) + np.log(GROWTH_MAX)
+        return np.asarray(np.exp(np.minimum(level + spread[:, None] * unit, cap)) - offset)
 
     def _basis(self) -> str:
-        if self._fit is None:
-            return "the level of the last minutes"
+        assert self._fit is not None
         past = self._fit.past
         if past.is_weekly:
             return f"the last two hours, this time of day on {min(7, self._count // DAY)} days, and the week before"
@@ -201,6 +236,10 @@ class Forecaster:
             days = max(1, min(7, self._count // DAY))
             return f"the last two hours and this time of day on {days} day{'s' * (days > 1)}"
         return "the last two hours"
+
+
+def _counted(value: float) -> float:
+    return min(max(value, 0.0), VALUE_MAX)
 
 
 assert WEEK + max(HORIZONS) < HISTORY
