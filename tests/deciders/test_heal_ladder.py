@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from tenfold.deciders.engines import keep_engines
 from tenfold.deciders.failures import FLAP_WINDOW_S, GIVE_UP_AFTER, GIVEN_UP_RETRY_S, SETTLED_S
 from tenfold.deciders.heal.rungs import FIRST, LADDER, MOVE_AFTER, RESTARTS_MAX, Ill, rung_for
 from tenfold.deciders.memory import HealMemory, Memory, ReleaseMemory, Rung
 from tenfold.deciders.signs import signs
-from tenfold.effects import StartInstance, StopInstance
-from tenfold.facts import InstanceState, ReceiptSeen
+from tenfold.effects import StartEngine, StartInstance, StopInstance
+from tenfold.facts import EngineSeen, EngineState, InstanceState, ReceiptSeen, Snapshot
 from tenfold.loop.codec import Codec
 from tenfold.model import Model, Region
-from tests.deciders.fleet import Fleet, line
+from tests.deciders.fleet import START, Fleet, line
 
 
 def started(fleet: Fleet) -> list[str]:
@@ -266,3 +267,31 @@ def test_a_surplus_that_waits_for_its_restart_is_just_forgotten() -> None:
     assert len(fleet.starts) == starts
     assert any(isinstance(e, StopInstance) for _, d in fleet.made for e in d.effects)
     assert not any(isinstance(e, StartInstance) and e.attempt == 1 for _, e in fleet.starts)
+
+
+def test_an_engine_that_ends_again_and_again_is_a_persons_business_too() -> None:
+    """A gateway that lives for a hundred seconds each time is started again at once every time, and at last somebody is asked."""
+    memory, now, generation = HealMemory(), START, 1
+    wanted = {"gateway/a": StartEngine("gateway", "a")}
+    began_at, starts = now, []
+    for _ in range(1000):
+        now += 1.0
+        is_up = bool(starts) and now - began_at < 100
+        state = EngineState.READY if is_up else EngineState.EXITED
+        engine = EngineSeen(
+            "gateway", "a", state, began_at, now, generation, note="" if is_up else "killed by signal 11"
+        )
+        shot = Snapshot(now, 1, observed={"gateway": now}, engines={"gateway/a": engine} if starts else {})
+        memory, decisions = keep_engines(wanted, (), shot, memory)
+        for decision in decisions:
+            assert decision.effects, f"it waits: {decision.why}"
+            starts.append(now)
+            began_at, generation = now, generation + 2
+    failures = memory.engines["gateway/a"].failures
+    assert failures is not None
+    assert failures.rung is Rung.ASK
+    assert not failures.gave_up
+    assert len(starts) == 10
+    sign = signs(Model("demo", {}, {}), Snapshot(now), Memory(heal=memory))["recovery/gateway/a"]
+    assert "ended 9 times although each start worked" in sign.text
+    assert "Look at: tenfold logs gateway-a" in sign.text

@@ -96,7 +96,8 @@ def _keep_engine(
     if not note and 0 <= now - memory.asked_at < ASKED_GRACE_S:
         return memory, None
     failures = memory.failures
-    if failures is None or failures.last_at < memory.asked_at:
+    # Where there was nothing to wait for, it was started in the very moment of its last failure.
+    if failures is None or failures.last_at <= memory.asked_at:
         memory = _counted(key, memory, note or "it ended", now)
         failures = memory.failures
         assert failures is not None

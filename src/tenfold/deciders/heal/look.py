@@ -323,11 +323,15 @@ def _touched(draft: Draft, line: str) -> int:
 
 def _sick_together(draft: Draft) -> set[str]:
     """Lines of at least two instances of which more than half are unhealthy now; the others' complaint is hushed."""
-    wanted = [
-        (seen.state, member)
+    known = [
+        (seen, member)
         for id_, member in draft.members.items()
         if member.state is MemberState.WANTED and (seen := draft.snapshot.instances.get(id_)) is not None
     ]
+    wanted = [(seen.state, member) for seen, member in known]
+    if draft.told:
+        ill = {m.line for seen, m in known if seen.frozen or seen.state is InstanceState.UNHEALTHY}
+        draft.hush_all("turn/", ill)
     sick = Counter(member.line for state, member in wanted if state is InstanceState.UNHEALTHY)
     well = Counter(member.line for state, member in wanted if sick and state is InstanceState.READY)
     together = {line for line, n in sick.items() if n >= 2 and n > well[line]}

@@ -16,6 +16,8 @@ def move(draft: Draft) -> None:
     """Begin, change and end moves; then the lines of the draft want what was moved to them."""
     for key in tuple(draft.moves):
         _look_at_move(draft, key)
+    if draft.told:
+        draft.hush_all("move/", draft.failures)
     for line in tuple(draft.lines.values()):
         if line.key not in draft.moves and _must_move(draft, line):
             _begin(draft, line)

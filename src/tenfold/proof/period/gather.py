@@ -207,7 +207,9 @@ def _is_failure(decision: Decision) -> bool:
     if decision.by != "heal":
         return False
     if subject.startswith("instance/"):
-        return not (why.endswith((": it ends", "is taken over")) or "told to end" in why)
+        # Its end was told when it was seen; that it is restarted later, or can't be, is no second one.
+        is_remedy = why.partition(" ")[2].startswith(("is restarted in its place", "can't be restarted"))
+        return not (is_remedy or why.endswith((": it ends", "is taken over")) or "told to end" in why)
     signs = ("does not run", "is started again", "has not answered")
     return subject.startswith("engine/") and any(sign in why for sign in signs)
 
