@@ -51,6 +51,7 @@ def healing_rows() -> Iterator[str]:
     yield f"served for {failures.SETTLED_S:.0f} s ends the row"
     yield f"ends within {failures.SOON_S:.0f} s of\nbeing ready count together for {failures.FLAP_WINDOW_S / 60:.0f} minutes"
     yield f"one try every {failures.GIVEN_UP_RETRY_S / 60:.0f} min"
+    yield f"goes on being tried every {engines.ASKED_RETRY_S:.0f} s"
     yield f"not answered for {engines.ENGINE_STUCK_S:.0f} s"
     yield f"gets {rungs.BACK_S:.0f} s to find that out"
     yield f"not seen for {FACT_AGE_S_MAX:.0f} s"

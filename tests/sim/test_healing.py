@@ -88,6 +88,16 @@ def test_a_region_that_was_killed_is_whole_soon_after_it_is_back() -> None:
     assert not any("gave up on web@b" in why for why in globe.whys(struck_s))
 
 
+def test_a_region_that_was_dead_for_long_is_whole_within_minutes() -> None:
+    """Ten minutes of a dead region: its gateway is tried every minute all along, and what ran there starts with it."""
+    globe = Globe(77, step_s=1.0)
+    globe.world.inflict(Kill("region/b", 600.0))
+    struck_s = globe.world.clock.elapsed_s
+    globe.run(600)
+    assert len([e for e in starts(globe, struck_s) if e.region == "b"]) <= 2
+    globe.run_until(lambda: globe.goes_to("b") == {"b": 1.0}, 110)
+
+
 def test_a_region_in_which_nothing_starts_has_its_capacity_elsewhere() -> None:
     """A bad host: each start in b fails while the same release is well in a and c, which run its two until b can; nobody is refused."""
     globe = Globe(76)

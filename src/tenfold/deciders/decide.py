@@ -231,14 +231,11 @@ def _around(model: Model, memory: Memory, waiting_for: str) -> Around:
 
 
 def _regions_away(memory: Memory) -> Mapping[str, str]:
-    """The regions of which nothing can be reached now, with the reason: what runs there is not ill for a fault of its own. One whose
-    gateway was given up is not waited for."""
+    """The regions of which nothing can be reached now, with the reason: what runs there is not ill for a fault of its own."""
     away = {}
     for name, region in memory.regions.regions.items():
-        gateway = memory.heal.engines.get(f"gateway/{name}")
-        is_given_up = gateway is not None and gateway.failures is not None and gateway.failures.gave_up
         shown = [AWAY[signal] for signal in AWAY if signal in region.ailing_since]
-        if shown and region.state is RegionState.OUT and not is_given_up:
+        if shown and region.state is RegionState.OUT:
             away[name] = shown[0]
     return away
 

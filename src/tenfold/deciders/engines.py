@@ -20,6 +20,8 @@ ASKED_GRACE_S = 5.0
 ENGINE_STUCK_S = 15.0
 """What holds no data and does not answer for this long is started anew. A store never is: it may be recovering."""
 FLAPS_KEPT = 20
+ASKED_RETRY_S = 60.0
+"""What holds no data is tried this often after a person was asked: a whole region may be waiting for it, and a try costs nothing."""
 RESTARTED = ("gateway", "entry", "voter", "control")
 
 
@@ -103,7 +105,7 @@ def _keep_engine(
         assert failures is not None
         wait_s = failures.next_start_at - now
         if wait_s > 0:
-            end = "given up" if failures.gave_up else f"next start in {wait_s:.0f} s"
+            end = f"{'given up, one more try' if failures.gave_up else 'next start'} in {wait_s:.0f} s"
             why = f"{key} does not run: {failures.last_note}; failure {failures.count} in a row, {end}"
             return memory, Decision("", "heal", subject, (), why)
     if waits(failures, now):
@@ -124,6 +126,8 @@ def _counted(key: str, memory: EngineMemory, note: str, now: float) -> EngineMem
     rung = Rung.RESTART if memory.attempts > 1 else None
     tried = Try(memory.asked_at, rung, key, f"{note}, {lived_s:.0f} s after its start")
     failures = failed(memory.failures, note, now, had_served=True, served_s=lived_s, flaps=len(flaps), tried=tried)
+    if failures.gave_up and key.partition("/")[0] in RESTARTED:
+        failures = replace(failures, next_start_at=now + ASKED_RETRY_S)
     return replace(memory, failures=failures, flaps=flaps)
 
 
