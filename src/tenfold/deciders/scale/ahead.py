@@ -15,7 +15,8 @@ What an instance is asked for at most is what its triggers bear: `capacity` in r
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
+from typing import NamedTuple
 
 from tenfold.deciders.scale.floors import starts_s
 from tenfold.deciders.scale.triggers import duration
@@ -39,8 +40,8 @@ class Outlook:
     """What a pool will need: `due` when an instance that is started now would be ready, `enough` for the horizon from then on, and no more
     than `steady` at any time within two horizons.
 
-    `chance_ratio` (0..1) is how sure it is that what it has now will not do when `due` is. `words` tell what is expected. `known_at`
-    is what the newest of it rests on.
+    `chance_ratio` (0..1) is how sure it is that what it has now will not do when `due` is. `words` tell what `enough` is made of, and
+    `steady_words` what `steady` is. `known_at` is what the newest of it rests on.
     """
 
     due: int
@@ -50,6 +51,7 @@ class Outlook:
     lead_s: float
     known_at: float
     words: str
+    steady_words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,14 @@ class _Load:
     forecast: ForecastSeen
     each: float
     unit: str
+
+
+class _Need(NamedTuple):
+    """The load worth preparing for, when it is expected, and the chance (0..1) that there is no more then."""
+
+    load: float
+    ahead_s: float
+    level: float
 
 
 def is_foreseen(trigger: Trigger) -> bool:
@@ -92,15 +102,17 @@ def outlook(
 
 
 def _larger(one: Outlook, other: Outlook) -> Outlook:
-    most = max(one, other, key=lambda each: (each.due, each.enough))
+    most = max(one, other, key=lambda each: (each.enough, each.due))
+    steadiest = max(one, other, key=lambda each: each.steady)
     return Outlook(
-        most.due,
-        max(one.enough, other.enough),
-        max(one.steady, other.steady),
+        max(one.due, other.due),
+        most.enough,
+        steadiest.steady,
         max(one.chance_ratio, other.chance_ratio),
         most.lead_s,
         max(one.known_at, other.known_at),
         most.words,
+        steadiest.steady_words,
     )
 
 
@@ -109,21 +121,24 @@ def _outlook(load: _Load, lead_s: float, horizon_s: float, worth: float, wanted:
     due = _need(load, lead_s, worth * ADD_WORTH_RATIO)
     enough = _most(load, lead_s, lead_s + horizon_s, worth * ENOUGH_WORTH_RATIO)
     steady = _most(load, MINUTE_S, max(STEADY_HORIZONS * horizon_s, lead_s), worth * ENOUGH_WORTH_RATIO)
-    highest_s = max(
-        (at for at in (lead_s, *seen.horizons_s) if lead_s <= at <= lead_s + horizon_s),
-        key=partial(at_level, seen, level=0.95),
-    )
-    expected, high = at_level(seen, highest_s, 0.5), at_level(seen, highest_s, 0.95)
-    words = (
-        f"{figure(expected)} {load.unit} expected in {duration(highest_s)} (now {figure(seen.value)}), up to {figure(high)} with 95% "
-        f"confidence; one bears {figure(load.each)}"
-    )
     chance = 1 - level_of(seen, lead_s, wanted * load.each)
-    return Outlook(_ceil(due, load), _ceil(enough, load), _ceil(steady, load), chance, lead_s, seen.seen_at, words)
+    instances = (_ceil(due, load), _ceil(enough, load), _ceil(steady, load))
+    return Outlook(*instances, chance, lead_s, seen.seen_at, _words(load, enough), _words(load, steady))
 
 
-def _ceil(value: float, load: _Load) -> int:
-    return max(1, math.ceil(value / load.each - 1e-9))
+@lru_cache(maxsize=8192)
+def _words(load: _Load, need: _Need) -> str:
+    """What is expected, and by how much of it the number is reckoned."""
+    seen = load.forecast
+    expected = at_level(seen, need.ahead_s, 0.5)
+    return (
+        f"{figure(expected)} {load.unit} expected in {duration(need.ahead_s)} (now {figure(seen.value)}), up to {figure(need.load)} with "
+        f"{100 * need.level:.4g}% confidence; one bears {figure(load.each)}"
+    )
+
+
+def _ceil(need: _Need, load: _Load) -> int:
+    return max(1, math.ceil(need.load / load.each - 1e-9))
 
 
 def _loads(
@@ -164,21 +179,23 @@ def _fresh(snapshot: Snapshot, series: str) -> ForecastSeen | None:
 # --- a forecast's quantiles -------------------------------------------------------------------------------------------
 
 
-def _most(load: _Load, from_s: float, to_s: float, worth: float) -> float:
-    """The highest need between two times ahead."""
+def _most(load: _Load, from_s: float, to_s: float, worth: float) -> _Need:
+    """The highest need between two times ahead, the soonest where there are several."""
     between = [ahead_s for ahead_s in load.forecast.horizons_s if from_s < ahead_s <= to_s]
-    return max(_need(load, ahead_s, worth) for ahead_s in (from_s, *between))
+    return max(
+        (_need(load, ahead_s, worth) for ahead_s in (from_s, *between)), key=lambda need: (need.load, -need.ahead_s)
+    )
 
 
 @lru_cache(maxsize=8192)
-def _need(load: _Load, ahead_s: float, worth: float) -> float:
+def _need(load: _Load, ahead_s: float, worth: float) -> _Need:
     """The load that is worth preparing for at that time ahead."""
     seen = load.forecast
     column = _column(seen, ahead_s)
     # Instances are whole: on average half of one is paid for beyond what is needed.
     pool = column[seen.levels.index(0.5)] + load.each / 2
-    tried = [_value(seen.levels, column, level) for level in TRIED_LEVELS]
-    return min(zip(tried, TRIED_LEVELS, strict=True), key=lambda pair: pair[0] / pool + worth * (1 - pair[1]))[0]
+    tried = [_Need(_value(seen.levels, column, level), ahead_s, level) for level in TRIED_LEVELS]
+    return min(tried, key=lambda need: need.load / pool + worth * (1 - need.level))
 
 
 def _column(seen: ForecastSeen, ahead_s: float) -> tuple[float, ...]:

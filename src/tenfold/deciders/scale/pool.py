@@ -35,6 +35,10 @@ taken back within ten minutes, but for what is seen."""
 LOWER_GAP_S = 900.0
 AGREED_S = 300.0
 """The forecasts of so long must agree before any instance goes."""
+EVERY_S = 60.0
+"""Forecasts come once a minute."""
+EXPECTED_RATIO_MAX = 0.99
+"""What is only expected is never as sure as what is seen."""
 WORTH_RATIO = 0.1
 """Fewer than so many of all are not worth an action."""
 
@@ -68,7 +72,9 @@ def scale_pool(
     coming = outlook(service, region, snapshot, triggers, holds, before.wanted)
     raised = _raise(memory, key, readings, len(ready), high, coming, now)
     if coming is None:
-        return raised or _lower(memory, key, readings, len(ready), stays, now)
+        # A forecast that is late takes back nothing that was added for it.
+        is_young = service.scaling.forecast is not None and _is_within(memory.raised_at, STAYS_S, now)
+        return raised or (_hold(memory, key, "") if is_young else _lower(memory, key, readings, len(ready), stays, now))
     memory = _agree(memory, coming, now)
     return (
         raised
@@ -183,7 +189,7 @@ def _raise_ahead(
         return None
     needed, when = max(coming.due, coming.enough), f" in {duration(coming.lead_s)}"
     memory, decision = _more(memory, key, needed, high, when, coming.words, readings, now)
-    return memory, replace(decision, confidence_ratio=round(coming.chance_ratio, 4))
+    return memory, replace(decision, confidence_ratio=round(min(coming.chance_ratio, EXPECTED_RATIO_MAX), 4))
 
 
 def _lower_ahead(
@@ -207,10 +213,13 @@ def _lower_ahead(
     others = [r.trigger for r in readings if not is_foreseen(r.trigger)]
     if any(now - memory.low_since.get(t.metric, now) < max(t.cooldown_s, 1e-9) for t in others):
         return _hold(memory, key, "")
-    if memory.troubled_at is not None and now - memory.troubled_at < AFTER_OUTAGE_S:
+    if _is_within(memory.troubled_at, AFTER_OUTAGE_S, now):
         why = f"{key} keeps {count(memory.wanted)} although fewer would do: it could not serve a short while ago"
         return _hold(memory, key, why)
     if _is_within(memory.raised_at, STAYS_S, now) or _is_within(memory.lowered_at, LOWER_GAP_S, now):
+        return _hold(memory, key, "")
+    if memory.steady[-1][0] - memory.steady[0][0] < AGREED_S - EVERY_S:
+        # A new pool, or forecasts that have only just come again.
         return _hold(memory, key, "")
     clamps = []
     if wanted > steady:
@@ -220,7 +229,7 @@ def _lower_ahead(
         clamps.append(
             f"damping: {steady} instead of {coming.steady}: the forecasts of the last {duration(AGREED_S)} have to agree"
         )
-    why = f"{key} will do with {count(wanted)} instead of {memory.wanted}: {coming.words}"
+    why = f"{key} will do with {count(wanted)} instead of {memory.wanted}: {coming.steady_words}"
     memory, decision = _change(memory, key, wanted, why, readings, now)
     return memory, replace(decision, clamps=tuple(clamps))
 

@@ -150,7 +150,8 @@ class Forecaster:
         used = slice(drop, self._count)
         made = fit(self._values[used], self._known[used], self._first + drop)
         if made is None:
-            self._fit = None
+            # It is tried again when it would be fitted anew.
+            self._fit, self._fitted = None, self._count
             return
         if self._fit is None:
             self._levels = np.tile(_LEVELS, (len(HORIZONS), 1))
