@@ -1,0 +1,487 @@
+"""Scaling ahead as stories: the load is expected, comes, and goes; forecasts are late, wrong, half or gone."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenfold.deciders.memory import PoolScale
+from tenfold.deciders.scale.pool import AGREED_S, LOWER_GAP_S, STAYS_S, scale_pool
+from tenfold.effects import Decision
+from tenfold.facts import (
+    CapacitySeen,
+    ForecastSeen,
+    InstanceSeen,
+    InstanceState,
+    MetricSeen,
+    PoolSeen,
+    Snapshot,
+    WorkSeen,
+)
+from tenfold.model import Forecast, Scaling, Service, Trigger
+
+START = 29_000_000 * 60.0
+POOL = "web@local"
+TRAFFIC = f"{POOL}.requests_per_s"
+HORIZONS_S = (60.0, 180.0, 360.0, 600.0, 1200.0, 2400.0, 3600.0)
+LEVELS = (0.05, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
+ABOVE = (0.9, 1.0, 1.04, 1.06, 1.08, 1.1, 1.12, 1.14, 1.16)
+"""The quantiles of a calm series, over its median."""
+ASKED = Forecast()
+CONCURRENCY = Trigger("concurrency", 10, 5, 60)
+"""With requests that take 0.1 s an instance bears 100 requests/s."""
+
+
+def forecast(at: float, now: float, *expected: float, series: str = TRAFFIC) -> ForecastSeen:
+    """A forecast made at `at`, whose medians by horizon are `expected`; the last of them stands for all that follow."""
+    medians = [*expected, *[expected[-1]] * (len(HORIZONS_S) - len(expected))]
+    return ForecastSeen(
+        series, at, now, HORIZONS_S, LEVELS, tuple(tuple(over * m for m in medians) for over in ABOVE), 86_400.0, "x"
+    )
+
+
+@dataclass
+class Story:
+    """One pool over time: `look` decides on what is now, and remembers. Instances are ready as soon as they are wanted."""
+
+    service: Service = field(default_factory=lambda: web())
+    memory: PoolScale | None = None
+    now: float = START
+    per_s: float = 100.0
+    said: list[tuple[float, Decision]] = field(default_factory=list)
+    stale: set[str] = field(default_factory=set)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    work: WorkSeen | None = field(default_factory=lambda: WorkSeen("web", "local", START, 0.1, 0.05, 55.0))
+    holds: CapacitySeen | None = None
+
+    @property
+    def wanted(self) -> int:
+        assert self.memory is not None
+        return self.memory.wanted
+
+    @property
+    def sizes(self) -> list[str]:
+        """`from>to` of every change."""
+        found = [re.search(r"(\d+) instances? instead of (\d+)", decision.why) for _, decision in self.said]
+        return [f"{match[2]}>{match[1]}" for match in found if match is not None]
+
+    def look(
+        self, *seen: ForecastSeen, seconds: float = 10.0, ready: int | None = None, errors_per_s: float = 0.0
+    ) -> Decision | None:
+        """A look so many seconds after the last one."""
+        self.now += seconds
+        count = ready if ready is not None else self.memory.wanted if self.memory is not None else 1
+        there = [
+            InstanceSeen(
+                f"web-{i}", "web", "local", "r1", InstanceState.READY, 0.0, 0.0, self.now, memory_bytes=200_000_000
+            )
+            for i in range(count)
+        ]
+        fresh = {source: self.now for source in ("process", "gateway", "metrics") if source not in self.stale}
+        pool = PoolSeen("web", "local", fresh.get("gateway", 0.0), self.per_s, errors_per_s, in_flight=self.per_s * 0.1)
+        snapshot = Snapshot(
+            taken_at=self.now,
+            observed=fresh,
+            pools={POOL: pool},
+            metrics={f"{POOL}:{n}": MetricSeen("web", "local", n, v, self.now) for n, v in self.metrics.items()},
+            forecasts={each.key: each for each in seen},
+            works={POOL: self.work} if self.work is not None else {},
+        )
+        self.memory, decision = scale_pool(self.service, "local", there, snapshot, self.memory, self.holds)
+        if decision is not None:
+            self.said.append((self.now, decision))
+        return decision
+
+    def live(self, minutes: float, *expected: float, seconds: float = 10.0) -> None:
+        """So many minutes of looks, with a new forecast each minute."""
+        for _ in range(round(minutes * 60 / seconds)):
+            at = (self.now + seconds) // 60 * 60
+            self.look(forecast(at, self.per_s, *expected), seconds=seconds)
+
+
+def web(low: int = 1, high: int = 20, *triggers: Trigger, asked: Forecast | None = ASKED) -> Service:
+    """A service that looks ahead."""
+    return Service("web", "serve", scaling=Scaling(low, high, triggers or (CONCURRENCY,), asked))
+
+
+def running(count: int, at: float = START - 10_000, **changes: object) -> PoolScale:
+    """A pool that has had so many for hours."""
+    return replace(PoolScale(count, "so it was", at), **changes)  # type: ignore[arg-type]
+
+
+# --- before the load comes --------------------------------------------------------------------------------------------
+
+
+def test_instances_are_asked_for_before_the_load_comes() -> None:
+    """What is expected by the time a start would end is prepared for now, in words and figures that explain the number."""
+    story = Story(memory=running(2), per_s=150.0)
+    decision = story.look(forecast(START, 150.0, 150, 400, 800))
+    assert decision is not None
+    assert decision.why == (
+        "web@local will need 10 instances instead of 2 in 2 min: 800 requests/s expected in 6 min (now 150), up to 928 with 99.8% "
+        "confidence; one bears 100"
+    )
+    assert 0.9 < decision.confidence_ratio <= 0.99
+    assert decision.clamps == ()
+
+
+def _explains(decision: Decision, wanted: int, bears: float) -> bool:
+    """True where the load in its words, over what one bears, is its number."""
+    load = re.search(r"up to ([\d,.]+) with", decision.why)
+    return load is not None and -(-float(load[1].replace(",", "")) // bears) == wanted
+
+
+def test_the_reason_explains_the_number_both_ways() -> None:
+    """A person who divides the two figures of the reason gets the number, when instances are added and when they go."""
+    story = Story(memory=running(2), per_s=150.0)
+    more = story.look(forecast(START, 150.0, 150, 300, 500, 700, 400))
+    assert more is not None and _explains(more, story.wanted, 100), more and more.why
+    # The highest within two horizons is twenty minutes off: that is why no more go.
+    idle = Story(memory=running(12), per_s=100.0)
+    idle.live(8, 100, 100, 100, 100, 550)
+    [(_, fewer)] = idle.said
+    assert "expected in 20 min" in fewer.why
+    assert _explains(fewer, idle.wanted, 100), fewer.why
+
+
+def test_what_a_start_takes_decides_how_early() -> None:
+    """A load in twenty minutes is prepared for now where starts take a quarter of an hour, not where they take ten seconds."""
+    soon = [100.0, 100, 100, 100, 900]
+    fast = Story(memory=running(2), work=WorkSeen("web", "local", START, 0.1, 0.05, 10.0))
+    slow = Story(memory=running(2), work=WorkSeen("web", "local", START, 0.1, 0.05, 1000.0))
+    fast.look(forecast(START, 100.0, *soon))
+    slow.look(forecast(START, 100.0, *soon))
+    assert (fast.wanted, slow.wanted > 8) == (2, True)
+
+
+def test_never_above_the_most_the_blueprint_allows() -> None:
+    """What would take more is told."""
+    story = Story(web(1, 5), memory=running(2))
+    decision = story.look(forecast(START, 100.0, 100_000))
+    assert decision is not None and story.wanted == 5
+    assert decision.clamps[0].startswith("maximum: 5 instead of 1,") or decision.clamps[0].startswith(
+        "maximum: 5 instead of 1"
+    )
+    story.live(5, 100_000)
+    assert (story.wanted, len(story.said)) == (5, 1)
+
+
+def test_what_is_expected_is_never_certain() -> None:
+    """However sure, it is less sure than what is seen, which comes first where not all can be had."""
+    story = Story(memory=running(1), per_s=0.0)
+    story.memory = replace(running(1), wanted=1)
+    decision = story.look(forecast(START, 0.0, 1e9))
+    assert decision is not None and decision.confidence_ratio == 0.99
+    seen = Story(memory=running(1), per_s=1000.0)
+    seen.look()
+    answer = seen.look()
+    assert answer is not None and answer.confidence_ratio == 1.0
+
+
+def test_what_one_bears_follows_from_every_trigger() -> None:
+    """Concurrency by how long a request takes, cpu by what it costs, capacity by what was measured: the least of them counts."""
+    cpu = Trigger("cpu", 0.5, 0.2, 60)
+    both = Story(web(1, 50, CONCURRENCY, cpu), memory=running(1))
+    both.look(forecast(START, 100.0, 450))
+    alone = Story(web(1, 50, CONCURRENCY), memory=running(1))
+    alone.look(forecast(START, 100.0, 450))
+    assert "one bears 10" in both.said[0][1].why, "half a core over 0.05 s a request"
+    assert both.wanted >= 10 * (alone.wanted - 1)
+    held = CapacitySeen("web", "x", "", 40.0, 1.0, 1.0, 100.0, 0.0, START, START)
+    measured = Story(web(1, 50, CONCURRENCY), memory=running(1), holds=held)
+    measured.look(forecast(START, 100.0, 450))
+    assert "one bears 32" in measured.said[0][1].why, "80% of what was measured"
+
+
+def test_a_posted_metric_is_foreseen_as_it_is() -> None:
+    """Its own forecast, over what an instance is asked to bear."""
+    users = Trigger("concurrent_users", 50, 20, 60)
+    story = Story(web(1, 50, users), memory=running(2), metrics={"concurrent_users": 90.0})
+    decision = story.look(forecast(START, 90.0, 90, 400, series=f"{POOL}:concurrent_users"))
+    assert decision is not None and _explains(decision, story.wanted, 50)
+    assert "concurrent_users expected" in decision.why
+
+
+# --- when the load goes -----------------------------------------------------------------------------------------------
+
+
+def test_what_will_not_be_needed_goes_once_the_forecasts_agree() -> None:
+    """Five minutes of them, not a cooldown; and all that goes, goes in one step."""
+    story = Story(memory=running(10), per_s=200.0)
+    story.live(20, 200)
+    assert story.sizes == ["10>3"]
+    at, decision = story.said[0]
+    assert AGREED_S - 60 <= at - START <= AGREED_S + 60
+    assert decision.why.startswith("web@local will do with 3 instances instead of 10: 200 requests/s expected")
+
+
+def test_a_pool_without_a_past_lets_nothing_go_at_its_first_look() -> None:
+    """After a start, or where the forecasts have only just come, the first one alone is no reason."""
+    story = Story(memory=PoolScale(10, "as it began", START), per_s=100.0)
+    story.live(3.5, 100)
+    assert story.wanted == 10
+    story.live(3, 100)
+    assert story.wanted == 2
+
+
+def test_one_forecast_that_says_otherwise_holds() -> None:
+    """While one of the last five minutes expected more, nothing goes below that, and the clamp says so."""
+    story = Story(memory=running(10), per_s=100.0)
+    story.live(2.5, 100)
+    story.live(1, 100, 100, 100, 550)
+    story.live(1.5, 100)
+    assert story.sizes == ["10>7"]
+    [(_, decision)] = story.said
+    assert decision.clamps == ("damping: 7 instead of 2: the forecasts of the last 5 min have to agree",)
+
+
+def test_nothing_goes_for_eleven_minutes_after_an_addition() -> None:
+    """Whatever is expected then; after that it does."""
+    story = Story(memory=running(2), per_s=100.0)
+    story.live(1, 800)
+    assert story.wanted > 8
+    began, had = story.now, story.wanted
+    story.live((STAYS_S - 70) / 60, 100)
+    assert story.wanted == had
+    story.live(3, 100)
+    assert story.wanted == 2
+    assert story.said[-1][0] - story.said[0][0] >= STAYS_S
+    assert story.now - began < STAYS_S + 200
+
+
+def test_no_second_letting_go_within_a_quarter_of_an_hour() -> None:
+    """And for eleven minutes nothing is added for what is only expected."""
+    story = Story(memory=running(10), per_s=100.0)
+    story.live(7, 500)
+    first = story.now
+    assert story.sizes == ["10>6"]
+    story.live(5, 100)
+    story.live(2, 900)
+    assert story.sizes == ["10>6"], "neither down again nor up for what is only expected"
+    story.live(20, 100)
+    assert len(story.said) in (2, 3)
+    assert story.said[1][0] - story.said[0][0] >= STAYS_S
+    assert all(at - story.said[0][0] >= LOWER_GAP_S for at, d in story.said[1:] if "will do with" in d.why)
+    assert first - START < 10 * 60
+
+
+def test_an_overload_that_is_seen_is_answered_at_once_even_then() -> None:
+    """Two looks after instances went, and with all that is expected as well."""
+    story = Story(memory=running(10), per_s=100.0)
+    story.live(7, 100)
+    assert story.sizes == ["10>2"]
+    story.per_s = 600.0
+    story.live(0.5, 650)
+    assert story.wanted >= 8
+    assert "above 10" in story.said[-1][1].why
+    assert story.said[-1][1].confidence_ratio == 1.0
+
+
+def test_less_than_a_tenth_is_not_worth_it() -> None:
+    """One of twenty stays."""
+    story = Story(web(1, 50), memory=running(20), per_s=1000.0)
+    story.live(20, 1690)
+    assert story.said == []
+    story = Story(web(1, 50), memory=running(20), per_s=1000.0)
+    story.live(20, 1500)
+    assert len(story.said) == 1
+
+
+def test_never_fewer_than_is_asked_of_them_now() -> None:
+    """However little is expected."""
+    story = Story(memory=running(10), per_s=680.0)
+    story.live(20, 10)
+    assert story.wanted == 7
+    assert story.said[0][1].clamps == ("7 instead of 1: what is asked of them now",)
+
+
+def test_never_below_the_least() -> None:
+    """The blueprint's minimum stays, and is named."""
+    story = Story(web(3, 20), memory=running(10), per_s=0.0)
+    story.live(20, 0)
+    assert story.wanted == 3
+    assert story.said[0][1].clamps == ("3 instead of 1: the least at this hour",)
+
+
+def test_just_after_an_outage_nothing_goes() -> None:
+    """A pool that could not serve a moment ago keeps all, says why once, and lets go later."""
+    story = Story(memory=running(10), per_s=100.0)
+    story.live(3.5, 100)
+    for _ in range(6):
+        story.look(forecast(story.now // 60 * 60, 100.0, 100), errors_per_s=90.0)
+    story.live(1.8, 100)
+    assert story.wanted == 10
+    [(_, told)] = story.said
+    assert told.why == "web@local keeps 10 instances although fewer would do: it could not serve a short while ago"
+    story.live(1, 100)
+    assert story.wanted == 2
+
+
+def test_triggers_that_cant_be_foreseen_must_agree() -> None:
+    """Memory and response time go by what is seen: low for their whole cooldown, or nothing goes."""
+    low = Trigger("memory", 0.8, 0.5, 600)
+    story = Story(web(1, 20, CONCURRENCY, low), memory=running(10), per_s=100.0)
+    story.live(9, 100)
+    assert story.wanted == 10
+    story.live(3, 100)
+    assert story.wanted == 2
+    high = Trigger("memory", 0.8, 0.2, 60)
+    story = Story(web(1, 20, CONCURRENCY, high), memory=running(10), per_s=100.0)
+    story.live(20, 100)
+    assert story.wanted == 10
+
+
+def test_a_pool_without_a_minimum_keeps_its_last() -> None:
+    """That it may sleep is another's business: by a forecast of nothing it keeps one."""
+    story = Story(web(0, 20), memory=running(3), per_s=0.0)
+    story.live(20, 0)
+    assert story.wanted in (0, 1)
+    assert all("instead" in decision.why for _, decision in story.said)
+
+
+# --- when forecasts are late, half or wrong ---------------------------------------------------------------------------
+
+Spoil = Callable[[Story, float], tuple[ForecastSeen, ...]]
+
+
+def gone(_story: Story, _at: float) -> tuple[ForecastSeen, ...]:
+    """There is none."""
+    return ()
+
+
+def late(_story: Story, at: float) -> tuple[ForecastSeen, ...]:
+    """The last is four minutes old."""
+    return (forecast(at - 240, 100.0, 900),)
+
+
+def early(_story: Story, at: float) -> tuple[ForecastSeen, ...]:
+    """It is dated in the future: the clock was set back."""
+    return (forecast(at + 600, 100.0, 900),)
+
+
+def half(story: Story, at: float) -> tuple[ForecastSeen, ...]:
+    """Of two triggers that could be foreseen one is not."""
+    story.service = web(1, 20, CONCURRENCY, Trigger("concurrent_users", 50, 20, 60))
+    story.metrics = {"concurrent_users": 250.0}
+    return (forecast(at, 100.0, 900),)
+
+
+def costless(story: Story, at: float) -> tuple[ForecastSeen, ...]:
+    """Nothing is known of what a request takes."""
+    story.work = replace(story.work, busy_s=None) if story.work is not None else None
+    return (forecast(at, 100.0, 900),)
+
+
+def nothing(story: Story, at: float) -> tuple[ForecastSeen, ...]:
+    """There is no fact of what requests take at all."""
+    story.work = None
+    return (forecast(at, 100.0, 900),)
+
+
+@pytest.mark.parametrize("spoil", [gone, late, early, half, costless, nothing])
+def test_a_forecast_that_is_not_whole_and_fresh_is_as_none(spoil: Spoil) -> None:
+    """It adds nothing and takes nothing away; what is seen counts, as if the blueprint asked for none."""
+    story, plain = Story(memory=running(8), per_s=500.0), Story(memory=running(8), per_s=500.0)
+    for _ in range(60):
+        facts = spoil(story, (story.now + 10) // 60 * 60)
+        story.look(*facts)
+        plain.service = replace(story.service, scaling=replace(story.service.scaling, forecast=None))
+        plain.metrics = story.metrics
+        plain.look()
+    assert (story.wanted, story.said) == (plain.wanted, plain.said) == (8, [])
+    for each in (story, plain):
+        each.per_s = 2000.0
+        for _ in range(3):
+            each.look(*(spoil(story, (each.now + 10) // 60 * 60) if each is story else ()))
+    assert story.wanted == plain.wanted == 20, "what is seen is answered"
+
+
+def test_a_late_forecast_takes_back_nothing() -> None:
+    """An idle pool that was given instances for what is expected keeps them for eleven minutes, although the forecasts have stopped."""
+    story = Story(memory=running(2), per_s=10.0)
+    story.live(3, 800)
+    had = story.wanted
+    assert had > 8
+    for _ in range(40):
+        story.look()
+    assert story.wanted == had
+    for _ in range(60):
+        story.look()
+    assert story.wanted < had, "in the end the cooldown counts"
+
+
+def test_figures_that_are_missing_hold() -> None:
+    """A silent gateway or no look at the processes: nothing goes on a forecast alone."""
+    story = Story(memory=running(10), per_s=100.0, stale={"gateway"})
+    story.live(20, 100)
+    assert story.wanted == 10
+    assert "although they seem idle" in story.said[0][1].why
+    blind = Story(memory=running(10), per_s=100.0, stale={"process"})
+    blind.live(20, 100)
+    assert (blind.wanted, blind.said) == (10, [])
+
+
+def test_instances_are_added_although_figures_are_missing() -> None:
+    """More is the safe side: a gateway that has gone silent does not hold up what is expected."""
+    story = Story(memory=running(2), per_s=100.0, stale={"gateway"})
+    story.look(forecast(START, 100.0, 800))
+    assert story.wanted > 8
+
+
+def test_a_clock_that_is_set_back_stops_nothing() -> None:
+    """What was done in a future that has not been yet holds up neither adding nor letting go."""
+    future = START + 50_000
+    past = running(5, raised_at=future, lowered_at=future, troubled_at=future, steady=((future, 9),))
+    up = Story(memory=past, per_s=100.0)
+    up.look(forecast(START, 100.0, 900))
+    assert up.wanted > 9
+    down = Story(memory=past, per_s=100.0)
+    down.live(8, 100)
+    assert down.wanted == 2
+
+
+# --- whatever comes ---------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.floats(0, 5000), min_size=1, max_size=7),
+    st.floats(1, 30),
+    st.integers(1, 20),
+    st.floats(0, 3000),
+)
+def test_more_that_is_expected_never_gives_fewer(expected: list[float], times: float, had: int, per_s: float) -> None:
+    """All else equal: in the same state, a forecast of more ends in no fewer instances, and never outside of what is allowed."""
+    sizes = []
+    for factor in (1.0, times):
+        story = Story(web(1, 20), memory=running(had), per_s=per_s)
+        story.live(7, *(factor * each for each in expected), seconds=30.0)
+        sizes.append(story.wanted)
+    assert 1 <= sizes[0] <= sizes[1] <= 20
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(-7200, 7200),
+            st.floats(0, 4000),
+            st.floats(0, 4000),
+            st.sampled_from(("", "none", "gateway", "process")),
+        ),
+        max_size=30,
+    )
+)
+def test_whatever_comes_it_stays_within_bounds(looks: list[tuple[float, float, float, str]]) -> None:
+    """Clocks that jump, loads that jump, facts that are missing: always between the least and the most, and the same again."""
+    found = []
+    for _ in range(2):
+        story = Story(web(2, 9), memory=running(4))
+        for seconds, per_s, expected, missing in looks:
+            story.per_s, story.stale = per_s, {missing}
+            seen = () if missing == "none" else (forecast((story.now + seconds) // 60 * 60, per_s, expected),)
+            story.look(*seen, seconds=seconds)
+            assert 2 <= story.wanted <= 9
+        found.append((story.memory, story.said))
+    assert found[0] == found[1]
