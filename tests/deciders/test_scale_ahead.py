@@ -283,7 +283,7 @@ def test_an_overload_that_is_seen_is_answered_at_once_even_then() -> None:
 def test_less_than_a_tenth_is_not_worth_it() -> None:
     """One of twenty stays."""
     story = Story(web(1, 50), memory=running(20), per_s=1000.0)
-    story.live(20, 1690)
+    story.live(20, 1600)
     assert story.said == []
     story = Story(web(1, 50), memory=running(20), per_s=1000.0)
     story.live(20, 1500)

@@ -197,6 +197,26 @@ def test_age_and_size_bound_what_is_kept(journal: Journal, path: Path, fill: Fil
     reopened.close()
 
 
+def test_what_forecasts_rest_on_is_kept_for_long(journal: Journal, path: Path, fill: Fill) -> None:
+    """Traffic, what apps post and service levels stay for a month; what nobody looks back at goes with its week."""
+    long = ("web@local.requests_per_s", "web@local:concurrent_users", "levels.requests")
+    short = ("web@local.in_flight", "web@local.cpu_cores_each", "postgres/local.connections", "spend.per_hour")
+    now = 60 * 86_400.0
+    days = (40, 31, 29, 8, 6)
+    minutes = {(int((now - day * 86_400) // 60), series): 1.0 for day in days for series in (*long, *short)}
+    journal.append(Entry(MODEL, journal.seen(Snapshot(now - 8 * 86_400)), Decided((), (), Memory()), minutes=minutes))
+    fill(journal, 2 * SEGMENT_TICKS, at=now - 8 * 86_400)
+    fill(journal, SEGMENT_TICKS, at=now)
+    assert tidy(path, Retention()).dropped > 0
+    with JournalReader(path) as reader:
+        kept = reader.minutes(0.0, now)
+    ages = {
+        series: [round((now / 60 - minute) / 1440) for minute, name, _ in kept if name == series]
+        for series in (*long, *short)
+    }
+    assert ages == {**{series: [29, 8, 6] for series in long}, **{series: [6] for series in short}}
+
+
 def test_the_file_stays_below_its_bound_however_long_it_runs(journal: Journal, path: Path, fill: Fill) -> None:
     """Written and tidied each minute for hours, the journal's files together never exceed the bound."""
     bound = Retention(size_bytes=3_000_000)

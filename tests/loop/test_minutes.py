@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tenfold.estimators.minutes import Minutes
-from tenfold.facts import ColdStartSeen, Snapshot, SpendSeen, StoreSeen
+from tenfold.facts import ColdStartSeen, InstanceSeen, InstanceState, Snapshot, SpendSeen, StoreSeen
 
 START = 1_750_000_020.0 // 60 * 60
 
@@ -35,7 +37,7 @@ def test_stores_and_spend() -> None:
 
 
 def test_cold_starts_are_counted_where_they_happen() -> None:
-    """A minute has how many cold starts there were in it, and the longest wait; one without has neither, and who begins to count anew begins
+    """A minute has how many cold starts there were in it, and the longest wait; one without has neither; who begins to count anew begins
     from nothing."""
     seen = ColdStartSeen("web", "local", START, waiting=3, arrived_at=START)
     first = replace(seen, waiting=0, starts=1, held=3, wait_ms_p50=900.0, wait_ms_max=1500.0)
@@ -48,3 +50,42 @@ def test_cold_starts_are_counted_where_they_happen() -> None:
     assert found == {"web@local.cold_starts": 2.0, "web@local.cold_wait_ms_max": 700.0}
     assert not [minute for minute, _ in minutes.due if minute == START // 60 + 1]
     assert minutes.due[START // 60 + 2, "web@local.cold_starts"] == 1.0
+
+
+def test_a_start_is_timed_where_it_is_seen_to_begin_and_to_end() -> None:
+    """From its start until it is ready; of several in a minute the slowest counts, one that was there before or fails does not."""
+    starting = InstanceSeen("web-1", "web", "local", "r1", InstanceState.STARTING, START - 8, START - 8, START)
+    other = replace(starting, id="web-2", started_at=START - 20, since=START - 20)
+    fails = replace(starting, id="web-3")
+    there = replace(starting, id="web-4", state=InstanceState.READY, started_at=START - 500, since=START - 90)
+    ready = replace(starting, state=InstanceState.READY, since=START + 3.5)
+    found = minutes_of(
+        processes(START, starting, other, fails, there),
+        processes(START + 4, ready, other, fails, there),
+        processes(
+            START + 5,
+            ready,
+            replace(other, state=InstanceState.READY, since=START + 5),
+            replace(fails, state=InstanceState.EXITED),
+        ),
+        processes(START + 6, ready, replace(other, state=InstanceState.READY, since=START + 5)),
+    )
+    assert found["web@local.start_s"] == 25.0
+    assert "web@local.start_s" not in minutes_of(processes(START, there), processes(START + 1, there))
+
+
+def test_processor_time_of_starting_up_is_not_load() -> None:
+    """What an instance uses while it starts and within a quarter of a minute of being ready is in no mean."""
+    hot = InstanceSeen("web-1", "web", "local", "r1", InstanceState.READY, START - 2, START - 9, START, cpu_cores=1.0)
+    warm = replace(hot, id="web-2", since=START - 60, cpu_cores=0.2)
+    starts = replace(hot, id="web-3", state=InstanceState.STARTING)
+    found = minutes_of(processes(START, hot, warm, starts), processes(START + 12.9, hot, warm, starts))
+    assert found["web@local.cpu_cores_each"] == pytest.approx(0.2)
+    assert "web@local.cpu_cores_each" not in minutes_of(processes(START, hot, starts))
+    later = minutes_of(processes(START + 13, hot))
+    assert later["web@local.cpu_cores_each"] == 1.0
+
+
+def processes(at: float, *instances: InstanceSeen) -> Snapshot:
+    """A look at the processes."""
+    return Snapshot(at, observed={"process": at}, instances={seen.id: seen for seen in instances})

@@ -84,6 +84,7 @@ class Minutes:
             self._count("spend.per_hour", spend.per_hour)
         if snapshot.fresh("process", FRESH_S):
             ready: dict[str, int] = {}
+            self._starting &= snapshot.instances.keys()
             for instance in snapshot.instances.values():
                 pool_key = f"{instance.service}@{instance.region}"
                 ready[pool_key] = ready.get(pool_key, 0) + (instance.state is InstanceState.READY)

@@ -26,6 +26,8 @@ KEPT_S = 30 * 86_400.0
 """Objectives reach back so far."""
 FORESEEN_FROM_S = 14 * 86_400.0
 """Forecasts look back so far, at the few series they are made of."""
+SET_BACK_S = 3600.0
+"""A clock that is set back by more is believed: forecasts begin again from what was before it. By less, they wait until it is made up."""
 LEARNT_S = 86_400.0
 """Detectors learn from so much of what was before."""
 STAND_EVERY_S = 5.0
@@ -94,14 +96,31 @@ class Estimates:
 
     def _foresee(self, finished: Mapping[tuple[int, str], float], now: float) -> None:
         """Forecast anew with each minute that has ended."""
+        if now < self._foreseen_to * MINUTE_S - SET_BACK_S:
+            self._foresee_again(now)
+        ended = int(now // MINUTE_S)
         fresh = sorted(
-            (minute, name, value) for (minute, name), value in finished.items() if minute > self._foreseen_to
+            (minute, name, value) for (minute, name), value in finished.items() if self._foreseen_to < minute < ended
         )
         for minute, values in minutes_of(fresh):
             self._forecasts.observe(minute, values)
             self._foreseen_to = minute
         if fresh:
             self._foreseen = self._forecasts.facts(now)
+
+    def _foresee_again(self, now: float) -> None:
+        """Forget what came after `now`, where the clock was set back to; without a journal that can be read, what was before as well."""
+        self._forecasts, self._foreseen, self._foreseen_to = Forecasts(self._model), (), 0
+        try:
+            with JournalReader(self._path) as reader:
+                self._load_forecasts(reader, now, now)
+        except JournalError as error:
+            self._say(f"forecasts begin anew, without what was before: {error}")
+
+    def _load_forecasts(self, reader: JournalReader, now: float, until: float) -> None:
+        before = minutes_of(reader.minutes(now - FORESEEN_FROM_S, min(until, now), self._forecasts.takes))
+        self._forecasts.load(before)
+        self._foreseen_to = before[-1][0] if before else 0
 
     def _stand(self) -> dict[str, ObjectiveSeen]:
         """How the objectives stand, thought over every few seconds: each change of a figure is written in the journal."""
@@ -148,9 +167,7 @@ class Estimates:
         rows = reader.minutes(now - LEARNT_S, again_from)
         self._to_learn.extend(minutes_of(row for row in rows if is_watched(row[1])))
         self._learnt = self._to_learn[-1][0] if self._to_learn else 0
-        before = minutes_of(reader.minutes(now - FORESEEN_FROM_S, again_from, self._forecasts.takes))
-        self._forecasts.load(before)
-        self._foreseen_to = before[-1][0] if before else 0
+        self._load_forecasts(reader, now, again_from)
         for tick in reader.ticks(first, span[1]):
             self._levels.take(tick.at, tick.snapshot.served.get(self._edge))
             if tick.at >= again_from:
