@@ -205,6 +205,21 @@ def test_a_posted_metric_is_foreseen_as_it_is() -> None:
     assert "concurrent_users expected" in decision.why
 
 
+def test_of_several_loads_the_one_that_needs_most_counts() -> None:
+    """Traffic and a posted metric each say how many; the reason names the one that needs more, up and down."""
+    service = web(1, 50, CONCURRENCY, Trigger("concurrent_users", 50, 20, 60))
+    for traffic, users, word in ((900.0, 100.0, "requests/s"), (100.0, 450.0, "concurrent_users")):
+        up = Story(service, memory=running(2), metrics={"concurrent_users": 50.0})
+        users_expected = forecast(START, 50.0, users, series=f"{POOL}:concurrent_users")
+        more = up.look(forecast(START, 100.0, traffic), users_expected)
+        assert more is not None and word in more.why and up.wanted in (10, 11)
+        down = Story(service, memory=running(20), metrics={"concurrent_users": 50.0})
+        for _ in range(40):
+            at = (down.now + 10) // 60 * 60
+            down.look(forecast(at, 100.0, traffic), replace(users_expected, seen_at=at))
+        assert word in down.said[0][1].why and down.wanted == up.wanted
+
+
 # --- when the load goes -----------------------------------------------------------------------------------------------
 
 

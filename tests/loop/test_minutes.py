@@ -49,7 +49,7 @@ def test_cold_starts_are_counted_where_they_happen() -> None:
     found = {series: value for (minute, series), value in minutes.due.items() if minute == START // 60}
     assert found == {"web@local.cold_starts": 2.0, "web@local.cold_wait_ms_max": 700.0}
     assert not [minute for minute, _ in minutes.due if minute == START // 60 + 1]
-    assert minutes.due[START // 60 + 2, "web@local.cold_starts"] == 1.0
+    assert minutes.due[int(START // 60) + 2, "web@local.cold_starts"] == 1.0
 
 
 def test_a_start_is_timed_where_it_is_seen_to_begin_and_to_end() -> None:
