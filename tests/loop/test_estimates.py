@@ -1,18 +1,22 @@
-"""Service levels beside the real loop: what clients got is what is counted, over restarts and blindness, and alerts replay."""
+"""Service levels and forecasts beside the real loop: what clients got is what is counted, over restarts and blindness; what is told of it
+replays."""
 
 import asyncio
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tenfold.deciders import decide
+from tenfold.deciders import Decided, Memory, decide
 from tenfold.effects import Notify
-from tenfold.facts import DownRequest, Snapshot, UpRequest
-from tenfold.loop import Desk, End, Journal, JournalReader, Loop, World, replay
+from tenfold.facts import DownRequest, PoolSeen, Snapshot, UpRequest
+from tenfold.loop import Desk, End, Entry, Journal, JournalReader, Loop, World, replay
 from tenfold.loop.estimates import Estimates
 from tenfold.model import (
     Alerts,
     Escalation,
+    Forecast,
     Health,
     LatencyTargets,
     Model,
@@ -21,6 +25,7 @@ from tenfold.model import (
     Scaling,
     Service,
     Targets,
+    Trigger,
 )
 from tenfold.sim import Behaviour, Breakage, Drivers, ObserverOutage, VirtualClock, run_virtual
 from tenfold.sim import World as FalseWorld
@@ -37,7 +42,7 @@ MODEL = Model(
 )
 
 
-async def live(world: FalseWorld, clock: VirtualClock, path: Path, seconds: float) -> End | None:
+async def live(world: FalseWorld, clock: VirtualClock, path: Path, seconds: float, model: Model = MODEL) -> End | None:
     """One life of a control plane."""
     drivers = Drivers.of(world)
     epoch = await drivers.lease.acquire()
@@ -45,7 +50,7 @@ async def live(world: FalseWorld, clock: VirtualClock, path: Path, seconds: floa
     journal = Journal(path)
     journal.open()
     parts = World(drivers.observers, [drivers.actuator], clock)
-    loop = Loop(model=MODEL, decide=decide, world=parts, lease=drivers.lease, epoch=epoch, journal=journal)
+    loop = Loop(model=model, decide=decide, world=parts, lease=drivers.lease, epoch=epoch, journal=journal)
     task = asyncio.ensure_future(loop.run())
     await asyncio.wait({task}, timeout=seconds)
     loop.stop()
@@ -149,3 +154,129 @@ def test_a_journal_that_cant_be_read(tmp_path: Path) -> None:
     (tmp_path / "journal.db").write_bytes(b"this is no journal" * 100)
     Estimates(MODEL, tmp_path / "journal.db", said.append).look(Snapshot(1_750_000_000.0))
     assert len(said) == 1 and "begin anew" in said[0]
+
+
+# --- forecasts --------------------------------------------------------------------------------------------------------
+
+RATE = "web@local.requests_per_s"
+FORESEEN = replace(
+    MODEL,
+    services={
+        "web": replace(WEB, scaling=Scaling(1, 9, (Trigger("concurrency", 10, 5, 60),), Forecast())),
+    },
+)
+BEFORE_MINUTES = 3000
+
+
+def write_minutes(path: Path, now: float, ahead_minutes: int = 0) -> None:
+    """A journal that has seen two days of 20 requests/s, and so many minutes that have not been yet."""
+    journal = Journal(path)
+    journal.open()
+    first = int(now // 60) - BEFORE_MINUTES
+    minutes = {(first + i, RATE): 20.0 + i % 3 for i in range(BEFORE_MINUTES)}
+    minutes |= {(int(now // 60) + 5000 + i, RATE): 900.0 for i in range(ahead_minutes)}
+    snapshot = journal.seen(Snapshot(now - 100.0, epoch=1))
+    journal.append(Entry(FORESEEN, snapshot, Decided((), (), Memory()), minutes=minutes))
+    journal.close()
+
+
+async def foreseen_story(path: Path, clock: VirtualClock) -> None:
+    """Two lives of a control plane over a journal with two days of minutes."""
+    write_minutes(path, clock.now())
+    world = FalseWorld(
+        FORESEEN,
+        11,
+        clock=clock,
+        rates={"web@local": constant(20.0)},
+        behaviours={"web": Behaviour(cpu_ms=5, wait_ms=20)},
+    )
+    turning = asyncio.ensure_future(world.run())
+    release = Release("r1", FORESEEN.services, "source", clock.now())
+    world.add_release(release)
+    Desk(path).append(UpRequest("up", clock.now(), release))
+    await live(world, clock, path, 200.0, FORESEEN)
+    await live(world, clock, path, 130.0, FORESEEN)
+    turning.cancel()
+
+
+@pytest.fixture(scope="module")
+def foreseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The journal of that story."""
+    path, clock = tmp_path_factory.mktemp("foreseen") / "journal.db", VirtualClock()
+    run_virtual(foreseen_story(path, clock), clock)
+    return path
+
+
+def test_the_journal_warms_the_forecasts(foreseen: Path) -> None:
+    """The first minute that ends after a start is forecast from all that was before, and after a restart again, with no minute lost."""
+    with JournalReader(foreseen) as reader:
+        span = reader.span()
+        assert span is not None
+        ticks = list(reader.ticks(2, span[1]))
+    began = ticks[0].at
+    first = next(t for t in ticks if t.snapshot.forecasts)
+    assert first.at - began <= 62
+    fact = first.snapshot.forecasts[RATE]
+    assert fact.history_s >= BEFORE_MINUTES * 60.0
+    assert "this time of day on 2 days" in fact.basis
+    dated = sorted({t.snapshot.forecasts[RATE].seen_at for t in ticks if t.snapshot.forecasts})
+    assert [b - a for a, b in pairwise(dated)] == [60.0] * (len(dated) - 1)
+    assert len(dated) >= 4
+    lasts = {
+        t.snapshot.forecasts[RATE].history_s - t.snapshot.forecasts[RATE].seen_at for t in ticks if t.snapshot.forecasts
+    }
+    assert len(lasts) == 1, "the history grows with the clock, through the restart"
+
+
+def test_what_rests_on_forecasts_is_decided_again(foreseen: Path) -> None:
+    """They are facts of the journal: a replay runs no estimator, and comes out the same."""
+    result = replay(foreseen, 2, 10**9, decide)
+    assert result.first_difference is None
+    assert result.ticks == result.equal > 300
+
+
+def looks(estimates: Estimates, start: float, seconds: int, per_s: float = 20.0) -> Snapshot:
+    """The last of so many looks, one a second."""
+    for second in range(seconds):
+        at = start + second
+        pool = PoolSeen("web", "local", at, requests_per_s=per_s, in_flight=2.0)
+        snapshot = estimates.look(Snapshot(at, observed={"gateway": at}, pools={pool.key: pool}))
+        estimates.add(snapshot)
+    return snapshot
+
+
+NOW = 29_000_000 * 60.0
+
+
+def test_a_clock_that_is_set_back_costs_no_history(tmp_path: Path) -> None:
+    """Set a year ahead for minutes and back again, forecasts rest on the days before and not on what has not been."""
+    path = tmp_path / "journal.db"
+    write_minutes(path, NOW)
+    estimates = Estimates(FORESEEN, path, lambda text: None)
+    assert looks(estimates, NOW, 62).forecasts[RATE].history_s == (BEFORE_MINUTES + 1) * 60.0
+    away = looks(estimates, NOW + 365 * 86_400.0, 700, per_s=900.0).forecasts[RATE]
+    assert away.value == 900.0 and away.history_s < 3600.0
+    back = looks(estimates, NOW + 120, 125).forecasts[RATE]
+    assert back.value == 20.0
+    assert back.history_s >= (BEFORE_MINUTES + 2) * 60.0
+    assert max(back.quantiles[1]) < 30
+
+
+def test_a_clock_that_is_wrong_for_a_moment_costs_nothing(tmp_path: Path) -> None:
+    """The minute it showed has not been yet: it is not learnt from."""
+    path = tmp_path / "journal.db"
+    write_minutes(path, NOW)
+    estimates = Estimates(FORESEEN, path, lambda text: None)
+    looks(estimates, NOW, 70)
+    looks(estimates, NOW + 365 * 86_400.0, 2, per_s=900.0)
+    after = looks(estimates, NOW + 72, 120).forecasts[RATE]
+    assert (after.value, after.history_s) == (20.0, (BEFORE_MINUTES + 3) * 60.0)
+
+
+def test_minutes_that_have_not_been_are_not_taken_up(tmp_path: Path) -> None:
+    """A journal that was written while the clock was ahead: what lies in the future is left alone."""
+    path = tmp_path / "journal.db"
+    write_minutes(path, NOW, ahead_minutes=30)
+    estimates = Estimates(FORESEEN, path, lambda text: None)
+    fact = looks(estimates, NOW, 62).forecasts[RATE]
+    assert (fact.value, fact.history_s) == (20.0, (BEFORE_MINUTES + 1) * 60.0)
