@@ -69,7 +69,7 @@ def test_a_load_that_just_fits_is_not_short() -> None:
 
 @given(
     st.lists(st.floats(0, 50), min_size=1, max_size=40),
-    st.integers(0, 5),
+    st.integers(1, 5),
     st.lists(st.integers(0, 60), min_size=40, max_size=40),
 )
 def test_instances_are_kept_account_of(load: list[float], start_minutes: int, plan: list[int]) -> None:
