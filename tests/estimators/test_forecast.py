@@ -365,5 +365,6 @@ def test_what_was_loaded_is_as_if_observed() -> None:
     assert loaded._fit is not None and observed._fit is not None
     gap = loaded._count - loaded._fitted - (observed._count - observed._fitted)
     assert gap == 0, "both were fitted at the same minute last"
-    for one, other in zip(loaded._fit.ahead, observed._fit.ahead, strict=True):
-        assert np.array_equal(one.beta, other.beta) and np.array_equal(one.tables, other.tables)
+    one, other = loaded._fit.ahead, observed._fit.ahead
+    assert one is not None and other is not None
+    assert np.array_equal(one.beta, other.beta) and np.array_equal(one.tables, other.tables)

@@ -29,6 +29,8 @@ FLOOR_RATIO = 0.02
 DAYS_AVERAGED = 7
 DAY_WEIGHT = 0.85
 """The usual day is a mean over up to a week of days, each weighing so much less than the next."""
+SMOOTHED, USUAL, USUAL_BEFORE = 2, 3, 4
+"""Columns of `Past.curves`: z over 5 and over 15 minutes, then the usual day over 5 minutes, to the minute, and over the last two."""
 JUMP_FACTOR = 3.0
 """A step of the usual day counts as one (a job that always starts at nine) from so many times its median step on."""
 
@@ -58,20 +60,16 @@ def mean_of_days(x: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was learnt from the past of a series: smoothed curves of z, one value for each of its `minutes`, and which go back far enough.
+    """What was learnt from the past of a series: `curves` of z, one row for each of its `minutes`, and whether they go back far enough.
 
-    `first` is the number of the first minute since the epoch: the time of day follows from it.
+    `circle` has the waves of a day by its minute. `first` is the number of the first minute since the epoch: it tells the time of day.
     """
 
     first: int
     minutes: int
     is_daily: bool
     is_weekly: bool
-    smooth: Array
-    smoother: Array
-    usual: Array
-    usual_exact: Array
-    usual_before: Array
+    curves: Array
     jump_min: float
     circle: Array
 
@@ -82,16 +80,13 @@ class Past:
         usual_exact = mean_of_days(z)
         angles = 2 * np.pi * np.arange(DAY) / DAY
         waves = [wave(k * angles) for k in range(1, HARMONICS + 1) for wave in (np.sin, np.cos)]
+        curves = (smooth, mean_around(z, 7), mean_of_days(smooth), usual_exact, mean_before(usual_exact, 2))
         return cls(
             first=first,
             minutes=len(z),
             is_daily=len(z) >= DAILY_FROM,
             is_weekly=len(z) >= WEEKLY_FROM,
-            smooth=smooth,
-            smoother=mean_around(z, 7),
-            usual=mean_of_days(smooth),
-            usual_exact=usual_exact,
-            usual_before=mean_before(usual_exact, 2),
+            curves=np.stack(curves, axis=1),
             jump_min=JUMP_FACTOR * float(np.median(np.abs(usual_exact[3:] - usual_exact[:-3]))),
             circle=np.stack(waves, axis=1),
         )
@@ -107,28 +102,20 @@ class Past:
         if not self.is_daily:
             return np.empty((np.broadcast(origin, horizon).size, 0))
         target = origin + horizon
-        step = self.usual_exact[target - DAY] - self.usual_before[origin - DAY]
-        columns = [
-            self.smooth[target - DAY],
-            self.smoother[target - DAY],
-            self.smoother[origin - DAY],
-            self.smooth[origin - DAY],
-            self.usual[target - DAY],
-            self.usual[origin - DAY],
-            self.usual_exact[target - DAY],
-            self.usual_exact[origin - DAY],
-            np.sign(step) * np.maximum(np.abs(step) - self.jump_min, 0.0),
-        ]
+        day, day_of_origin = self.curves[target - DAY], self.curves[origin - DAY]
+        step = day[:, USUAL] - day_of_origin[:, USUAL_BEFORE]
+        step = np.sign(step) * np.maximum(np.abs(step) - self.jump_min, 0.0)
+        parts = [day[:, :USUAL_BEFORE], day_of_origin[:, :USUAL_BEFORE], step[:, None]]
         if self.is_weekly:
-            columns += [self.smooth[target - WEEK], self.smoother[target - WEEK], self.smoother[origin - WEEK]]
-        rows = np.stack(np.broadcast_arrays(*columns), axis=1)
-        return np.concatenate((rows, self.circle[(target + self.first) % DAY]), axis=1)
+            # The smoothed curves alone: a week ago is one day, and its minutes are noise.
+            parts += [self.curves[target - WEEK, :SMOOTHED], self.curves[origin - WEEK, 1:SMOOTHED]]
+        return np.concatenate((*parts, self.circle[(target + self.first) % DAY]), axis=1)
 
     def jump(self, origin: Indexes, horizon: Indexes) -> Array:
         """How large a step the usual day makes between origin and target, beyond its usual steps; 0 before there is a day."""
         if not self.is_daily:
             return np.zeros(np.broadcast(origin, horizon).size)
-        step = np.abs(self.usual_exact[origin + horizon - DAY] - self.usual_exact[origin - DAY])
+        step = np.abs(self.curves[origin + horizon - DAY, USUAL] - self.curves[origin - DAY, USUAL])
         return np.asarray(np.maximum(step - self.jump_min, 0.0))
 
 
@@ -136,3 +123,8 @@ def of_origin(z: Array) -> Array:
     """One row per minute of `z`: the values so long before (`LAGS`) and the means over so long (`MEANS`)."""
     lagged = [np.concatenate((np.full(min(lag, len(z)), z[0]), z[: max(0, len(z) - lag)])) for lag in LAGS]
     return np.stack([*lagged, *(mean_before(z, width) for width in MEANS)], axis=1)
+
+
+def of_newest(z: Array) -> Array:
+    """The last row of `of_origin`, without the others; `z` has at least `BACK` minutes."""
+    return np.array([*(z[-1 - lag] for lag in LAGS), *(z[-width:].mean() for width in MEANS)])

@@ -52,6 +52,8 @@ ROWS_MIN = 60
 """With fewer minutes that are known, and whose target is, nothing is fitted."""
 SPREAD_MIN = 1e-6
 """A column that differs less (log scale) differs by rounding."""
+LEVELS_EVERY = 2
+"""Levels are means of five minutes: every other one tells as much."""
 KNOWN_WITHIN = float(np.log(1.5))
 KNOWN_MINUTES = 120
 KNOWN_MINUTES_BEFORE = 5
@@ -61,13 +63,13 @@ BEFORE_MINUTES = 720
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What is fitted for one horizon: the level's and the scale's coefficients, the range in which the scale was seen, the bounds
-    between the groups and each group's quantiles at `GRID`."""
+    """What is fitted for each horizon, a row of each array: the level's and the scale's coefficients, the range in which the scale's signs
+    were seen, the bounds between the groups, and the quantiles at `GRID` of each group."""
 
     beta: Array
-    bias: float
+    bias: Array
     scale_beta: Array
-    scale_bias: float
+    scale_bias: Array
     seen_from: Array
     seen_to: Array
     bounds: Array
@@ -88,7 +90,7 @@ class Fit:
     cap: float
     levels: Array
     levels_before: Array
-    ahead: tuple[Ahead, ...]
+    ahead: Ahead | None
 
     def z(self, values: Array) -> Array:
         """`values` on the log scale of this fit."""
@@ -103,7 +105,7 @@ class Fit:
 
 
 def _count_near(levels: Array, level: float) -> int:
-    return int(np.subtract(*np.searchsorted(levels, (level + KNOWN_WITHIN, level - KNOWN_WITHIN))))
+    return LEVELS_EVERY * int(np.subtract(*np.searchsorted(levels, (level + KNOWN_WITHIN, level - KNOWN_WITHIN))))
 
 
 def usual_size(values: Array) -> tuple[float, float]:
@@ -139,16 +141,17 @@ def fit(values: Array, known: Array, first: int) -> Fit | None:
         errors=errors,
         errors_at_day=np.log(mean_around(np.abs(errors), 7) + floor),
         cap=float(np.log(GROWTH_MAX * highest + offset)),
-        levels=np.sort(rows[:, LEVEL]),
-        levels_before=np.sort(rows[:-BEFORE_MINUTES, LEVEL]),
-        ahead=(),
+        levels=np.sort(rows[::-LEVELS_EVERY, LEVEL]),
+        levels_before=np.sort(rows[:-BEFORE_MINUTES:LEVELS_EVERY, LEVEL]),
+        ahead=None,
     )
     restless = restlessness(np.abs(errors), floor)
-    ahead = []
-    for horizon, (some, beta, bias, left, moved) in zip(HORIZONS, coefficients, strict=True):
+    calibrated = []
+    for horizon, (some, _, _, left, moved) in zip(HORIZONS, coefficients, strict=True):
         signs = scale_signs(made, restless[some], some, np.array(horizon), z[some], moved)
-        ahead.append(_calibrate(beta, bias, signs, left, floor, CALIBRATED_DAYS * DAY // step))
-    return replace(made, ahead=tuple(ahead))
+        calibrated.append(_calibrate(signs, left, floor, CALIBRATED_DAYS * DAY // step))
+    levels = [np.array(rows) for rows in zip(*((beta, bias) for _, beta, bias, _, _ in coefficients), strict=True)]
+    return replace(made, ahead=Ahead(*levels, *(np.array(rows) for rows in zip(*calibrated, strict=True))))
 
 
 def _usable(origins: Indexes, horizon: int, known: Array) -> Indexes:
@@ -158,21 +161,22 @@ def _usable(origins: Indexes, horizon: int, known: Array) -> Indexes:
 
 def _ridge(x: Array, target: Array, robust: bool) -> tuple[Array, float]:
     """Coefficients of the columns as they are, and the constant."""
-    mean = x.mean(axis=0)
-    unit = x - mean
-    spread = np.sqrt((unit * unit).mean(axis=0))
+    beta, bias = _solve(x, x, target, float(len(target)), target)
+    if not robust:
+        return beta, bias
+    off = np.abs(target - bias - x @ beta)
+    weight = 1 / np.maximum(1.0, off / (HUBER_MEDIANS * float(np.median(off)) + 1e-9))
+    return _solve(x, x * weight[:, None], target, float(weight.sum()), weight * target)
+
+
+def _solve(x: Array, weighted: Array, target: Array, total: float, weighted_target: Array) -> tuple[Array, float]:
+    """The normal equations of columns brought to mean zero and unit variance, without making them. `total` is the sum of the weights."""
+    mean, center = weighted.sum(axis=0) / total, float(weighted_target.sum()) / total
+    gram = weighted.T @ x - total * np.outer(mean, mean)
+    spread = np.sqrt(np.maximum(np.diag(gram), 0.0) / total)
     spread[spread < SPREAD_MIN] = np.inf
-    unit /= spread
-    shrink = SHRINK * len(target) / 1000 * np.eye(x.shape[1])
-    center = float(target.mean())
-    beta = np.linalg.solve(unit.T @ unit + shrink, unit.T @ (target - center))
-    if robust:
-        off = np.abs(target - center - unit @ beta)
-        weight = 1 / np.maximum(1.0, off / (HUBER_MEDIANS * float(np.median(off)) + 1e-9))
-        center = float(weight @ (target - unit @ beta) / weight.sum())
-        weighted = unit * weight[:, None]
-        beta = np.linalg.solve(weighted.T @ unit + shrink, weighted.T @ (target - center))
-    beta = beta / spread
+    unit = gram / np.outer(spread, spread) + SHRINK * len(target) / 1000 * np.eye(len(mean))
+    beta = np.linalg.solve(unit, (weighted.T @ target - total * mean * center) / spread) / spread
     return beta, center - float(mean @ beta)
 
 
@@ -194,6 +198,11 @@ def restlessness(off: Array, floor: float) -> Array:
     return np.stack([np.log(mean_before(off, width) + floor) for width in VOLATILITY_MEANS], axis=1)
 
 
+def restless_now(off: Array, floor: float) -> Array:
+    """The last row of `restlessness`, without the others."""
+    return np.log(np.array([off[-width:].mean() for width in VOLATILITY_MEANS]) + floor)
+
+
 def scale_signs(made: Fit, restless: Array, origin: Indexes, horizon: Indexes, z: Array, moved: Array) -> Array:
     """What tells how far off a forecast may be, one row per pair of origin and horizon."""
     past = made.past
@@ -201,16 +210,17 @@ def scale_signs(made: Fit, restless: Array, origin: Indexes, horizon: Indexes, z
     return np.column_stack((restless, past.jump(origin, horizon), of_day, z, np.abs(moved)))
 
 
-def _calibrate(beta: Array, bias: float, signs: Array, left: Array, floor: float, newest: int) -> Ahead:
+def _calibrate(signs: Array, left: Array, floor: float, newest: int) -> tuple[Array, float, Array, Array, Array, Array]:
+    """Of one horizon all of `Ahead` but the level's coefficients, in its order."""
     scale_beta, scale_bias = _ridge(signs, np.log(np.abs(left) + floor), robust=False)
     log_scale = signs @ scale_beta + scale_bias
     unit, log_scale = (left / np.exp(log_scale))[-newest:], log_scale[-newest:]
-    bounds = np.quantile(log_scale, np.arange(1, GROUPS) / GROUPS)
+    bounds = np.sort(log_scale)[len(log_scale) * np.arange(1, GROUPS) // GROUPS]
     group = np.searchsorted(bounds, log_scale)
     whole = _table(unit)
     is_enough = len(unit) >= GROUPS * GROUP_ROWS_MIN
     tables = [_table(unit[group == g]) if is_enough and (group == g).any() else whole for g in range(GROUPS)]
-    return Ahead(beta, bias, scale_beta, scale_bias, signs.min(axis=0), signs.max(axis=0), bounds, np.array(tables))
+    return scale_beta, scale_bias, signs.min(axis=0), signs.max(axis=0), bounds, np.array(tables)
 
 
 def _table(unit: Array) -> Array:

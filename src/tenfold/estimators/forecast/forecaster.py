@@ -9,7 +9,7 @@ from collections import deque
 
 import numpy as np
 
-from tenfold.estimators.forecast.features import BACK, DAY, FLOOR_RATIO, WEEK, Array, of_origin
+from tenfold.estimators.forecast.features import BACK, DAY, FLOOR_RATIO, VOLATILITY_MEANS, WEEK, Array, of_newest
 from tenfold.estimators.forecast.fit import (
     GRID,
     GROWTH_MAX,
@@ -17,7 +17,7 @@ from tenfold.estimators.forecast.fit import (
     LEVEL,
     Fit,
     fit,
-    restlessness,
+    restless_now,
     scale_signs,
     usual_size,
 )
@@ -180,7 +180,7 @@ class Forecaster:
         quantiles = self._by_fit() if is_known else self._by_level()
         quantiles = np.maximum.accumulate(np.where(quantiles < NOTHING, 0.0, quantiles), axis=1)
         self._made.append((minute, quantiles))
-        rounded = tuple(tuple(float(f"{q:.{DIGITS}g}") for q in level) for level in quantiles.T.tolist())
+        rounded = tuple(tuple(row) for row in _rounded(quantiles.T).tolist())
         self.fact = ForecastSeen(
             series=self._name,
             seen_at=(minute + 1) * MINUTE_S,
@@ -195,24 +195,25 @@ class Forecaster:
     def _by_fit(self) -> Array:
         """Quantiles by horizon and level."""
         made = self._fit
-        assert made is not None
-        past, end = made.past, self._count
+        assert made is not None and made.ahead is not None
+        past, ahead, end = made.past, made.ahead, self._count
         # The fit counts from the first minute it used.
         newest = np.full(len(HORIZONS), past.minutes + end - self._fitted - 1)
         z, errors = self._z[end - BACK : end], np.abs(self._errors[max(0, end - 720) : end])
-        row = of_origin(z)[-1]
-        x = np.concatenate((np.tile(row, (len(HORIZONS), 1)), past.of_target(newest, _HORIZONS)), axis=1)
-        moved = np.array([x[i] @ ahead.beta + ahead.bias for i, ahead in enumerate(made.ahead)])
-        restless = np.tile(restlessness(errors, made.error_floor)[-1], (len(HORIZONS), 1))
+        row = of_newest(z)
+        x = np.concatenate((np.broadcast_to(row, (len(HORIZONS), len(row))), past.of_target(newest, _HORIZONS)), axis=1)
+        moved = (x * ahead.beta).sum(axis=1) + ahead.bias
+        restless = np.broadcast_to(restless_now(errors, made.error_floor), (len(HORIZONS), len(VOLATILITY_MEANS)))
         signs = scale_signs(made, restless, newest, _HORIZONS, np.full(len(HORIZONS), z[-1]), moved)
+        signs = np.minimum(np.maximum(signs, ahead.seen_from), ahead.seen_to)
+        log_scale = (signs * ahead.scale_beta).sum(axis=1) + ahead.scale_bias
+        group = (log_scale[:, None] > ahead.bounds).sum(axis=1)
+        read_at = np.minimum(np.maximum(self._levels, GRID[0]), GRID[-1])
+        unit = np.array([np.interp(read_at[i], GRID, ahead.tables[i, group[i]]) for i in range(len(HORIZONS))])
         cap = max(made.cap, row[LEVEL] + np.log(GROWTH_MAX))
-        quantiles = np.empty((len(HORIZONS), len(LEVELS)))
-        for i, ahead in enumerate(made.ahead):
-            log_scale = np.clip(signs[i], ahead.seen_from, ahead.seen_to) @ ahead.scale_beta + ahead.scale_bias
-            table = ahead.tables[np.searchsorted(ahead.bounds, log_scale)]
-            unit = np.interp(np.clip(self._levels[i], GRID[0], GRID[-1]), GRID, table)
-            quantiles[i] = np.minimum(row[LEVEL] + moved[i] + unit * np.exp(log_scale), cap)
-        self._one_ahead = float(row[LEVEL] + moved[0])
+        level = row[LEVEL] + moved
+        self._one_ahead = float(level[0])
+        quantiles = np.minimum(level[:, None] + unit * np.exp(log_scale)[:, None], cap)
         return np.asarray(np.exp(quantiles) - made.offset)
 
     def _by_level(self) -> Array:
@@ -237,6 +238,12 @@ class Forecaster:
             days = max(1, min(7, self._count // DAY))
             return f"the last two hours and this time of day on {days} day{'s' * (days > 1)}"
         return "the last two hours"
+
+
+def _rounded(values: Array) -> Array:
+    """To `DIGITS` significant digits: estimates are journalled, and need no more."""
+    size = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.where(values > 0, values, 1.0))))
+    return np.asarray(np.round(values * size) / size)
 
 
 def _counted(value: float) -> float:
