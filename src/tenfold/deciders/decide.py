@@ -37,6 +37,7 @@ from tenfold.effects import Decision, Rejection, StartEngine
 from tenfold.facts import EngineState, Snapshot
 from tenfold.model import Model, Release
 
+NOT_THERE = (RegionState.OUT, RegionState.RETURNING)
 STORES = ("postgres", "valkey")
 STAGES = {
     "build": "is being built",
@@ -95,7 +96,7 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory, scaler: Scaler = sc
     serving = model.releases.get(released.serving or "")
     causes: dict[str, Decision] = {}
     if serving is not None and released.intent is Intent.UP:
-        scaled, scaling = scaler(model, serving, snapshot, memory.scale)
+        scaled, scaling = _scaled(scaler(model, serving, snapshot, memory.scale), memory)
         memory = replace(memory, scale=scaled)
         causes = {d.subject: d for d in scaling}
     healed, some = heal(_lines(model, memory), _around(model, memory, waiting_for), snapshot, memory.heal, causes)
@@ -136,6 +137,23 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory, scaler: Scaler = sc
     told, unsaid, sent = arbitrate(model, snapshot, numbered, memory.sent)
     memory = replace(memory, alerts=alerts, decisions=memory.decisions + len(numbered), sent=sent)
     return Decided((*settled, *told), (*rejected, *unsaid), memory)
+
+
+def _scaled(
+    chosen: tuple[ScaleMemory, tuple[Decision, ...]], memory: Memory
+) -> tuple[ScaleMemory, tuple[Decision, ...]]:
+    """What was chosen, but that a region which is out, or only coming back, keeps what it had: its clients have gone, and will return
+    sooner than instances could start."""
+    scaled, scaling = chosen
+    away = {name for name, region in memory.regions.regions.items() if region.state in NOT_THERE}
+    if not away:
+        return chosen
+    kept = {
+        key: before
+        for key, before in memory.scale.pools.items()
+        if key.partition("@")[2] in away and key in scaled.pools and scaled.pools[key].wanted < before.wanted
+    }
+    return replace(scaled, pools={**scaled.pools, **kept}), tuple(d for d in scaling if d.subject not in kept)
 
 
 def _numbered(made: Iterable[Decision], memory: Memory) -> tuple[Decision, ...]:

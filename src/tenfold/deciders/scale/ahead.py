@@ -36,25 +36,6 @@ TRIED_LEVELS = (0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.985, 0.99, 0.9925, 0
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """What a pool will need: `due` when an instance that is started now would be ready, `enough` for the horizon from then on, and no more
-    than `steady` at any time within two horizons.
-
-    `chance_ratio` (0..1) is how sure it is that what it has now will not do when `due` is. `words` tell what `enough` is made of, and
-    `steady_words` what `steady` is. `known_at` is what the newest of it rests on.
-    """
-
-    due: int
-    enough: int
-    steady: int
-    chance_ratio: float
-    lead_s: float
-    known_at: float
-    words: str
-    steady_words: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Load:
     """A forecast, and what of it one instance is asked to bear at most; `unit` is that of both."""
 
@@ -69,6 +50,35 @@ class _Need(NamedTuple):
     load: float
     ahead_s: float
     level: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a pool will need: `due` when an instance that is started now would be ready, `enough` for the horizon from then on, and no more
+    than `steady` at any time within two horizons.
+
+    `chance_ratio` (0..1) is how sure it is that what it has now will not do when `due` is. `enough_for` and `steady_for` are what they are
+    made of. `known_at` is what the newest of it rests on.
+    """
+
+    due: int
+    enough: int
+    steady: int
+    chance_ratio: float
+    lead_s: float
+    known_at: float
+    enough_for: tuple[_Load, _Need]
+    steady_for: tuple[_Load, _Need]
+
+    @property
+    def words(self) -> str:
+        """What `enough` is made of."""
+        return _words(*self.enough_for)
+
+    @property
+    def steady_words(self) -> str:
+        """What `steady` is made of."""
+        return _words(*self.steady_for)
 
 
 def is_foreseen(trigger: Trigger) -> bool:
@@ -111,8 +121,8 @@ def _larger(one: Outlook, other: Outlook) -> Outlook:
         max(one.chance_ratio, other.chance_ratio),
         most.lead_s,
         max(one.known_at, other.known_at),
-        most.words,
-        steadiest.steady_words,
+        most.enough_for,
+        steadiest.steady_for,
     )
 
 
@@ -123,17 +133,16 @@ def _outlook(load: _Load, lead_s: float, horizon_s: float, worth: float, wanted:
     steady = _most(load, MINUTE_S, max(STEADY_HORIZONS * horizon_s, lead_s), worth * ENOUGH_WORTH_RATIO)
     chance = 1 - level_of(seen, lead_s, wanted * load.each)
     instances = (_ceil(due, load), _ceil(enough, load), _ceil(steady, load))
-    return Outlook(*instances, chance, lead_s, seen.seen_at, _words(load, enough), _words(load, steady))
+    return Outlook(*instances, chance, lead_s, seen.seen_at, (load, enough), (load, steady))
 
 
-@lru_cache(maxsize=8192)
 def _words(load: _Load, need: _Need) -> str:
     """What is expected, and by how much of it the number is reckoned."""
     seen = load.forecast
     expected = at_level(seen, need.ahead_s, 0.5)
     return (
         f"{figure(expected)} {load.unit} expected in {duration(need.ahead_s)} (now {figure(seen.value)}), up to {figure(need.load)} with "
-        f"{100 * need.level:.4g}% confidence; one bears {figure(load.each)}"
+        f"{100 * need.level:.3g}% confidence; one bears {figure(load.each)}"
     )
 
 
@@ -181,21 +190,33 @@ def _fresh(snapshot: Snapshot, series: str) -> ForecastSeen | None:
 
 def _most(load: _Load, from_s: float, to_s: float, worth: float) -> _Need:
     """The highest need between two times ahead, the soonest where there are several."""
-    between = [ahead_s for ahead_s in load.forecast.horizons_s if from_s < ahead_s <= to_s]
-    return max(
-        (_need(load, ahead_s, worth) for ahead_s in (from_s, *between)), key=lambda need: (need.load, -need.ahead_s)
-    )
+    first = _need(load, from_s, worth)
+    between = [need for need in _needs(load, worth) if from_s < need.ahead_s <= to_s]
+    return max((first, *between), key=lambda need: (need.load, -need.ahead_s))
 
 
-@lru_cache(maxsize=8192)
 def _need(load: _Load, ahead_s: float, worth: float) -> _Need:
-    """The load that is worth preparing for at that time ahead."""
+    """The need at a time ahead: between two horizons in proportion, outside them the nearest."""
+    needs = _needs(load, worth)
+    after = next((i for i, need in enumerate(needs) if need.ahead_s >= ahead_s), len(needs) - 1)
+    high, low = needs[after], needs[max(0, after - 1)]
+    width = high.ahead_s - low.ahead_s
+    part = min(max((ahead_s - low.ahead_s) / width, 0.0), 1.0) if width > 0 else 1.0
+    return _Need(low.load + part * (high.load - low.load), ahead_s, low.level + part * (high.level - low.level))
+
+
+@lru_cache(maxsize=4096)
+def _needs(load: _Load, worth: float) -> tuple[_Need, ...]:
+    """The load that is worth preparing for at each horizon. A forecast stands for a minute, and is looked at every second."""
     seen = load.forecast
-    column = _column(seen, ahead_s)
-    # Instances are whole: on average half of one is paid for beyond what is needed.
-    pool = column[seen.levels.index(0.5)] + load.each / 2
-    tried = [_Need(_value(seen.levels, column, level), ahead_s, level) for level in TRIED_LEVELS]
-    return min(tried, key=lambda need: need.load / pool + worth * (1 - need.level))
+    place = seen.levels.index(0.5)
+    needs = []
+    for horizon_s, column in zip(seen.horizons_s, zip(*seen.quantiles, strict=True), strict=True):
+        # Instances are whole: on average half of one is paid for beyond what is needed.
+        pool = column[place] + load.each / 2
+        tried = (_Need(_value(seen.levels, column, level), horizon_s, level) for level in TRIED_LEVELS)
+        needs.append(min(tried, key=lambda need: need.load / pool + worth * (1 - need.level)))
+    return tuple(needs)
 
 
 def _column(seen: ForecastSeen, ahead_s: float) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ What was measured of another source or command than what serves says nothing, an
 
 With a forecast (see `ahead`) instances are there before the load is, and go once it will not be back soon, instead of after a cooldown.
 Actions are few: what was added stays for eleven minutes; after some were let go no more go for a quarter of an hour, and for eleven minutes
-none is added for what is only expected; fewer than a tenth are not worth it; and the forecasts of the last five minutes have to agree.
+none is added for what is only expected; fewer than a tenth are not worth it; and the forecasts of the last ten minutes have to agree.
 """
 
 import math
@@ -33,7 +33,7 @@ STAYS_S = 660.0
 """What was added stays so long, and after some were let go nothing is added for so long for what is only expected: an action is never
 taken back within ten minutes, but for what is seen."""
 LOWER_GAP_S = 900.0
-AGREED_S = 300.0
+AGREED_S = 600.0
 """The forecasts of so long must agree before any instance goes."""
 EVERY_S = 60.0
 """Forecasts come once a minute."""
