@@ -141,7 +141,7 @@ def test_the_reason_explains_the_number_both_ways() -> None:
     assert more is not None and _explains(more, story.wanted, 100), more and more.why
     # The highest within two horizons is twenty minutes off: that is why no more go.
     idle = Story(memory=running(12), per_s=100.0)
-    idle.live(8, 100, 100, 100, 100, 550)
+    idle.live(13, 100, 100, 100, 100, 550)
     [(_, fewer)] = idle.said
     assert "expected in 20 min" in fewer.why
     assert _explains(fewer, idle.wanted, 100), fewer.why
@@ -172,7 +172,6 @@ def test_never_above_the_most_the_blueprint_allows() -> None:
 def test_what_is_expected_is_never_certain() -> None:
     """However sure, it is less sure than what is seen, which comes first where not all can be had."""
     story = Story(memory=running(1), per_s=0.0)
-    story.memory = replace(running(1), wanted=1)
     decision = story.look(forecast(START, 0.0, 1e9))
     assert decision is not None and decision.confidence_ratio == 0.99
     seen = Story(memory=running(1), per_s=1000.0)
@@ -214,7 +213,7 @@ def test_of_several_loads_the_one_that_needs_most_counts() -> None:
         more = up.look(forecast(START, 100.0, traffic), users_expected)
         assert more is not None and word in more.why and up.wanted in (10, 11)
         down = Story(service, memory=running(20), metrics={"concurrent_users": 50.0})
-        for _ in range(40):
+        for _ in range(70):
             at = (down.now + 10) // 60 * 60
             down.look(forecast(at, 100.0, traffic), replace(users_expected, seen_at=at))
         assert word in down.said[0][1].why and down.wanted == up.wanted
@@ -224,7 +223,7 @@ def test_of_several_loads_the_one_that_needs_most_counts() -> None:
 
 
 def test_what_will_not_be_needed_goes_once_the_forecasts_agree() -> None:
-    """Five minutes of them, not a cooldown; and all that goes, goes in one step."""
+    """Ten minutes of them, not a cooldown; and all that goes, goes in one step."""
     story = Story(memory=running(10), per_s=200.0)
     story.live(20, 200)
     assert story.sizes == ["10>3"]
@@ -236,21 +235,21 @@ def test_what_will_not_be_needed_goes_once_the_forecasts_agree() -> None:
 def test_a_pool_without_a_past_lets_nothing_go_at_its_first_look() -> None:
     """After a start, or where the forecasts have only just come, the first one alone is no reason."""
     story = Story(memory=PoolScale(10, "as it began", START), per_s=100.0)
-    story.live(3.5, 100)
+    story.live(8.5, 100)
     assert story.wanted == 10
     story.live(3, 100)
     assert story.wanted == 2
 
 
 def test_one_forecast_that_says_otherwise_holds() -> None:
-    """While one of the last five minutes expected more, nothing goes below that, and the clamp says so."""
+    """While one of the last ten minutes expected more, nothing goes below that, and the clamp says so."""
     story = Story(memory=running(10), per_s=100.0)
-    story.live(2.5, 100)
+    story.live(7.5, 100)
     story.live(1, 100, 100, 100, 550)
     story.live(1.5, 100)
     assert story.sizes == ["10>7"]
     [(_, decision)] = story.said
-    assert decision.clamps == ("damping: 7 instead of 2: the forecasts of the last 5 min have to agree",)
+    assert decision.clamps == ("damping: 7 instead of 2: the forecasts of the last 10 min have to agree",)
 
 
 def test_nothing_goes_for_eleven_minutes_after_an_addition() -> None:
@@ -270,8 +269,7 @@ def test_nothing_goes_for_eleven_minutes_after_an_addition() -> None:
 def test_no_second_letting_go_within_a_quarter_of_an_hour() -> None:
     """And for eleven minutes nothing is added for what is only expected."""
     story = Story(memory=running(10), per_s=100.0)
-    story.live(7, 500)
-    first = story.now
+    story.live(12, 500)
     assert story.sizes == ["10>6"]
     story.live(5, 100)
     story.live(2, 900)
@@ -280,13 +278,12 @@ def test_no_second_letting_go_within_a_quarter_of_an_hour() -> None:
     assert len(story.said) in (2, 3)
     assert story.said[1][0] - story.said[0][0] >= STAYS_S
     assert all(at - story.said[0][0] >= LOWER_GAP_S for at, d in story.said[1:] if "will do with" in d.why)
-    assert first - START < 10 * 60
 
 
 def test_an_overload_that_is_seen_is_answered_at_once_even_then() -> None:
     """Two looks after instances went, and with all that is expected as well."""
     story = Story(memory=running(10), per_s=100.0)
-    story.live(7, 100)
+    story.live(10, 100)
     assert story.sizes == ["10>2"]
     story.per_s = 600.0
     story.live(0.5, 650)
@@ -324,7 +321,7 @@ def test_never_below_the_least() -> None:
 def test_just_after_an_outage_nothing_goes() -> None:
     """A pool that could not serve a moment ago keeps all, says why once, and lets go later."""
     story = Story(memory=running(10), per_s=100.0)
-    story.live(3.5, 100)
+    story.live(8.5, 100)
     for _ in range(6):
         story.look(forecast(story.now // 60 * 60, 100.0, 100), errors_per_s=90.0)
     story.live(1.8, 100)
@@ -454,7 +451,7 @@ def test_a_clock_that_is_set_back_stops_nothing() -> None:
     up.look(forecast(START, 100.0, 900))
     assert up.wanted > 9
     down = Story(memory=past, per_s=100.0)
-    down.live(8, 100)
+    down.live(12, 100)
     assert down.wanted == 2
 
 
@@ -472,7 +469,7 @@ def test_more_that_is_expected_never_gives_fewer(expected: list[float], times: f
     sizes = []
     for factor in (1.0, times):
         story = Story(web(1, 20), memory=running(had), per_s=per_s)
-        story.live(7, *(factor * each for each in expected), seconds=30.0)
+        story.live(12, *(factor * each for each in expected), seconds=30.0)
         sizes.append(story.wanted)
     assert 1 <= sizes[0] <= sizes[1] <= 20
 
