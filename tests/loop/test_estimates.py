@@ -169,13 +169,14 @@ BEFORE_MINUTES = 3000
 
 
 def write_minutes(path: Path, now: float, ahead_minutes: int = 0) -> None:
-    """A journal that has seen two days of 20 requests/s, and so many minutes that have not been yet."""
+    """A journal that has seen two days of 20 requests/s; its last tick is after so many minutes that have not been yet."""
     journal = Journal(path)
     journal.open()
     first = int(now // 60) - BEFORE_MINUTES
     minutes = {(first + i, RATE): 20.0 + i % 3 for i in range(BEFORE_MINUTES)}
-    minutes |= {(int(now // 60) + 5000 + i, RATE): 900.0 for i in range(ahead_minutes)}
-    snapshot = journal.seen(Snapshot(now - 100.0, epoch=1))
+    minutes |= {(int(now // 60) + i, RATE): 900.0 for i in range(ahead_minutes)}
+    at = now + 60.0 * ahead_minutes if ahead_minutes else now - 100.0
+    snapshot = journal.seen(Snapshot(at, epoch=1))
     journal.append(Entry(FORESEEN, snapshot, Decided((), (), Memory()), minutes=minutes))
     journal.close()
 
@@ -273,10 +274,11 @@ def test_a_clock_that_is_wrong_for_a_moment_costs_nothing(tmp_path: Path) -> Non
     assert (after.value, after.history_s) == (20.0, (BEFORE_MINUTES + 3) * 60.0)
 
 
-def test_minutes_that_have_not_been_are_not_taken_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("minutes", [20, 3000])
+def test_minutes_that_have_not_been_are_not_taken_up(tmp_path: Path, minutes: int) -> None:
     """A journal that was written while the clock was ahead: what lies in the future is left alone."""
     path = tmp_path / "journal.db"
-    write_minutes(path, NOW, ahead_minutes=30)
+    write_minutes(path, NOW, ahead_minutes=minutes)
     estimates = Estimates(FORESEEN, path, lambda text: None)
     fact = looks(estimates, NOW, 62).forecasts[RATE]
     assert (fact.value, fact.history_s) == (20.0, (BEFORE_MINUTES + 1) * 60.0)
