@@ -209,13 +209,18 @@ def _need(load: _Load, ahead_s: float, worth: float) -> _Need:
 def _needs(load: _Load, worth: float) -> tuple[_Need, ...]:
     """The load that is worth preparing for at each horizon. A forecast stands for a minute, and is looked at every second."""
     seen = load.forecast
-    place = seen.levels.index(0.5)
+    middle = seen.levels.index(0.5)
+    tried = tuple((level, worth * (1 - level), *_place(seen.levels, level)) for level in TRIED_LEVELS)
     needs = []
     for horizon_s, column in zip(seen.horizons_s, zip(*seen.quantiles, strict=True), strict=True):
         # Instances are whole: on average half of one is paid for beyond what is needed.
-        pool = column[place] + load.each / 2
-        tried = (_Need(_value(seen.levels, column, level), horizon_s, level) for level in TRIED_LEVELS)
-        needs.append(min(tried, key=lambda need: need.load / pool + worth * (1 - need.level)))
+        pool = column[middle] + load.each / 2
+        least, best, best_level = math.inf, 0.0, 0.0
+        for level, short, place, part in tried:
+            value = _between(column, place, part)
+            if value / pool + short < least:
+                least, best, best_level = value / pool + short, value, level
+        needs.append(_Need(best, horizon_s, best_level))
     return tuple(needs)
 
 
@@ -231,8 +236,11 @@ def _column(seen: ForecastSeen, ahead_s: float) -> tuple[float, ...]:
 
 def _value(levels: tuple[float, ...], column: tuple[float, ...], level: float) -> float:
     """The quantile at `level`: between two that are known, in proportion to the logarithm of what lies above."""
-    place, part = _place(levels, level)
-    return column[place - 1] + part * (column[place] - column[place - 1]) if place < len(levels) else column[-1]
+    return _between(column, *_place(levels, level))
+
+
+def _between(column: tuple[float, ...], place: int, part: float) -> float:
+    return column[place - 1] + part * (column[place] - column[place - 1]) if place < len(column) else column[-1]
 
 
 @lru_cache(maxsize=1024)

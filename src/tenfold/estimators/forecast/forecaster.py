@@ -82,9 +82,25 @@ class Forecaster:
 
     def load(self, rows: list[tuple[int, float]]) -> None:
         """Take in what was before, as (minute, value) in order, without a forecast for each of them."""
-        for minute, value in rows:
-            if np.isfinite(value) and self._is_new(minute):
-                self._append(minute, _counted(value))
+        kept = [(minute, _counted(value)) for minute, value in rows if np.isfinite(value)]
+        if self._count == 0 and kept and self._load_all(kept[-HISTORY:]):
+            return
+        for minute, value in kept:
+            if self._is_new(minute):
+                self._append(minute, value)
+
+    def _load_all(self, rows: list[tuple[int, float]]) -> bool:
+        """Take in rows without a gap, in order, as the first that are known; False where they are not so."""
+        minutes = np.array([minute for minute, _ in rows])
+        if not (np.diff(minutes) == 1).all():
+            return False
+        self._forget(rows[0][0])
+        while len(self._values) < len(rows):
+            self._make_room()
+        self._values[: len(rows)] = [value for _, value in rows]
+        self._known[: len(rows)] = 1.0
+        self._count = len(rows)
+        return True
 
     def _is_new(self, minute: int) -> bool:
         return self._count == 0 or minute >= self._first + self._count

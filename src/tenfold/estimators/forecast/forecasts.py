@@ -15,6 +15,8 @@ from tenfold.model import Model, Service
 
 WORK_MINUTES = 60
 """What a request takes is the mean over so many minutes with requests."""
+WORK_FROM = 7 * 1440
+"""What requests and starts took longer ago is not asked."""
 REQUESTS_PER_S_MIN = 0.1
 """With fewer, the processor time of idling counts for more than that of requests."""
 STARTS_KEPT = 50
@@ -90,15 +92,13 @@ class Forecasts:
 
     def load(self, history: Iterable[tuple[int, Mapping[str, float]]]) -> None:
         """Take in minutes of before, in order; nothing is forecast for each of them."""
-        rows: dict[str, list[tuple[int, float]]] = {name: [] for name in self._forecasters}
-        for minute, values in history:
-            for name, row in rows.items():
-                if (value := values.get(name)) is not None:
-                    row.append((minute, value))
+        told = tuple(history)
+        for name, forecaster in self._forecasters.items():
+            row = [(minute, value) for minute, values in told if (value := values.get(name)) is not None]
+            forecaster.load(row[-HISTORY:])
+        for minute, values in told[-WORK_FROM:]:
             for work in self._works.values():
                 work.observe(minute, values)
-        for name, row in rows.items():
-            self._forecasters[name].load(row[-HISTORY:])
 
     def observe(self, minute: int, values: Mapping[str, float]) -> None:
         """Take in minute number `minute` (since the epoch), which has ended: the mean of every series that had one."""
