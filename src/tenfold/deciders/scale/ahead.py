@@ -57,18 +57,23 @@ class Outlook:
     """What a pool will need: `due` when an instance that is started now would be ready, `enough` for the horizon from then on, and no more
     than `steady` at any time within two horizons.
 
-    `chance_ratio` (0..1) is how sure it is that what it has now will not do when `due` is. `enough_for` and `steady_for` are what they are
-    made of. `known_at` is what the newest of it rests on.
+    `enough_for` and `steady_for` are what they are made of, `doubts` the loads that what it has now bears when `due` is. `known_at` is what
+    the newest of it rests on.
     """
 
     due: int
     enough: int
     steady: int
-    chance_ratio: float
     lead_s: float
     known_at: float
     enough_for: tuple[_Load, _Need]
     steady_for: tuple[_Load, _Need]
+    doubts: tuple[tuple[_Load, float], ...]
+
+    @property
+    def chance_ratio(self) -> float:
+        """How sure (0..1) it is that what it has now will not do when `due` is."""
+        return max(1 - level_of(load.forecast, self.lead_s, borne) for load, borne in self.doubts)
 
     @property
     def words(self) -> str:
@@ -118,22 +123,29 @@ def _larger(one: Outlook, other: Outlook) -> Outlook:
         max(one.due, other.due),
         most.enough,
         steadiest.steady,
-        max(one.chance_ratio, other.chance_ratio),
         most.lead_s,
         max(one.known_at, other.known_at),
         most.enough_for,
         steadiest.steady_for,
+        one.doubts + other.doubts,
     )
 
 
 def _outlook(load: _Load, lead_s: float, horizon_s: float, worth: float, wanted: int) -> Outlook:
-    seen = load.forecast
-    due = _need(load, lead_s, worth * ADD_WORTH_RATIO)
-    enough = _most(load, lead_s, lead_s + horizon_s, worth * ENOUGH_WORTH_RATIO)
-    steady = _most(load, MINUTE_S, max(STEADY_HORIZONS * horizon_s, lead_s), worth * ENOUGH_WORTH_RATIO)
-    chance = 1 - level_of(seen, lead_s, wanted * load.each)
-    instances = (_ceil(due, load), _ceil(enough, load), _ceil(steady, load))
-    return Outlook(*instances, chance, lead_s, seen.seen_at, (load, enough), (load, steady))
+    to_add, to_have = _needs(load, worth * ADD_WORTH_RATIO), _needs(load, worth * ENOUGH_WORTH_RATIO)
+    due = _at(to_add, lead_s)
+    enough = _most(to_have, lead_s, lead_s + horizon_s)
+    steady = _most(to_have, MINUTE_S, max(STEADY_HORIZONS * horizon_s, lead_s))
+    return Outlook(
+        _ceil(due, load),
+        _ceil(enough, load),
+        _ceil(steady, load),
+        lead_s,
+        load.forecast.seen_at,
+        (load, enough),
+        (load, steady),
+        ((load, wanted * load.each),),
+    )
 
 
 def _words(load: _Load, need: _Need) -> str:
@@ -188,21 +200,26 @@ def _fresh(snapshot: Snapshot, series: str) -> ForecastSeen | None:
 # --- a forecast's quantiles -------------------------------------------------------------------------------------------
 
 
-def _most(load: _Load, from_s: float, to_s: float, worth: float) -> _Need:
+def _most(needs: tuple[_Need, ...], from_s: float, to_s: float) -> _Need:
     """The highest need between two times ahead, the soonest where there are several."""
-    first = _need(load, from_s, worth)
-    between = [need for need in _needs(load, worth) if from_s < need.ahead_s <= to_s]
-    return max((first, *between), key=lambda need: (need.load, -need.ahead_s))
+    most = _at(needs, from_s)
+    for need in needs:
+        if from_s < need.ahead_s <= to_s and need.load > most.load:
+            most = need
+    return most
 
 
-def _need(load: _Load, ahead_s: float, worth: float) -> _Need:
+def _at(needs: tuple[_Need, ...], ahead_s: float) -> _Need:
     """The need at a time ahead: between two horizons in proportion, outside them the nearest."""
-    needs = _needs(load, worth)
-    after = next((i for i, need in enumerate(needs) if need.ahead_s >= ahead_s), len(needs) - 1)
-    high, low = needs[after], needs[max(0, after - 1)]
-    width = high.ahead_s - low.ahead_s
-    part = min(max((ahead_s - low.ahead_s) / width, 0.0), 1.0) if width > 0 else 1.0
-    return _Need(low.load + part * (high.load - low.load), ahead_s, low.level + part * (high.level - low.level))
+    before = needs[0]
+    for need in needs:
+        if need.ahead_s >= ahead_s:
+            width = need.ahead_s - before.ahead_s
+            part = (ahead_s - before.ahead_s) / width if width > 0 and ahead_s > before.ahead_s else float(width <= 0)
+            level = before.level + part * (need.level - before.level)
+            return _Need(before.load + part * (need.load - before.load), ahead_s, level)
+        before = need
+    return _Need(before.load, ahead_s, before.level)
 
 
 @lru_cache(maxsize=4096)

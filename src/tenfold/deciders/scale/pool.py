@@ -78,7 +78,7 @@ def scale_pool(
     memory = _agree(memory, coming, now)
     return (
         raised
-        or _raise_ahead(memory, key, readings, coming, high, now)
+        or _raise_ahead(memory, key, readings, coming, len(ready), high, now)
         or _lower_ahead(memory, key, readings, coming, len(ready), stays, now)
     )
 
@@ -182,12 +182,14 @@ def _agree(memory: PoolScale, coming: Outlook, now: float) -> PoolScale:
 
 
 def _raise_ahead(
-    memory: PoolScale, key: str, readings: tuple[Reading, ...], coming: Outlook, high: int, now: float
+    memory: PoolScale, key: str, readings: tuple[Reading, ...], coming: Outlook, ready: int, high: int, now: float
 ) -> tuple[PoolScale, Decision] | None:
-    """More instances, when what there is will not do by the time that others would be ready; None when it will."""
+    """More instances, when what there is will not do by the time that others would be ready; None when it will. What a bound that is passed
+    just now asks for is in it: nobody waits for a second look to add these too."""
     if coming.due <= memory.wanted or memory.wanted >= high or _is_within(memory.lowered_at, STAYS_S, now):
         return None
-    needed, when = max(coming.due, coming.enough), f" in {duration(coming.lead_s)}"
+    loud = (r for r in readings if r.value is not None and r.value > r.trigger.up_above and is_foreseen(r.trigger))
+    needed, when = max(coming.due, coming.enough, *(r.wanted(ready) for r in loud)), f" in {duration(coming.lead_s)}"
     memory, decision = _more(memory, key, needed, high, when, coming.words, readings, now)
     return memory, replace(decision, confidence_ratio=round(min(coming.chance_ratio, EXPECTED_RATIO_MAX), 4))
 
