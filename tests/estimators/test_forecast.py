@@ -174,6 +174,18 @@ def test_a_gap_is_bridged(minutes: int) -> None:
     assert median(fact)[0] == pytest.approx(days(4.5 + minutes / DAY, noise=0)[end + minutes + 14], rel=0.2)
 
 
+def test_a_gap_of_hours_is_filled_from_the_day_before() -> None:
+    """Of minutes with the last value, since the day before is another; none of it counts as seen."""
+    values = days(1.5)
+    for gap, like in ((8, lambda i: values[DAY + 99]), (200, lambda i: values[i - DAY])):
+        forecaster = Forecaster("a")
+        forecaster.load([(FIRST + i, v) for i, v in enumerate(values[: DAY + 100])])
+        forecaster.observe(FIRST + DAY + 100 + gap, 100.0)
+        filled = range(DAY + 100, DAY + 100 + gap)
+        assert [float(forecaster._values[i]) for i in filled] == [like(i) for i in filled]
+        assert not forecaster._known[filled.start : filled.stop].any() and forecaster._known[filled.stop] == 1
+
+
 def test_a_gap_beyond_all_memory_is_a_new_beginning() -> None:
     """What is older than two weeks says nothing."""
     forecaster = Forecaster("a")
@@ -267,21 +279,37 @@ def test_the_clock_goes_back() -> None:
 
 def test_the_buffers_roll() -> None:
     """After seventeen days and more it says what one says that only ever knew the last fourteen."""
-    values = days(18.6)
+    values, every = days(17.8), 600
     # It fits when its minute has come: at both the same.
-    end = next(i for i in range(len(values), 0, -1) if (FIRST + i - 1 + ord("a") % 30) % 30 == 0)
-    old, fresh = Forecaster("a"), Forecaster("a")
-    old.load([(FIRST + i, v) for i, v in enumerate(values[: end - 100])])
-    fresh.load([(FIRST + i, values[i]) for i in range(end - HISTORY, end - 100)])
-    for i in range(end - 100, end):
+    end = next(i for i in range(len(values), 0, -1) if (FIRST + i - 1 + ord("a") % every) % every == 0)
+    old, fresh = Forecaster("a", every), Forecaster("a", every)
+    old.load([(FIRST + i, v) for i, v in enumerate(values[:HISTORY])])
+    for i in range(HISTORY, end):
         old.observe(FIRST + i, values[i])
+    fresh.load([(FIRST + i, values[i]) for i in range(end - HISTORY, end - every - 1)])
+    for i in range(end - every - 1, end):
         fresh.observe(FIRST + i, values[i])
     assert old.fact is not None and fresh.fact is not None
+    assert old._first > FIRST, "it has let go of the oldest"
     assert old.fact.history_s == HISTORY * 60.0 == fresh.fact.history_s
     # Their first fits differed, and so did a little how they were corrected since.
     assert np.allclose(median(old.fact), median(fresh.fact), rtol=0.01)
     old._levels = fresh._levels
     assert np.allclose(old._by_fit(), fresh._by_fit(), rtol=1e-6)
+
+
+def test_a_fit_outlives_the_rolling() -> None:
+    """What was fitted before the oldest was let go of goes on telling the right time of day."""
+    values, every = days(16.05), 600
+    rolled = Forecaster("a", every)
+    rolled.load([(FIRST + i, v) for i, v in enumerate(values[:HISTORY])])
+    for i in range(HISTORY, len(values)):
+        rolled.observe(FIRST + i, values[i])
+        first = rolled._first
+        if first > FIRST:
+            break
+    smooth = days(16.1, noise=0)
+    assert first > FIRST and np.allclose(median(rolled.fact), [smooth[i + h] for h in HORIZONS], rtol=0.15)
 
 
 # --- whatever comes ---------------------------------------------------------------------------------------------------
