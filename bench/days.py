@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from bench.shop import Tell
+from bench.table import Figure, at_most, told
 from tenfold.effects.faults import Kill
 from tenfold.estimators.forecast import Forecasts
 from tenfold.model import Health, Model, Region, Scaling, Service
@@ -30,6 +32,7 @@ REGIONS: Mapping[str, tuple[tuple[float, float], int]] = {
     "iowa": ((41.3, -95.9), 30_000),
     "belgium": ((50.4, 3.8), 30_000),
 }
+FORTY_CPU_S_MAX, LOST_CPU_S_MAX = 30.0, 60.0
 LOST, LOST_S = "iowa", 600.0
 
 
@@ -91,3 +94,46 @@ def _played(model: Model, rates: Mapping[str, Rate], policy: str, hours: float, 
     began_s = time.process_time()
     outcome = run(setting, policy)
     return Played(outcome, time.process_time() - began_s)
+
+
+async def forty(tell: Tell) -> list[Figure]:
+    """The day of forty services, and the same without what forecasts."""
+    played = forty_services()
+    tell(f"forecasts and all: {played.cpu_s:.0f} s of processor time")
+    plain = forty_services("reactive")
+    return [
+        at_most("a day of 40 services, CPU", played.cpu_s, FORTY_CPU_S_MAX, "s"),
+        told("of it the world and all deciders, without forecasts", f"{plain.cpu_s:.0f} s", plain.cpu_s),
+        told("what came of it", _told(played.outcome)),
+    ]
+
+
+async def lost(tell: Tell) -> list[Figure]:
+    """The day of the lost region."""
+    played = lost_region()
+    outcome = played.outcome
+    (struck,) = outcome.struck
+    tell(f"{played.cpu_s:.0f} s of processor time")
+    recovered = (
+        "not while it was played" if struck.recovered_s is None else f"{struck.recovered_s:,.0f} s after the loss"
+    )
+    whole = "not while it was played" if struck.whole_s is None else f"{struck.whole_s:,.0f} s after the loss"
+    ratio = struck.failed / outcome.offered
+    return [
+        at_most("a day of 100,000 users in 3 regions, CPU", played.cpu_s, LOST_CPU_S_MAX, "s"),
+        told(
+            "requests failed by the loss",
+            f"{struck.failed:,.0f} of {outcome.offered:,.0f} ({ratio:.4%})",
+            struck.failed,
+        ),
+        told("clients served again as before", recovered, struck.recovered_s),
+        told(f"all whole again (the region was dead for {LOST_S:,.0f} s)", whole, struck.whole_s),
+        told("what came of it", _told(outcome)),
+    ]
+
+
+def _told(outcome: Outcome) -> str:
+    return (
+        f"{outcome.cost_per_day:,.2f} {outcome.currency} a day, short {outcome.short_ratio:.2%} of the time, "
+        f"{outcome.lost_ratio:.3%} lost, {outcome.actions_per_day:.0f} actions"
+    )
