@@ -291,8 +291,8 @@ class RejectionNow(Struct, frozen=True):
 
 
 class DecisionWhole(Struct, frozen=True):
-    """A decision with all that is kept of it: the figures it rests on (`facts`), what each bound made of what was needed (`clamps`), how sure
-    it was (`confidence_ratio`, 1 for what was seen), and what was seen of its subject then (`saw`)."""
+    """A decision with all that is kept of it: the figures it rests on (`facts`), what each bound made of what was needed (`clamps`), how
+    sure it was (`confidence_ratio`, 1 for what was seen), and what was seen of its subject then (`saw`)."""
 
     id: str
     at: float
