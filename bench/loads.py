@@ -21,7 +21,7 @@ PLAYED = 3 * DAY
 WARM = DAY // 2
 """For so long before, forecasts are made and corrected already."""
 LEARNT = 14 * DAY
-SIZE = 40.0
+INSTANCES = 40.0
 """Instances that the load's 99th percentile needs."""
 
 
@@ -76,7 +76,7 @@ def _read(folder: Path) -> Iterator[Load]:
 
 def _sized(name: str, first: int, requests: np.ndarray) -> Load:
     kept = requests[-(PLAYED + WARM + LEARNT) :]
-    per_instance = float(np.quantile(requests[-PLAYED:], 0.99)) / SIZE
+    per_instance = float(np.quantile(requests[-PLAYED:], 0.99)) / INSTANCES
     return Load(name, first + len(requests) - len(kept), tuple((kept / per_instance).tolist()))
 
 

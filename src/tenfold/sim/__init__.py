@@ -5,6 +5,7 @@ brain run over it at full speed, `Trial` is one seed of trouble over several reg
 real loop) live on a `VirtualClock`. `policy` gives a brain another scaler, to compare with.
 """
 
+from tenfold.sim.backtest import Backtest, backtest
 from tenfold.sim.behaviour import Behaviour, Breakage
 from tenfold.sim.clock import VirtualClock, run_virtual
 from tenfold.sim.faults import (
@@ -28,6 +29,7 @@ from tenfold.sim.world import World
 
 __all__ = [
     "POLICIES",
+    "Backtest",
     "Behaviour",
     "Brain",
     "Breakage",
@@ -49,6 +51,7 @@ __all__ = [
     "VirtualClock",
     "World",
     "WorldFault",
+    "backtest",
     "constant",
     "day",
     "from_trace",

@@ -67,10 +67,10 @@ def _series(text: str, name: str) -> list[Any]:
     return result
 
 
-def _pair(pair: object, where: str) -> tuple[float, float]:
+def _pair(pair: Any, where: str) -> tuple[float, float]:
     """A moment in seconds since the epoch, and its value."""
     try:
-        first, second = pair  # type: ignore[misc]
+        first, second = pair
         at, value = float(first), float(second)
         of_epoch(at)
     except (TypeError, ValueError) as error:
