@@ -2,9 +2,9 @@
 
 How sure is sure enough depends on what it costs. At each time ahead the need is the load y for which
 
-    y / (median + half of what one bears) + w (1 - P(load <= y))        is least
+    y / median + w (1 - P(load <= y))        is least
 
-The first part is what so many instances cost, in pools of the expected size; w is how much worse a minute short of instances is than paying
+`y / median` is what so many instances cost, in pools of the expected size; w is how much worse a minute short of instances is than paying
 for that whole pool once more. A steady load is so covered nearly for certain, at little cost, and a wild one as far as it pays (the
 newsvendor's rule with a price on time short: Arrow, Harris & Marschak, Optimal inventory policy, 1951). The blueprint's confidence c gives
 w = c / (1 - c), 19 at 95%: a fifth of it decides when to add, half of it how much.
@@ -32,6 +32,7 @@ STEADY_HORIZONS = 2.0
 """What is not needed within so many horizons may go."""
 FORESEEN = ("concurrency", "cpu", "capacity")
 """Triggers whose reading follows from requests/s."""
+NOTHING = 1e-9
 TRIED_LEVELS = (0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.985, 0.99, 0.9925, 0.995, 0.9965, 0.998)
 
 
@@ -230,8 +231,7 @@ def _needs(load: _Load, worth: float) -> tuple[_Need, ...]:
     tried = tuple((level, worth * (1 - level), *_place(seen.levels, level)) for level in TRIED_LEVELS)
     needs = []
     for horizon_s, column in zip(seen.horizons_s, zip(*seen.quantiles, strict=True), strict=True):
-        # Instances are whole: on average half of one is paid for beyond what is needed.
-        pool = column[middle] + load.each / 2
+        pool = max(column[middle], NOTHING)
         least, best, best_level = math.inf, 0.0, 0.0
         for level, short, place, part in tried:
             value = _between(column, place, part)
