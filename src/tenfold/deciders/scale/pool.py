@@ -75,7 +75,7 @@ def scale_pool(
         # A forecast that is late takes back nothing that was added for it.
         is_young = service.scaling.forecast is not None and _is_within(memory.raised_at, STAYS_S, now)
         return raised or (_hold(memory, key, "") if is_young else _lower(memory, key, readings, len(ready), stays, now))
-    memory = _agree(memory, coming, now)
+    memory = _agree(memory, coming)
     return (
         raised
         or _raise_ahead(memory, key, readings, coming, len(ready), high, now)
@@ -173,7 +173,7 @@ def _lower(
     return _hold(memory, key, holding)
 
 
-def _agree(memory: PoolScale, coming: Outlook, now: float) -> PoolScale:
+def _agree(memory: PoolScale, coming: Outlook) -> PoolScale:
     """Remember what this forecast says will go on to be needed, beside those of the last minutes."""
     if memory.steady and memory.steady[-1] == (coming.known_at, coming.steady):
         return memory
