@@ -121,8 +121,8 @@ def _raise(
         loud = [r for r in loud if r.trigger.metric != "response_time"]
     if not loud:
         return None
-    loudest = max(loud, key=lambda r: r.wanted(ready))
-    seen = loudest.wanted(ready)
+    loudest = max(loud, key=lambda r: _asked(r, ready, coming))
+    seen = _asked(loudest, ready, coming)
     needed = max(seen, coming.due, coming.enough) if coming is not None else seen
     if min(needed, high) <= memory.wanted:
         return None
@@ -130,6 +130,14 @@ def _raise(
     if coming is not None and needed > seen:
         what = f"{what}, and {coming.words}"
     return _more(memory, key, needed, high, "", what, readings, now)
+
+
+def _asked(reading: Reading, ready: int, coming: Outlook | None) -> int:
+    """How many instances a reading asks for: as many as bring it to the middle of its band; where a forecast keeps room for what is to
+    come, no more than bring it to its bound."""
+    if coming is None or reading.value is None or not is_foreseen(reading.trigger):
+        return reading.wanted(ready)
+    return math.ceil(ready * reading.value / reading.trigger.up_above - 1e-9)
 
 
 def _more(
@@ -189,7 +197,8 @@ def _raise_ahead(
     if coming.due <= memory.wanted or memory.wanted >= high or _is_within(memory.lowered_at, STAYS_S, now):
         return None
     loud = (r for r in readings if r.value is not None and r.value > r.trigger.up_above and is_foreseen(r.trigger))
-    needed, when = max(coming.due, coming.enough, *(r.wanted(ready) for r in loud)), f" in {duration(coming.lead_s)}"
+    needed = max(coming.due, coming.enough, *(_asked(r, ready, coming) for r in loud))
+    when = f" in {duration(coming.lead_s)}"
     memory, decision = _more(memory, key, needed, high, when, coming.words, readings, now)
     return memory, replace(decision, confidence_ratio=round(min(coming.chance_ratio, EXPECTED_RATIO_MAX), 4))
 
@@ -199,11 +208,7 @@ def _lower_ahead(
 ) -> tuple[PoolScale, Decision | None]:
     """Fewer instances, when those that go will not be needed soon and nothing says hold; otherwise the memory as it is."""
     steady = max(needed for _, needed in memory.steady)
-    seen = [
-        math.ceil(ready * r.value / r.trigger.up_above - 1e-9)
-        for r in readings
-        if r.value is not None and is_foreseen(r.trigger)
-    ]
+    seen = [_asked(r, ready, coming) for r in readings if r.value is not None and is_foreseen(r.trigger)]
     wanted = max(low, steady, *seen)
     if memory.wanted - wanted < max(1, WORTH_RATIO * memory.wanted) or not ready:
         return _hold(memory, key, "")
