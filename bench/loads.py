@@ -21,6 +21,7 @@ PLAYED = 3 * DAY
 WARM = DAY // 2
 """For so long before, forecasts are made and corrected already."""
 LEARNT = 14 * DAY
+SUFFIXES = (".csv", ".gz", ".json", ".log", ".txt")
 INSTANCES = 40.0
 """Instances that the load's 99th percentile needs."""
 
@@ -64,7 +65,7 @@ def loads(folder: Path = TRACES) -> tuple[Load, ...]:
 
 
 def _read(folder: Path) -> Iterator[Load]:
-    for path in sorted(folder.rglob("*.csv")):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES):
         try:
             trace = read_trace(path)
         except LoadError:
