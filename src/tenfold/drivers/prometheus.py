@@ -19,6 +19,7 @@ ANSWER_WITHIN_S = 10.0
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 POINTS_MAX = 10_000
 """Prometheus refuses to answer with more than 11,000 values of a series at once."""
+UNREADABLE = "Prometheus gave an answer that can't be read"
 TOLD_LENGTH_MAX = 300
 
 
@@ -61,7 +62,10 @@ class Prometheus:
         data = await self._ask("query_range", asked)
         series = _one_of(_rows(data), "matrix", data)
         found = []
-        for entry in (series or {}).get("values", ()):
+        entries = series.get("values", []) if series is not None else []
+        if not isinstance(entries, list):
+            raise Retryable(UNREADABLE)
+        for entry in entries:
             pair = _pair(entry)
             number = _number(pair)
             if number is not None:
@@ -122,14 +126,14 @@ def _one_of(rows: list[Any], kind: str, data: Mapping[str, Any]) -> Mapping[str,
     if len(rows) > 1:
         raise Permanent(f"the query gives {len(rows)} series, not one number: wrap it in sum(...)")
     if rows and not isinstance(rows[0], dict):
-        raise Retryable("Prometheus gave an answer that can't be read")
+        raise Retryable(UNREADABLE)
     return rows[0] if rows else None
 
 
 def _pair(entry: Any) -> tuple[Any, Any]:
     if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], int | float):
         return entry[0], entry[1]
-    raise Retryable("Prometheus gave an answer that can't be read")
+    raise Retryable(UNREADABLE)
 
 
 def _number(pair: tuple[Any, Any]) -> float | None:
@@ -137,5 +141,5 @@ def _number(pair: tuple[Any, Any]) -> float | None:
     try:
         value = float(pair[1])
     except (TypeError, ValueError):
-        raise Retryable("Prometheus gave an answer that can't be read") from None
+        raise Retryable(UNREADABLE) from None
     return value if math.isfinite(value) else None
