@@ -33,7 +33,7 @@ def test_a_small_app_is_proved(place: Place) -> None:
     assert (ended.code == 0) is (report["score"] == 100)
     kinds = [span["kind"] for span in report["spans"]]
     assert kinds == ["ramp", "load", "drill", "harm"]
-    assert any("replaced" in mark["why"] for mark in report["marks"])
+    assert any("restarted in its place" in mark["why"] for mark in report["marks"])
     assert "Does shop meet its targets?" in (place.root / "r.html").read_text()
     place.nothing_runs()
 
