@@ -18,7 +18,7 @@ from statistics import median_low
 from tenfold.deciders.decide import Scaler
 from tenfold.deciders.memory import Intent, MemberState, PoolScale
 from tenfold.deciders.scale import scale
-from tenfold.deciders.scale.triggers import TRAFFIC_AGE_S_MAX, WARM_UP_S, held_by_one, read, ready_by_pool, triggers_of
+from tenfold.deciders.scale.triggers import TRAFFIC_AGE_S_MAX, held_by_one, read, ready_by_pool, triggers_of, warm_cores
 from tenfold.facts import InstanceSeen, InstanceState, Snapshot
 from tenfold.loop.reader import NEWEST, JournalReader
 from tenfold.loop.replay import Again
@@ -370,7 +370,7 @@ class _World:
         if usual is None:
             return snapshot
         real = ready_by_pool(step.serving.id, snapshot).get(self._pool, [])
-        warm = [r.cpu_cores for r in real if snapshot.taken_at - r.since >= WARM_UP_S and r.cpu_cores is not None]
+        warm = warm_cores(real, snapshot.taken_at)
         serving = sum(seat.ready_at is not None for seat in self._seats)
         cpu_cores = sum(warm) / len(warm) * len(real) / serving if warm and serving else None
         is_ours = (step.serving.id, self._pool)
