@@ -74,7 +74,7 @@ def seen(snapshot: Snapshot) -> Snapshot:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """A pool that would need six instances and may have three; later one of them dies."""
+    """A pool that would take four instances at first and may have three; later one of them dies."""
     made = Told(tmp_path_factory.mktemp("shop"))
     journal = Journal(made.journal)
     journal.open()
@@ -114,7 +114,7 @@ def test_a_decision_comes_out_equal(told: Told) -> None:
     assert "queue: 12" in text and "limited by the processor" in text and "per hour 0.08" in text
     assert "scale: wanted 2" in text
     assert re.search(r"as decided: 3 instances, and .* above target \(concurrency 20 per instance\)", text)
-    assert re.search(r"without the blueprint's maximum: 6 instances.*; 0\.\d+ USD more", text)
+    assert re.search(r"without the blueprint's maximum: 4 instances.*; 0\.\d+ USD more", text)
     assert "without the forecast" in text
     assert "an instance more serves after 21 s" in text
 
@@ -132,7 +132,7 @@ def test_programs_get_it_whole(told: Told) -> None:
     found = replay["counterfactual"]
     assert found["as_decided"]["wanted"] == 3
     maximum = found["without"]["the blueprint's maximum"]
-    assert maximum["wanted"] == 6 and maximum["above_s"] < found["as_decided"]["above_s"]
+    assert maximum["wanted"] == 4 and maximum["above_s"] < found["as_decided"]["above_s"]
     assert maximum["cost"] > found["as_decided"]["cost"] > 0
     assert found["until"] > found["since"] and found["ended_by"] in ("journal", "next")
     assert "replay" not in json.loads(told.call(made.id, "--json").output)
