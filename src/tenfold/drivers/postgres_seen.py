@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from tenfold.drivers.postgres_replica import Connection
+from tenfold.drivers.store import answer_age_s
 from tenfold.facts import ReplicaRole, ReplicaSeen
 
 SILENT_S = 3.5
@@ -53,15 +54,16 @@ async def look(
 async def _look_at_primary(connection: Connection, region: str, watched: Watched) -> ReplicaSeen:
     row: Any = await (await connection.execute(_PRIMARY)).fetchone()
     timeline, is_synchronous, waits = row
+    asked_s = time.monotonic()
     standbys: Any = await (await connection.execute(_STANDBYS)).fetchall()
     now_s, lags_s, places = time.monotonic(), {}, {}
     for name, place, has_all, flush_lag_s in standbys:
-        before, since_s = watched.standbys.get(name, ("", now_s))
+        before, since_s = watched.standbys.get(name, ("", asked_s))
         if has_all or place != before:
-            since_s = now_s
+            since_s = asked_s
         places[name] = (place, since_s)
         # The server measures the lag of what arrived; what has not arrived may be as old as the standby has not moved.
-        lags_s[name] = 0.0 if has_all else flush_lag_s + now_s - since_s
+        lags_s[name] = answer_age_s(asked_s, now_s) if has_all else flush_lag_s + now_s - since_s
     watched.standbys, watched.waits = places, waits and not lags_s
     return ReplicaSeen(
         kind="postgres",

@@ -26,6 +26,10 @@ Front = Callable[[str, str], str]
 """Where the programs of a region reach a kind of store, wherever its primary is (`127.0.0.1:24001`): front(region, kind)."""
 
 
+PROMPT_S = 0.1
+"""An answer that takes no longer than this is taken for what is true now: lags are told in tenths of a second."""
+
+
 class StoreRecipe(Recipe, Protocol):
     """What a kind of store needs beside what every engine does."""
 
@@ -151,6 +155,15 @@ def _leads(folder: Path) -> bool:
         return False
     part = load_settings(home, _Part)
     return part is not None and not part.follow
+
+
+def answer_age_s(asked_s: float, now_s: float) -> float:
+    """How old an answer is that was asked for at `asked_s`: since then anything may have been written.
+
+    0 when it came promptly. Otherwise the store was held up, or this control plane was, with the answer lying before it.
+    """
+    age_s = now_s - asked_s
+    return age_s if age_s > PROMPT_S else 0.0
 
 
 def set_fence(home: Home) -> None:

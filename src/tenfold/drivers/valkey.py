@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -261,6 +262,7 @@ class _Embedded:
         """Note what part it plays."""
         home, follows = self._home(region), self._known(region).follow
         watched = self._watched.setdefault(region, Watched())
+        asked_s = time.monotonic()
         said = await asked.info("replication")
         if said["role"] == "slave":
             seen = standby_seen(region, said, watched, self._region_at, promotions(self._home(follows or region)) + 1)
@@ -270,7 +272,7 @@ class _Embedded:
                 await self._point(asked, region)
         else:
             places = {r: await self._place(r) for r in replicas_of(said, self._region_at)}
-            seen = primary_seen(region, said, places, watched, promotions(home) + 1)
+            seen = primary_seen(region, said, asked_s, places, watched, promotions(home) + 1)
         self._replicas[region] = seen
 
     async def _place(self, region: str) -> int | None:

@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError, RedisError
 
 from tenfold.drivers.enginehome import near
+from tenfold.drivers.store import answer_age_s
 from tenfold.drivers.storework import Work, read_valkey
 from tenfold.drivers.vitals import NotAnswering
 from tenfold.facts import ReplicaRole, ReplicaSeen, StoreSeen
@@ -83,16 +84,16 @@ def replicas_of(said: Said, region_at: RegionAt) -> dict[str, int]:
 
 
 def primary_seen(
-    region: str, said: Said, places: Mapping[str, int | None], watched: Watched, timeline: int
+    region: str, said: Said, asked_s: float, places: Mapping[str, int | None], watched: Watched, timeline: int
 ) -> ReplicaSeen:
-    """The fact of a primary. `places` are how far its standbys said, asked after `said`, that they are."""
+    """The fact of a primary. `said` was asked for at `asked_s`; `places` are how far its standbys said afterwards that they are."""
     now_s, lag_s = time.monotonic(), None
     if places:
         # What a standby has told its primary is up to a second old; what it says itself is not.
         if any(place is not None and place >= int(said["master_repl_offset"]) for place in places.values()):
-            watched.whole_at_s = now_s
-        watched.whole_at_s = now_s if watched.whole_at_s is None else watched.whole_at_s
-        lag_s = now_s - watched.whole_at_s
+            watched.whole_at_s = asked_s
+        watched.whole_at_s = asked_s if watched.whole_at_s is None else watched.whole_at_s
+        lag_s = answer_age_s(watched.whole_at_s, now_s)
     return ReplicaSeen(
         "valkey", region, ReplicaRole.PRIMARY, time.time(), timeline, standbys=tuple(sorted(places)), lag_s=lag_s
     )

@@ -139,6 +139,12 @@ class Place:
         shutil.rmtree(self.folder)
 
 
+@pytest.fixture(autouse=True)
+def often_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines are asked ten times as often as in life: tests wait for answers."""
+    monkeypatch.setattr("tenfold.drivers.engine._ASK_S", 0.1)
+
+
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
     """A project folder under the system's folder for temporary files, open to every user: pytest's own is closed to PostgreSQL's."""
@@ -215,9 +221,16 @@ class Pair:
         raise AssertionError(f"it did not happen: {facts}")
 
     async def until_follows(self, region: str, primary: str) -> ReplicaSeen:
-        """Wait until both ends say so, and that nothing is outstanding."""
+        """Wait until both ends say so, and that nothing of what has been written by now is outstanding."""
+        looks: set[float] = set()
+
+        def is_whole(_: EngineSeen, seen: ReplicaSeen) -> bool:
+            # A fact is as old as the last look, and the next may have been under way: only the third was surely asked from now on.
+            looks.add(seen.seen_at)
+            return len(looks) >= 3 and seen.standbys == (region,) and seen.lag_s == 0.0
+
         await self.until(region, lambda _, seen: seen.follows == primary)
-        return await self.until(primary, lambda _, seen: seen.standbys == (region,) and seen.lag_s == 0.0)
+        return await self.until(primary, is_whole)
 
     async def both(self, *, is_synchronous: bool = False) -> None:
         """`a` is the primary, `b` follows it."""

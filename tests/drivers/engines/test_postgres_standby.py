@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 
 from tenfold.drivers.postgres_replica import ROLE
+from tenfold.drivers.postgres_seen import Watched, look
 from tenfold.effects import Order, Outcome, Promote, StartEngine, StopEngine
 from tenfold.facts import EngineState, ReplicaRole
 from tenfold.ports import Permanent, Refused, Retryable
@@ -129,7 +131,6 @@ async def test_asynchronous_loses_what_the_standby_had_not_got(postgres_pair: Pa
     with connect(url) as app:
         app.execute("CREATE TABLE rows (writer int, number int)")
     await pair.until_follows("b", "a")
-    await pair.until("a", lambda _, seen: seen.lag_s == 0.0)
     pair.signal("b", signal.SIGSTOP)
     with connect(url) as app:
         app.execute("INSERT INTO rows SELECT 1, generate_series(1, 1000)")
@@ -154,6 +155,26 @@ async def test_asynchronous_loses_what_the_standby_had_not_got(postgres_pair: Pa
     await pair.until_follows("a", "b")
     with connect(await pair.url("a")) as reader:
         assert reader.execute("SELECT * FROM rows").fetchall() == [(2, 1)]
+
+
+async def test_standby_is_no_closer_than_at_the_question(postgres_pair: Pair) -> None:
+    """An answer that lay there while the control plane was held up tells of the moment it was asked for, not of now."""
+    pair = postgres_pair
+    await pair.both()
+
+    class HeldUp:
+        """A connection whose reader is frozen after each answer."""
+
+        async def execute(self, query: str) -> object:
+            answer = await asked.execute(query)
+            time.sleep(0.3)  # noqa: ASYNC251 - that is the story
+            return answer
+
+    async with await psycopg.AsyncConnection.connect(superuser_url(pair), autocommit=True) as asked:
+        prompt = await look(asked, "a", Watched(), lambda host, port: "")
+        late = await look(HeldUp(), "a", Watched(), lambda host, port: "")  # type: ignore[arg-type]
+    assert prompt.standbys == late.standbys == ("b",)
+    assert late.lag_s is not None and late.lag_s >= 0.3
 
 
 async def test_frozen_primary_is_fenced_for_good(postgres_pair: Pair, connect: Connect) -> None:
@@ -303,7 +324,7 @@ async def test_standby_finds_its_way_back(postgres_pair: Pair) -> None:
         await pair.until_follows("b", "a")
     assert (await pair.facts("a"))[0].address != engine.address
     await pair.stop("b")
-    with connect_as_superuser(pair) as admin:
+    with psycopg.connect(superuser_url(pair), autocommit=True) as admin:
         admin.execute("SELECT pg_drop_replication_slot('standby_b')")
         for _ in range(20):
             admin.execute("SELECT pg_logical_emit_message(false, 'fill', 'x', true)")
@@ -314,11 +335,10 @@ async def test_standby_finds_its_way_back(postgres_pair: Pair) -> None:
     await pair.until_follows("b", "a")
 
 
-def connect_as_superuser(pair: Pair) -> "psycopg.Connection[tuple[object, ...]]":
-    """A connection to `a`."""
+def superuser_url(pair: Pair) -> str:
+    """How whoever may do anything reaches `a`."""
     settings = json.loads((pair.home("a") / "settings.json").read_text())
-    url = f"postgresql://postgres:{settings['superuser_password']}@127.0.0.1:{settings['port']}/postgres"
-    return psycopg.connect(url, autocommit=True)
+    return f"postgresql://postgres:{settings['superuser_password']}@127.0.0.1:{settings['port']}/postgres"
 
 
 async def test_full_disk_of_a_standby(postgres_pair: Pair, resize: Callable[[int], None]) -> None:
