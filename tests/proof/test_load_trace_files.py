@@ -57,7 +57,9 @@ def test_a_hole_in_a_range_is_bridged_and_a_long_one_refused() -> None:
         (answer([(START, "1"), (START + 60, "many")]), "series 1, value 2: .* is not a time and a number"),
         (answer([(START, "1"), (START + 60, "-1")]), "series 1, value 2: -1 requests/s can't be"),
         (answer([(START, "1"), (1e300, "1")]), "series 1, value 2"),
-        (answer([(START, "1")]), "1 rows"),
+        (answer([(START, "1")]), "1 row; .*query_range"),
+        (answer([(10**400, "1")]), "series 1, value 1: .* is not a time and a number"),
+        (answer([(START, "1e13"), (START + 60, "1")]), "1e\\+13 requests/s can't be: give a number from 0 to 1e12"),
         (answer([(START, "1"), (START + 60, "3")], __name__="http_requests_total"), "a counter that only grows"),
     ],
 )
@@ -119,6 +121,28 @@ def test_a_log_with_rubbish_in_it() -> None:
     assert trace.notes == ("1 of 301 lines are no requests, the first is line 8",)
     with pytest.raises(LoadError, match=r":2: this is no line of an access log .* 5 of 6 lines"):
         parse_trace(good[0] + "rubbish\n" * 5)
+
+
+def test_lines_of_a_wrong_clock_are_no_trace_of_fifty_years() -> None:
+    """A machine that began in 1970 does not make minutes out of the years since: the gap is named. A time that is none is no request."""
+    first = [combined("09:00:00").replace("2026", "1970"), combined("09:01:00").replace("2026", "1970")]
+    today = [combined(f"09:{i:02}:00") for i in range(10)]
+    with pytest.raises(
+        LoadError, match="nobody asked for anything for 20,454 days from 1970-01-05T09:02: give the part"
+    ):
+        parse_trace("".join(first + today))
+    assert len(parse_trace("".join(first + today), since=NINE).requests) == 8
+    lines = [json.dumps({"ts": START + i * 20}) for i in range(600)]
+    assert parse_trace("\n".join([*lines, json.dumps({"ts": 10**400})])).notes[0].startswith("1 of 601 lines")
+
+
+def test_no_scale_makes_more_than_can_be_counted() -> None:
+    """A peak that no machine was ever asked for is refused before a simulation loses itself in it."""
+    trace = parse_trace("ts,rps\n0000000000,2\n0000000060,4\n")
+    assert trace.factor(peak_rps=8) == trace.factor(scale=2) == 2
+    for scale, peak_rps in ((1e12, None), (1.0, 1e300)):
+        with pytest.raises(LoadError, match="can't be played: give a smaller scale or peak"):
+            trace.factor(scale, peak_rps)
 
 
 def test_a_part_of_a_log() -> None:

@@ -21,13 +21,16 @@ from tenfold.proof.load.curve import RateCurve, Segment
 from tenfold.proof.load.errors import LoadError
 from tenfold.proof.load.tracecsv import csv_rows
 from tenfold.proof.load.tracelog import Counted, count_log, is_log
-from tenfold.proof.load.traceparts import HELP, Row, Span, told
-from tenfold.proof.load.tracerange import is_range, range_rows
+from tenfold.proof.load.traceparts import FIGURE_MAX, HELP, Row, Span, told
+from tenfold.proof.load.tracerange import ADVICE, is_range, range_rows
+from tenfold.proof.words import many
 
 GAP_STEPS_MAX = 60
 """A longer hole in a trace is refused: bridging it would be inventing the trace."""
 TEXT_BYTES_MAX = 1 << 30
 """What is read whole (all but access logs) may be so large."""
+SILENT_MINUTES_MAX = 31 * 24 * 60
+"""A log in which nobody asked for longer has lines whose clock was wrong, or is two logs."""
 SNIFFED_LINES = 5
 _GZIP = b"\x1f\x8b"
 
@@ -67,11 +70,12 @@ class Trace:
         for name, value in (("scale", scale), ("peak", peak_rps)):
             if value is not None and not (0 < value < math.inf):
                 raise LoadError(f"a {name} of {value:g} can't be played: give a number above zero")
-        if peak_rps is None:
-            return scale
-        if self.peak_rps == 0:
+        if peak_rps is not None and self.peak_rps == 0:
             raise LoadError("the trace has no requests at all, so it can't be scaled to a peak: give another one")
-        return peak_rps / self.peak_rps
+        found = scale if peak_rps is None else peak_rps / self.peak_rps
+        if not found * self.peak_rps <= FIGURE_MAX:
+            raise LoadError(f"{found * self.peak_rps:.3g} requests/s can't be played: give a smaller scale or peak")
+        return found
 
 
 def read_trace(path: Path, since: datetime | None = None, until: datetime | None = None) -> Trace:
@@ -83,7 +87,7 @@ def read_trace(path: Path, since: datetime | None = None, until: datetime | None
         with _opened(path) as file:
             return _read(file, str(path), Span.of(since, until))
     except UnicodeDecodeError as error:
-        raise LoadError(f"{path} is not text: {HELP}") from error
+        raise LoadError(f"{path} is not text in UTF-8: {HELP}") from error
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise LoadError(f"{path} can't be unpacked ({error}): it is damaged, or cut off; pack it anew") from error
     except OSError as error:
@@ -114,23 +118,28 @@ def _read(file: TextIO, name: str, span: Span) -> Trace:
     """Whatever it is, by its first lines."""
     first = list(islice(file, SNIFFED_LINES))
     if is_log(first):
-        return _counted(count_log(chain(first, file), name, span), name)
+        return _counted(count_log(chain(first, file), name, span), name, span)
     text = "".join(first) + file.read(TEXT_BYTES_MAX)
     if len(text) >= TEXT_BYTES_MAX:
         raise LoadError(f"{name} holds more than {TEXT_BYTES_MAX >> 30} GiB: cut out the days that matter")
     if is_range(text):
         rows, series = range_rows(text, name, span)
         of = f"{series} series added up" if series > 1 else "one series"
-        return _even(rows, name, f"a range of Prometheus, {of}, in requests/s", is_rate=True)
+        _check_two(rows, name, span, ADVICE)
+        return _even(rows, f"a range of Prometheus, {of}, in requests/s", is_rate=True)
     rows, unit = csv_rows(text, name, span)
+    _check_two(rows, name, span, HELP)
     is_rate = unit == "requests/s"
-    return _even(rows, name, f"CSV, in {unit}" if is_rate else "CSV, requests in each step", is_rate)
+    return _even(rows, f"CSV, in {unit}" if is_rate else "CSV, requests in each step", is_rate)
 
 
-def _even(rows: list[Row], name: str, read_as: str, is_rate: bool) -> Trace:
-    """Rows in rising time become steps of equal length, with what is missing between them interpolated."""
+def _check_two(rows: list[Row], name: str, span: Span, advice: str) -> None:
     if len(rows) < 2:
-        raise LoadError(f"{name} has {len(rows)} rows in the time asked for; a trace needs two or more: {HELP}")
+        raise LoadError(f"{name} has {many(len(rows), 'row')}{span.words}; a trace needs two or more: {advice}")
+
+
+def _even(rows: list[Row], read_as: str, is_rate: bool) -> Trace:
+    """Rows in rising time become steps of equal length, with what is missing between them interpolated."""
     step = min(later.at - earlier.at for earlier, later in pairwise(rows))
     values = [rows[0].value]
     for before, after in pairwise(rows):
@@ -152,23 +161,28 @@ def _even(rows: list[Row], name: str, read_as: str, is_rate: bool) -> Trace:
     return Trace(rows[0].at, step_s, counts, len(values) - len(rows), read_as)
 
 
-def _counted(log: Counted, name: str) -> Trace:
+def _counted(log: Counted, name: str, span: Span) -> Trace:
     """An access log's lines, by minute. Its first and its last minute are there only in part."""
     minutes = sorted(log.by_minute)
     if len(minutes) > 3:
         minutes = minutes[1:-1]
     if len(minutes) < 2:
         raise LoadError(
-            f"{name} has requests in {len(minutes)} minutes of the time asked for; a trace needs two or more"
+            f"{name} has requests in {many(len(minutes), 'minute')}{span.words}; a trace needs two or more: give a longer log"
         )
-    counts = tuple(float(log.by_minute.get(minute, 0)) for minute in range(minutes[0], minutes[-1] + 1))
     notes = list(log.notes)
     for before, after in pairwise(minutes):
         if after - before > GAP_STEPS_MAX:
             since = told(datetime.fromtimestamp((before + 1) * 60, UTC))
+            if after - before > SILENT_MINUTES_MAX:
+                raise LoadError(
+                    f"{name}: nobody asked for anything for {(after - before) / 1440:,.0f} days from {since}: "
+                    "give the part before or after, with from and to"
+                )
             notes.append(
                 f"nobody asked for anything for {after - before - 1} minutes from {since}, or the log lacks them"
             )
+    counts = tuple(float(log.by_minute.get(minute, 0)) for minute in range(minutes[0], minutes[-1] + 1))
     return Trace(
         datetime.fromtimestamp(minutes[0] * 60, UTC),
         60.0,

@@ -5,12 +5,11 @@ The number is of the requests in a step, unless its column's name says that it i
 
 import csv
 import io
-import math
 from collections.abc import Iterable
 from datetime import datetime
 
 from tenfold.proof.load.errors import LoadError
-from tenfold.proof.load.traceparts import HELP, Row, Span, of_text, told
+from tenfold.proof.load.traceparts import BOUNDS, FIGURE_MAX, HELP, Row, Span, of_text, told
 
 _TIME_NAMES = ("timestamp", "time", "datetime", "date", "period", "minute", "ts")
 _RATE_NAMES = ("rps", "qps", "rate", "requests_per_s", "requests_per_second", "requests/s", "req/s")
@@ -74,6 +73,6 @@ def _row(cells: list[str], columns: tuple[int, int], where: str) -> tuple[dateti
         count = float(count_text.replace("_", "?"))
     except ValueError as error:
         raise LoadError(f"{where}: `{count_text[:40]}` is not a number of requests: write it like 420") from error
-    if not (0 <= count < math.inf):
-        raise LoadError(f"{where}: {count_text[:40]} requests can't be: give a number of 0 or more")
+    if not (0 <= count <= FIGURE_MAX):
+        raise LoadError(f"{where}: {count_text[:40]} requests can't be: {BOUNDS}")
     return moment, count

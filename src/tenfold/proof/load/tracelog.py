@@ -93,7 +93,7 @@ def _minute_of_json(line: str) -> int:
         raise ValueError("no request and no time in it")
     value = next(fields[field] for field in TIME_FIELDS if field in fields)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return int(of_epoch(float(value)).timestamp() // 60)
+        return int(of_epoch(value).timestamp() // 60)
     text = str(value).strip()
     if _LOCAL.match(text):
         stamp, _, zone = text.strip("[]").partition(" ")

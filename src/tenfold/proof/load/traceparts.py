@@ -5,6 +5,9 @@ from datetime import UTC, datetime
 from typing import Self
 
 HELP = "write a header `timestamp,requests` and rows like `2026-01-05T09:00,420`"
+FIGURE_MAX = 1e12
+"""Nobody is asked for more in any step: such a figure is none of requests, and a simulation can't count so far."""
+BOUNDS = "give a number from 0 to 1e12"
 _SCALES = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
 """A number below this is so many parts of a second since the epoch: seconds up to the year 5138, then ms, us and ns."""
 
@@ -30,6 +33,11 @@ class Span:
         """Times without a zone are taken as UTC, as almost every trace means them."""
         return cls(*(m.replace(tzinfo=UTC) if m is not None and m.tzinfo is None else m for m in (since, until)))
 
+    @property
+    def words(self) -> str:
+        """For a sentence about what a file has."""
+        return "" if self.since is None and self.until is None else " in the time asked for"
+
     def holds(self, at: datetime) -> bool:
         """Whether a moment lies in it."""
         return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
@@ -43,7 +51,7 @@ def of_epoch(number: float) -> datetime:
                 return datetime.fromtimestamp(number / parts, UTC)
             except (OverflowError, OSError) as error:
                 raise ValueError(str(error)) from error
-    raise ValueError(f"{number:g} is no time since the epoch")
+    raise ValueError(f"{str(number)[:40]} is no time since the epoch")
 
 
 def of_text(text: str) -> datetime:

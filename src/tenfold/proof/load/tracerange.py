@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from tenfold.proof.load.errors import LoadError
-from tenfold.proof.load.traceparts import Row, Span, of_epoch
+from tenfold.proof.load.traceparts import BOUNDS, FIGURE_MAX, Row, Span, of_epoch
 
 ADVICE = "export a rate, as of `sum(rate(http_requests_total[1m]))`, from /api/v1/query_range"
 _OF_COUNTERS = re.compile(r".+_(total|count|sum|created)")
@@ -73,8 +73,8 @@ def _pair(pair: Any, where: str) -> tuple[float, float]:
         first, second = pair
         at, value = float(first), float(second)
         of_epoch(at)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise LoadError(f"{where}: {str(pair)[:60]} is not a time and a number") from error
-    if value < 0 or math.isinf(value):
-        raise LoadError(f"{where}: {value:g} requests/s can't be: give a number of 0 or more")
+    if value < 0 or value > FIGURE_MAX:
+        raise LoadError(f"{where}: {value:g} requests/s can't be: {BOUNDS}")
     return at, value
