@@ -60,6 +60,23 @@ async def test_first_the_whole_then_what_changed(spread: Here) -> None:
         assert state == now
 
 
+async def test_before_the_first_look_just_that_is_told(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes before the first tick hears that nothing was seen yet, and gets the whole state with the first tick."""
+    look = here.console._stream._look
+
+    async def unseen() -> Any:
+        return None
+
+    monkeypatch.setattr(here.console._stream, "_look", unseen)
+    async with looking(here) as events:
+        assert await next_of(events) == ("nothing", {})
+        monkeypatch.setattr(here.console._stream, "_look", look)
+        here.step()
+        name, state = await next_of(events)
+        assert name == "state"
+        assert state["instances"]
+
+
 async def test_all_who_look_on_get_the_same_bytes(here: Here) -> None:
     """A state is made once a tick, however many look on."""
     made = 0

@@ -112,8 +112,8 @@ ROUTES = (
     ),
     Route(
         "GET", "/api/events", "events",
-        "What changes, as server-sent events: `state` with the top-level keys of the state that changed (the first time all), `gone` at"
-        " the end.",
+        "What changes, as server-sent events: `state` with the top-level keys of the state that changed (the first time all), `nothing`"
+        " before anything was seen, `gone` at the end.",
         {200: Says("Events, without end.", media="text/event-stream"), 503: UNREAD},
     ),
     Route(

@@ -113,13 +113,13 @@ class Stream:
         return joined(self._parts) if self._parts else None
 
     async def join(self, client: Client) -> bool:
-        """Take in a new client, whose first event is the whole state; False when there are too many. Raises `JournalError`."""
+        """Take in a new client, whose first event is the whole state, or `nothing` before the first tick; False when there are too many.
+        Raises `JournalError`."""
         if len(self._clients) >= CLIENTS_MAX:
             return False
         await self._refresh()
         # From here to its being among the clients nothing is awaited: it misses no change.
-        if self._parts:
-            client.offer(event("state", joined(self._parts)))
+        client.offer(event("state", joined(self._parts)) if self._parts else event("nothing", b"{}"))
         self._clients.add(client)
         return True
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import axe_playwright_python
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Route, expect
 
 from bench.browser import chromium
 from bench.console import TOKEN, Shown, shown, waves
@@ -87,6 +87,30 @@ async def test_one_look_says_how_it_is_and_why(page: Page) -> None:
     await expect(page.locator(".flow")).to_have_count(1)
     users = page.locator(".figure", has_text="Users").locator("b")
     assert int((await users.inner_text()).replace(",", "")) > 100
+
+
+NOTHING_SEEN = """window.EventSource = class extends EventTarget {
+    constructor() { super(); setTimeout(() => this.dispatchEvent(new Event("nothing")), 100); }
+};"""
+"""A control plane that answers, and has not looked yet."""
+
+
+async def test_what_was_not_asked_yet_is_not_told(page: Page, here: Shown) -> None:
+    """Until the control plane has answered the page says that it asks; that nothing was seen it says only when it was told so."""
+    held: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        held.append(route)
+
+    heading = page.get_by_role("heading", level=1)
+    await page.route("**/api/events", hold)
+    await page.goto(here.url)
+    await expect(heading).to_have_text("One moment.")
+    await held[0].continue_()
+    await expect(heading).to_contain_text("Not well: region")
+    await page.add_init_script(NOTHING_SEEN)
+    await page.goto(here.url)
+    await expect(heading).to_have_text("Nothing was seen yet.")
 
 
 async def test_it_is_live(page: Page, here: Shown) -> None:

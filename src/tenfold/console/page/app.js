@@ -30,6 +30,7 @@ const Line = () => {
     : line.value === "ended" ? ["warn", "Not live: the control plane stopped"]
     : line.value === "unknown" ? ["warn", "Not signed in"]
     : line.value === "lost" ? ["bad", `Not live: silent for ${ago(silent.value)}`]
+    : line.value === "waiting" ? ["busy", "Waiting for the first look"]
     : ["busy", "Connecting"];
   return html`<span class="line ${hue}" id="line"><i class="dot ${hue}" />${text}</span>`;
 };
@@ -138,8 +139,9 @@ const Page = () => {
   const s = view.value;
   const [first, then] =
     line.value === "unknown" ? ["Who is there?", html`<button class="button main" onClick=${() => ask("login")}>Sign in</button>`]
-    : line.value === "lost" ? ["No answer.", html`The control plane does not answer: does <code>tenfold up</code> run?`]
-    : ["Nothing was seen yet.", "The control plane has not looked for the first time. This page fills by itself."];
+    : ["lost", "ended"].includes(line.value) ? ["No answer.", html`The control plane does not answer: does <code>tenfold up</code> run?`]
+    : line.value === "waiting" ? ["Nothing was seen yet.", "The control plane has not looked for the first time. This page fills by itself."]
+    : ["One moment.", "The control plane is asked how things are."];
   if (!s) return html`<${Top} /><main><section class="hero busy" id="now"><span class="seal"><${Icon} name="busy" /></span><div><h1>${first}</h1><p class="doing">${then}</p></div></section></main>`;
   const isWide = s.regions.length > 1;
   const world = html`<${World} regions=${s.regions} links=${s.links} instances=${s.instances} at=${s.at} />`;

@@ -3,7 +3,7 @@ import { batch, computed, signal } from "./vendor/signals-core.js";
 
 export const view = signal(null); // the whole state that is shown
 export const moment = signal(null); // the moment that is looked at, in seconds since the epoch; null: the present
-export const line = signal("connecting"); // live; past: of a run that is over; lost; ended: it stopped just now; unknown: nobody signed in
+export const line = signal("connecting"); // live; past: of a run that is over; waiting: for its first look; lost; ended: it stopped just now; unknown: nobody signed in
 export const silent = signal(0); // seconds since the last event
 export const range = signal(900); // seconds that charts and time bar span at the most
 export const until = signal(0); // where they end
@@ -34,6 +34,7 @@ export async function get(path, options) {
 export function listen() {
   source = new EventSource("api/events");
   source.addEventListener("state", (event) => take(JSON.parse(event.data)));
+  source.addEventListener("nothing", () => (line.value = "waiting"));
   source.addEventListener("gone", () => (line.value = "ended"));
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) return refused();
