@@ -88,7 +88,7 @@ def test_loads() -> None:
     assert model().name == "crewboard"
     production = load(EXAMPLE, environment="production", default_name="other")
     assert production.environment.is_production
-    assert production.domains == ("app.crewboard.example", "eu.crewboard.example")
+    assert production.domains == tuple(f"{name}.crewboard.example" for name in ("app", "eu", "acme"))
     assert (production.services["web"].scaling.instances_min, production.services["web"].scaling.instances_max) == (
         2,
         20,
@@ -107,7 +107,7 @@ def test_holds_every_key() -> None:
 
 def test_every_attribute_has_a_key() -> None:
     """Each key goes to an attribute that the model has, and each of the model's settings has a key."""
-    made = {"name", "metric", "environment", "releases", "as_of", "source"}
+    made = {"name", "metric", "environment", "releases", "as_of", "source", "tier"}
     for build in {place.build for place in PLACES if place.build}:
         attributes = {place.key.to for place in PLACES if place.build is build and not _groups(place.key)}
         assert attributes - {"environments"} <= set(build.__dataclass_fields__) <= attributes | made

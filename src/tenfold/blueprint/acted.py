@@ -8,6 +8,9 @@ from tenfold.model import CacheTimes, Data, Limits, Model
 
 def not_acted_on(model: Model) -> tuple[str, ...]:
     """A sentence for each part of `model` that changes nothing yet; none for a blueprint that is acted on whole."""
+    pooled = {service.tier for service in model.services.values()}
+    alike = [name for name in model.tiers if name not in pooled]
+    edged = [t.name for t in model.tiers.values() if (t.cache_s, t.preload, t.requests) != (None, False, None)]
     residents = [name for name, region in model.regions.items() if region.residency]
     data = model.data
     sentences = (
@@ -26,7 +29,11 @@ def not_acted_on(model: Model) -> tuple[str, ...]:
             "data: region, replicas, synchronous, rpo and rto are of embedded databases; url names your own, which keeps its own copies",
         ),
         (data is not None and data.tenant_key is not None, "data.tenant_key: rows are not yet told apart by tenant"),
-        (bool(model.tiers), f"tiers: {_listed(model.tiers)} all get the same service so far"),
+        (
+            bool(alike),
+            f"tiers: no service gives {_listed(alike)} a pool of its own (scaling.tiers), so they share that of all",
+        ),
+        (bool(edged), f"tiers: cache, preload and requests ({_listed(edged)}) change nothing yet"),
         (
             not model.is_spread and bool(model.edge.trust or model.edge.geoip),
             "edge: trust and geoip tell which region is nearest, and there is one",

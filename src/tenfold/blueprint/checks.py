@@ -3,6 +3,7 @@ Each check notes what it finds and says what to do."""
 
 import math
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from tenfold.blueprint.derive import HTTP_TRIGGERS
@@ -10,6 +11,7 @@ from tenfold.blueprint.problem import quoted
 from tenfold.blueprint.read import Reading
 from tenfold.blueprint.scenarios import check_scenarios
 from tenfold.blueprint.spread import check_spread
+from tenfold.blueprint.tiers import check_tiers
 from tenfold.model import Model, Service
 from tenfold.wire import environment
 
@@ -24,15 +26,17 @@ def check(model: Model, reading: Reading) -> None:
     if not model.services and reading.sound("services"):
         reading.note("services", 'names no service; try services: {web: {command: "python -m http.server {port}"}}')
     for service in model.services.values():
+        _instances(service, reading)
+        _floors(service, reading)
+        _triggers(service, reading)
+    own = [service for service in model.services.values() if service.tier is None]
+    for service in own:
         at = f"services.{service.name}"
         _command(service, at, reading)
-        _instances(service, at, reading)
-        _floors(service, at, reading)
-        _triggers(service, at, reading)
         _job(service, at, reading)
         _without_http(service, at, reading)
         _variables(dict(service.env), f"{at}.env", model, reading)
-    _paths(model, reading)
+    _paths(own, reading)
     _variables(dict(model.env), "env", model, reading)
     _secrets(model, reading)
     _data(model, reading)
@@ -42,6 +46,7 @@ def check(model: Model, reading: Reading) -> None:
     _prices(model, reading)
     _enforced(model, reading)
     check_spread(model, reading)
+    check_tiers(model, reading)
 
 
 def _command(service: Service, at: str, reading: Reading) -> None:
@@ -51,15 +56,13 @@ def _command(service: Service, at: str, reading: Reading) -> None:
             reading.note(f"{at}.command", f"names {{{name}}}; did you mean {{{nearest[0]}}}?")
 
 
-def _instances(service: Service, at: str, reading: Reading) -> None:
+def _instances(service: Service, reading: Reading) -> None:
     low, high = service.scaling.instances_min, service.scaling.instances_max
-    if low > high and reading.sound(f"{at}.scaling.instances"):
-        note = "" if reading.given(f"{at}.scaling.instances.max") else " (the default)"
-        reading.note(
-            f"{at}.scaling.instances.min", f"min {low} is more than max {high}{note}; raise max to {low} or more"
-        )
-    here = f"{at}.scaling.instances.min"
-    is_sound = reading.sound(here, f"{at}.scaling.triggers", f"{at}.http", f"{at}.paths")
+    at, here = f"{service.scaling_at}.instances", f"{service.scaling_at}.instances.min"
+    if low > high and reading.sound(at):
+        reading.note(here, f"min {low} is more than max {high}{_whose(service, reading)}; raise max to {low} or more")
+    of = f"services.{service.base}"
+    is_sound = reading.sound(here, f"{service.scaling_at}.triggers", f"{of}.http", f"{of}.paths")
     if low == 0 and service.runs_always and not service.may_sleep and is_sound:
         reading.note(
             here,
@@ -68,24 +71,33 @@ def _instances(service: Service, at: str, reading: Reading) -> None:
         )
 
 
-def _floors(service: Service, at: str, reading: Reading) -> None:
-    high = service.scaling.instances_max
-    if not reading.sound(f"{at}.scaling.floors", f"{at}.scaling.instances"):
+def _whose(service: Service, reading: Reading) -> str:
+    """Who said `max`, where that is not the place that is noted."""
+    if reading.given(f"{service.scaling_at}.instances.max"):
+        return ""
+    is_own = service.tier is not None and reading.given(f"services.{service.base}.scaling.instances.max")
+    return " (the service's own)" if is_own else " (the default)"
+
+
+def _floors(service: Service, reading: Reading) -> None:
+    at, high, whose = service.scaling_at, service.scaling.instances_max, _whose(service, reading)
+    if not reading.sound(f"{at}.floors", f"{at}.instances"):
         return
     for number, floor in enumerate(service.scaling.floors):
         if floor.instances > high:
-            note = "" if reading.given(f"{at}.scaling.instances.max") else " (the default)"
             reading.note(
-                f"{at}.scaling.floors[{number}]",
-                f"min {floor.instances} is more than instances.max {high}{note}; raise max to {floor.instances} or more",
+                f"{at}.floors[{number}]",
+                f"min {floor.instances} is more than instances.max {high}{whose}; raise max to {floor.instances} or more",
             )
 
 
-def _triggers(service: Service, at: str, reading: Reading) -> None:
-    limit = service.instance.concurrency
-    for trigger in service.scaling.triggers:
-        here = f"{at}.scaling.triggers.{trigger.metric}"
-        if not reading.sound(here, f"{at}.http", f"{at}.instance"):
+def _triggers(service: Service, reading: Reading) -> None:
+    limit, of = service.instance.concurrency, f"services.{service.base}"
+    # Of the triggers that a tier's pool has from its service, that one tells.
+    is_told = service.tier is not None and not reading.given(f"{service.scaling_at}.triggers")
+    for trigger in service.scaling.triggers if not is_told else ():
+        here = f"{service.scaling_at}.triggers.{trigger.metric}"
+        if not reading.sound(here, f"{of}.http", f"{of}.instance"):
             continue
         if trigger.down_below >= trigger.up_above:
             reading.note(
@@ -94,7 +106,7 @@ def _triggers(service: Service, at: str, reading: Reading) -> None:
         if trigger.metric in HTTP_TRIGGERS and not service.http and service.runs_always:
             reading.note(here, "counts requests, but the service has none; remove it, or give the service http: true")
         elif trigger.metric == "concurrency" and trigger.up_above >= limit:
-            where = here if reading.given(here) else f"{at}.instance.concurrency"
+            where = here if reading.given(here) else f"{of}.instance.concurrency"
             reading.note(
                 where,
                 f"{limit} requests at once is all that an instance takes, so up_above {trigger.up_above:g} is never passed; "
@@ -126,16 +138,16 @@ def _without_http(service: Service, at: str, reading: Reading) -> None:
         reading.note(f"{at}.health.path", "is asked over HTTP, and this service has http: false; remove one of the two")
 
 
-def _paths(model: Model, reading: Reading) -> None:
+def _paths(services: Sequence[Service], reading: Reading) -> None:
     owners: dict[str, str] = {}
-    for service in model.services.values():
+    for service in services:
         at = f"services.{service.name}"
         for path in service.paths:
             plain = path.rstrip("/") or "/"
             owner = owners.setdefault(plain, service.name)
             if owner != service.name:
                 reading.note(f"{at}.paths", f"{plain} goes to {owner} already; give each path to one service")
-    for service in model.services.values():
+    for service in services:
         at = f"services.{service.name}"
         is_edged = service.http and service.runs_always
         if is_edged and not service.paths and not reading.given(f"{at}.paths"):

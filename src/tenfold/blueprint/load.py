@@ -11,6 +11,7 @@ from tenfold.blueprint.problem import BlueprintError, Problem, below, quoted
 from tenfold.blueprint.read import PROBLEMS_MAX, Reading
 from tenfold.blueprint.scenarios import BESIDE, check_scenarios, default_scenario
 from tenfold.blueprint.shape import Section
+from tenfold.blueprint.tiers import with_pools
 from tenfold.blueprint.tree import Entries, Node, compose, kind_of, overlay
 from tenfold.model import DEFAULT_REGION, Environment, Model, Region, Scenario
 
@@ -111,7 +112,7 @@ def _read(
     values = reading.keys(section, tree)
     model = Model(
         name=values.pop("name", app_name(default_name)),
-        services=derived(values.pop("services", {}), reading),
+        services=with_pools(derived(values.pop("services", {}), reading), values.get("tiers", {}), reading),
         regions=values.pop("regions", {}) or {DEFAULT_REGION: Region(DEFAULT_REGION)},
         environment=environment,
         **values,

@@ -106,18 +106,17 @@ REGION = Section(
     Region,
 )
 
-RESIDENCY = Section(
-    "a mapping of domains and tenants",
-    (
-        Key("domains", ListOf("a list of domains", DOMAIN.like("eu.app.example")), "Requests to these hosts."),
-        Key(
-            "tenants",
-            ListOf("a list of tenants' ids", TENANT),
-            "Requests of these tenants, named by the header x-tenfold-tenant or the cookie tenfold-tenant.",
-        ),
+WHOSE = (
+    Key("domains", ListOf("a list of domains", DOMAIN.like("eu.app.example")), "Requests to these hosts."),
+    Key(
+        "tenants",
+        ListOf("a list of tenants' ids", TENANT),
+        "Requests of these tenants, named by the header x-tenfold-tenant or the cookie tenfold-tenant.",
     ),
-    ResidencyRule,
 )
+"""Whose requests are meant: those of a residency, or of a tier."""
+
+RESIDENCY = Section("a mapping of domains and tenants", WHOSE, ResidencyRule)
 
 TIER = Section(
     "a mapping of tier settings",
@@ -127,6 +126,7 @@ TIER = Section(
         ),
         Key("preload", units.flag(), "Whether its pages are fetched before they are asked for."),
         Key("requests", units.rate("100/min"), "Requests each tenant may make."),
+        *WHOSE,
     ),
     Tier,
 )

@@ -1,5 +1,9 @@
 """What a blueprint may say of a service. One half of the declaration that `parts` makes whole."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
 from tenfold.blueprint import schedules, units
 from tenfold.blueprint.shape import Key, ListOf, MapOf, Section
 from tenfold.model import Forecast, Health, InstanceSize, Scaling, Service, Trigger
@@ -100,71 +104,99 @@ TRIGGERS = MapOf(
     },
 )
 
+_SCALES = (
+    Key(
+        "instances",
+        Section(
+            "a mapping of min and max",
+            (
+                Key(
+                    "min",
+                    units.count("instances", "1", low=0, high=1000),
+                    "Instances that always run, in each region; with 0 a service sleeps while it is idle.",
+                    "instances_min",
+                ),
+                Key(
+                    "max",
+                    units.count("instances", "4", high=1000),
+                    "Instances that may run, in each region.",
+                    "instances_max",
+                ),
+            ),
+        ),
+        "How many instances there may be.",
+    ),
+    Key(
+        "triggers",
+        TRIGGERS,
+        "Any of them adds instances; all must agree to let one go. Naming some replaces the default ones.",
+        derived="concurrency and cpu; cpu alone for a service without HTTP",
+    ),
+    Key(
+        "forecast",
+        Section(
+            "a mapping of forecast settings",
+            (
+                Key("horizon", units.duration("10m", low_s=1.0), "How far ahead to look.", "horizon_s"),
+                Key(
+                    "confidence",
+                    units.percent("95%", low=0.5, high=0.999),
+                    "How sure a forecast must be to add instances.",
+                    "confidence_ratio",
+                ),
+            ),
+            Forecast,
+        ),
+        "Adds instances before the load comes.",
+    ),
+    Key(
+        "idle",
+        units.duration("15m", low_s=1.0),
+        "With min 0: how long without a request and without open sockets before the last instance goes.",
+        "idle_s",
+    ),
+    Key(
+        "floors",
+        ListOf("a list of scheduled floors", schedules.floor("weekdays 08:00-18:00 min 4")),
+        "So many instances run at these hours at least, in each region; they start in time to serve when the hour begins.",
+    ),
+    Key(
+        "zone",
+        schedules.zone("Europe/Berlin"),
+        "The time zone of floors that name none.",
+    ),
+)
+
+
+def _as_its_service(key: Key) -> Key:
+    """The same key, of a tier's pool: left out, it is as the service's own."""
+    if isinstance(key.kind, Section) and key.kind.build is None:
+        return replace(key, kind=replace(key.kind, keys=tuple(map(_as_its_service, key.kind.keys))))
+    return replace(key, derived="as the service's own")
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingSaid(Scaling):
+    """Scaling as a blueprint says it: with what it says of tiers' pools, by tier and attribute. `tiers` makes services of these."""
+
+    tiers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
 SCALING = Section(
     "a mapping of scaling settings",
     (
+        *_SCALES,
         Key(
-            "instances",
-            Section(
-                "a mapping of min and max",
-                (
-                    Key(
-                        "min",
-                        units.count("instances", "1", low=0, high=1000),
-                        "Instances that always run, in each region; with 0 a service sleeps while it is idle.",
-                        "instances_min",
-                    ),
-                    Key(
-                        "max",
-                        units.count("instances", "4", high=1000),
-                        "Instances that may run, in each region.",
-                        "instances_max",
-                    ),
-                ),
+            "tiers",
+            MapOf(
+                "a mapping of tiers",
+                NAME.like("enterprise"),
+                Section("a mapping of scaling settings", tuple(map(_as_its_service, _SCALES))),
             ),
-            "How many instances there may be.",
-        ),
-        Key(
-            "triggers",
-            TRIGGERS,
-            "Any of them adds instances; all must agree to let one go. Naming some replaces the default ones.",
-            derived="concurrency and cpu; cpu alone for a service without HTTP",
-        ),
-        Key(
-            "forecast",
-            Section(
-                "a mapping of forecast settings",
-                (
-                    Key("horizon", units.duration("10m", low_s=1.0), "How far ahead to look.", "horizon_s"),
-                    Key(
-                        "confidence",
-                        units.percent("95%", low=0.5, high=0.999),
-                        "How sure a forecast must be to add instances.",
-                        "confidence_ratio",
-                    ),
-                ),
-                Forecast,
-            ),
-            "Adds instances before the load comes.",
-        ),
-        Key(
-            "idle",
-            units.duration("15m", low_s=1.0),
-            "With min 0: how long without a request and without open sockets before the last instance goes.",
-            "idle_s",
-        ),
-        Key(
-            "floors",
-            ListOf("a list of scheduled floors", schedules.floor("weekdays 08:00-18:00 min 4")),
-            "So many instances run at these hours at least, in each region; they start in time to serve when the hour begins.",
-        ),
-        Key(
-            "zone",
-            schedules.zone("Europe/Berlin"),
-            "The time zone of floors that name none.",
+            "Tiers whose requests get instances of their own, by the tier's name; what is not said is the service's own.",
         ),
     ),
-    Scaling,
+    ScalingSaid,
 )
 
 ENV = MapOf("a mapping of variables", ENV_NAME, units.value("a value", "info"))

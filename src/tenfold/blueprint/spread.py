@@ -5,6 +5,7 @@ from difflib import get_close_matches
 
 from tenfold.blueprint.problem import quoted
 from tenfold.blueprint.read import Reading
+from tenfold.blueprint.tiers import told_apart
 from tenfold.model import Data, Model
 
 REGIONS_MAX = 50
@@ -49,7 +50,6 @@ def _residency(model: Model, reading: Reading) -> None:
     if not reading.sound("residency"):
         return
     known = sorted({region.residency for region in model.regions.values() if region.residency})
-    owners: dict[str, str] = {}
     for name, rule in model.residency.items():
         at = f"residency.{name}"
         if name not in known:
@@ -57,21 +57,7 @@ def _residency(model: Model, reading: Reading) -> None:
             reading.note(at, f"no region has the residency {quoted(name)}, so nobody could serve them; {hint}")
         if not rule.domains and not rule.tenants:
             reading.note(at, "names nobody; give it domains or tenants, e.g. tenants: [acme]")
-        for kind, names in (("domains", rule.domains), ("tenants", rule.tenants)):
-            for each in names:
-                owner = owners.setdefault(f"{kind} {each}", name)
-                if owner != name:
-                    reading.note(f"{at}.{kind}", f"{each} must be served in {owner} already; remove one of the two")
-        if model.domains and reading.sound("domains"):
-            for domain in rule.domains:
-                if not _is_served(domain, model.domains):
-                    reading.note(f"{at}.domains", f"the edge does not answer for {domain}; add it to domains")
-
-
-def _is_served(domain: str, domains: tuple[str, ...]) -> bool:
-    """`eu.app.example` and `*.eu.app.example` are served where `*.app.example` is."""
-    wild = (each.removeprefix("*") for each in domains if each.startswith("*."))
-    return domain in domains or any(domain.removeprefix("*").endswith(ending) for ending in wild)
+    told_apart("residency", model.residency, "must be served in", model, reading)
 
 
 def _copies(model: Model, data: Data, reading: Reading) -> None:

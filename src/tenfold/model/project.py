@@ -44,12 +44,17 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """What a class of tenants gets: cache lifetime, preloading, request rate."""
+    """A class of tenants, and what it gets: cache lifetime, preloading, request rate; pools of its own where services give it some.
+
+    In it are requests to `domains`, and those of `tenants`, told as in a `ResidencyRule`.
+    """
 
     name: str
     cache_s: float | None = None
     preload: bool = False
     requests: Rate | None = None
+    domains: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class ConsoleAt:
 @dataclass(frozen=True, slots=True)
 class ResidencyRule:
     """Whose requests may be served only in regions of residency `name`: those to `domains`, and those of `tenants`, told by
-    the header `x-tenfold-tenant` or the cookie `tenfold-tenant`."""
+    the header `x-tenfold-tenant` or the cookie `tenfold-tenant`. A tenant counts before the host, the header before the cookie."""
 
     name: Residency
     domains: tuple[str, ...] = ()

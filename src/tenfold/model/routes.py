@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tenfold.model.project import ResidencyRule
+from tenfold.model.project import ResidencyRule, Tier
 from tenfold.model.service import Health
 
 LOOPBACK = "127.0.0.1"
@@ -50,7 +50,8 @@ class ServiceRoutes:
     and when an idempotent request is tried elsewhere.
 
     `hedge_after_ms` is the default for paths that no rule names. `timeout_s` bounds how long an instance may be silent. Of a service that
-    `may_sleep` requests wait for an instance where none is there (`is_asleep`), at most as long as a start takes.
+    `may_sleep` requests wait for an instance where none is there (`is_asleep`), at most as long as a start takes. With a `tier` it gets
+    that tier's requests to its paths, and the service without one all others; while it `is_out` that gets these too.
     """
 
     service: str
@@ -63,6 +64,8 @@ class ServiceRoutes:
     is_sticky: bool = False
     may_sleep: bool = False
     is_asleep: bool = False
+    tier: str | None = None
+    is_out: bool = False
 
     @property
     def silence_s(self) -> float:
@@ -93,7 +96,7 @@ class RouteTable:
     """Everything one region's gateway must know. Equal tables mean equal configurations.
 
     `gateways` are those of all regions, itself included: it measures the way to each. A table `behind_entry` is for a gateway
-    that the global entry stands before.
+    that the global entry stands before. `tiers` are those of which some service is.
     """
 
     region: str
@@ -102,6 +105,7 @@ class RouteTable:
     behind_entry: bool = False
     gateways: tuple[GatewayEnd, ...] = ()
     stores: tuple[StoreEnd, ...] = ()
+    tiers: tuple[Tier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

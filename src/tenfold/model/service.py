@@ -1,7 +1,7 @@
 """A service: what command runs, how it is known to be well, how many of it there may be. Nouns of the model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tenfold.model.zones import DEFAULT_ZONE
 
@@ -124,7 +124,8 @@ class Service:
     `build` and `release_hook` run once per release. `schedule` (cron, UTC) makes it a job instead of a running
     service. `http` tells that it listens; `paths` are the URL prefixes the edge sends to it. `drain_s` is how long
     requests at hand may take when an instance is let go. `is_sticky` keeps a browser at the region and the instance that
-    answered it first, for as long as these serve.
+    answered it first, for as long as these serve. With a `tier` it is that tier's pool of another service: the same program on the
+    same paths, of which that service alone is built and has the release hook.
     """
 
     name: str
@@ -140,6 +141,22 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     drain_s: float = 30.0
     is_sticky: bool = False
+    tier: str | None = None
+
+    def of_tier(self, tier: str, scaling: Scaling) -> "Service":
+        """The pool of `tier`, which has this `scaling`."""
+        name = f"{self.name}-{tier}"
+        return replace(self, name=name, tier=tier, scaling=scaling, build=None, release_hook=None)
+
+    @property
+    def base(self) -> str:
+        """The service whose program it runs: the one whose pool of a tier it is, or itself."""
+        return self.name if self.tier is None else self.name.removesuffix(f"-{self.tier}")
+
+    @property
+    def scaling_at(self) -> str:
+        """Where a blueprint says its number: `services.web.scaling`."""
+        return f"services.{self.base}.scaling" + (f".tiers.{self.tier}" if self.tier is not None else "")
 
     @property
     def runs_always(self) -> bool:
