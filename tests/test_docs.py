@@ -19,6 +19,7 @@ from tenfold.deciders.nearness import RTT_STEP_MS
 from tenfold.deciders.release import steps
 from tenfold.deciders.scale import bounds, budget, floors, pool, triggers
 from tenfold.drivers import freeport, logs, source, valkey
+from tenfold.facts.seen import METRIC_AGE_S_MAX, WARM_UP_S
 from tenfold.loop.upkeep import RETENTION
 from tenfold.model import Rollout, zones
 from tenfold.model.places import DETOUR_RATIO, FIBRE_KM_PER_MS
@@ -65,9 +66,9 @@ def healing_rows() -> Iterator[str]:
 
 
 FIGURES = (
-    ("scaling.md", f"ready for {triggers.WARM_UP_S:.0f} s: start-up is not load"),
+    ("scaling.md", f"ready for {WARM_UP_S:.0f} s: start-up is not load"),
     ("scaling.md", f"older than {triggers.TRAFFIC_AGE_S_MAX:.0f} s"),
-    ("scaling.md", f"longer than {triggers.METRIC_AGE_S_MAX:.0f} s ago"),
+    ("scaling.md", f"longer than {METRIC_AGE_S_MAX:.0f} s ago"),
     ("scaling.md", f"then waits {pool.STEP_GAP_S:.0f} s"),
     ("scaling.md", f"within the last {pool.AFTER_OUTAGE_S / 60:.0f} minutes"),
     ("scaling.md", f"The rules of {len(zones())} zones"),

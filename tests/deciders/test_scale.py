@@ -185,6 +185,23 @@ def test_no_decision_on_a_stale_view_of_processes(serving: Story, source: str) -
     assert wanted(serving) == 2
 
 
+def test_nothing_is_concluded_from_figures_of_the_future() -> None:
+    """After the clock was set back by an hour, what was seen before it tells nothing of now: no instance is added or let go for it."""
+    web = Service(
+        "web", "x {port}", scaling=Scaling(2, 8, (Trigger("concurrency", 60, 30, 5), Trigger("queue_length", 10, 5, 5)))
+    )
+    for in_flight, queued in ((4000.0, 900.0), (0.0, 0.0)):
+        memory, ago = PoolScale(4, "", 0.0), 4600.0
+        pool = PoolSeen("web", "local", ago, requests_per_s=10.0, in_flight=in_flight)
+        posted = MetricSeen("web", "local", "queue_length", queued, ago)
+        for now in range(1000, 1060):
+            ready = {f"web-{n}": _instance(f"web-{n}", now) for n in range(4)}
+            shot = replace(_snapshot(now, ready, {"web@local": pool}), metrics={posted.key: posted})
+            memory, decision = scale_pool(web, "local", [*ready.values()], shot, memory)
+            assert decision is None
+        assert memory.wanted == 4
+
+
 def _settle(in_flight: float, ready: int, now_wanted: int) -> int:
     web = Service("web", "x {port}", scaling=Scaling(2, 8, (Trigger("concurrency", 60, 30, 5),)))
     memory = PoolScale(now_wanted, "", 0.0)

@@ -304,7 +304,7 @@ def test_it_is_woken_before_the_load_comes(drowsy: Callable[..., Story]) -> None
     assert told(story.tick()) == [], "too old to be believed"
     forecast(story, due_s=60.0)
     decided = story.tick()
-    assert told(decided) == ["web@local wakes: up to 2 requests/s are expected within 90 s (95% bound)"]
+    assert told(decided) == ["web@local wakes: up to 2 requests/s are expected within 95 s (95% bound)"]
     [decision] = [d for d in decided.decisions if d.by == "scale"]
     assert decision.confidence_ratio == pytest.approx(0.05)
 
@@ -316,7 +316,7 @@ def test_it_does_not_sleep_when_load_is_due(drowsy: Callable[..., Story]) -> Non
     for _ in range(120):
         forecast(story, due_s=60.0)
         said += quiet(story, 1)
-    assert said == ["web@local stays awake: up to 2 requests/s are expected within 90 s (95% bound)"]
+    assert said == ["web@local stays awake: up to 2 requests/s are expected within 95 s (95% bound)"]
     for _ in range(3):
         forecast(story, due_s=60.0, value=0.001)
         quiet(story, 1)

@@ -31,8 +31,6 @@ from tenfold.model import Model
 
 USERS = "concurrent_users"
 """The custom metric by which an app tells how many people use it now."""
-METRIC_AGE_S_MAX = 90.0
-"""An older metric is not shown: apps post once a minute or more often."""
 
 
 def rounded(value: float | None, digits: int = 1) -> float | None:
@@ -59,11 +57,7 @@ def fresh_pools(snapshot: Snapshot) -> dict[str, PoolSeen]:
 
 def posted_users(snapshot: Snapshot) -> list[MetricSeen]:
     """How many people use the app, as it says itself, by service and region."""
-    return [
-        metric
-        for metric in snapshot.metrics.values()
-        if metric.name == USERS and snapshot.taken_at - metric.seen_at <= METRIC_AGE_S_MAX
-    ]
+    return [each for each in snapshot.metrics.values() if each.name == USERS and each.is_fresh(snapshot.taken_at)]
 
 
 def users_of(posted: list[MetricSeen], pools: list[PoolSeen]) -> float | None:

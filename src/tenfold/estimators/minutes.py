@@ -21,10 +21,6 @@ FIGURES = (
 )
 STORE_FIGURES = ("transactions_per_s", "busy_ms_mean", "connections")
 FRESH_S = 5.0
-METRIC_FRESH_S = 90.0
-"""Apps post once a minute or more often."""
-WARM_UP_S = 15.0
-"""Processor time within this long of becoming ready is start-up, not load."""
 METRICS_MAX = 200
 """So many metrics of apps are kept: a program that makes up names does not fill the journal."""
 
@@ -73,7 +69,7 @@ class Minutes:
                 self._peaks[f"{key}.cold_wait_ms_max"] = cold.wait_ms_max or 0.0
         for key in sorted(snapshot.metrics)[:METRICS_MAX]:
             metric = snapshot.metrics[key]
-            if -1.0 <= snapshot.taken_at - metric.seen_at <= METRIC_FRESH_S:
+            if metric.is_fresh(snapshot.taken_at):
                 self._count(key, metric.value)
         for key, store in snapshot.stores.items():
             if -1.0 <= snapshot.taken_at - store.seen_at <= FRESH_S:
@@ -89,8 +85,7 @@ class Minutes:
                 pool_key = f"{instance.service}@{instance.region}"
                 ready[pool_key] = ready.get(pool_key, 0) + (instance.state is InstanceState.READY)
                 self._count_start(instance, pool_key)
-                is_warm = instance.state is InstanceState.READY and snapshot.taken_at - instance.since >= WARM_UP_S
-                if instance.cpu_cores is not None and is_warm:
+                if instance.cpu_cores is not None and instance.is_warm(snapshot.taken_at):
                     self._count(f"{pool_key}.cpu_cores_each", instance.cpu_cores)
                 if instance.memory_bytes is not None:
                     self._count(f"{pool_key}.memory_bytes_each", instance.memory_bytes)

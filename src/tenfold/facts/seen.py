@@ -10,6 +10,11 @@ from enum import StrEnum
 from tenfold.facts.forecast import ForecastSeen, WorkSeen
 from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, ServedSeen, SpendSeen, StoreSeen
 
+WARM_UP_S = 15.0
+"""Processor time within this long of becoming ready is start-up, not load."""
+METRIC_AGE_S_MAX = 90.0
+"""A custom metric older than this is stale: apps post once a minute or more often."""
+
 
 class InstanceState(StrEnum):
     """STARTING until its health check passed `healthy_after` times, then READY; UNHEALTHY after `unhealthy_after`
@@ -53,6 +58,10 @@ class InstanceSeen:
     @property
     def key(self) -> str:
         return self.id
+
+    def is_warm(self, now: float) -> bool:
+        """Whether its processor time is load. One that became ready in the future did so before the clock was set back."""
+        return self.state is InstanceState.READY and not 0 <= now - self.since < WARM_UP_S
 
 
 class EngineState(StrEnum):
@@ -319,6 +328,10 @@ class MetricSeen:
     @property
     def key(self) -> str:
         return f"{self.service}@{self.region}:{self.name}"
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether it tells of now. One from the future was posted before the clock was set back, nobody knows when."""
+        return -1.0 <= now - self.seen_at <= METRIC_AGE_S_MAX
 
 
 Fact = (

@@ -8,10 +8,6 @@ from tenfold.model import Release, Service, Trigger
 
 TRAFFIC_AGE_S_MAX = 5.0
 """Traffic figures older than this are stale: the gateway is asked each second."""
-METRIC_AGE_S_MAX = 90.0
-"""A custom metric older than this is stale: apps post once a minute or more often."""
-WARM_UP_S = 15.0
-"""Processor time within this long of becoming ready is start-up, not load."""
 CAPACITY_AGE_S_MAX = 60.0
 """What was measured counts while its file can be read: one that is damaged is no reason for anything."""
 CAPACITY = Trigger("capacity", up_above=0.8, down_below=0.5, cooldown_s=300.0)
@@ -113,15 +109,14 @@ def _read_cpu(trigger: Trigger, service: Service, ready: list[InstanceSeen], now
 
 
 def warm_cores(ready: list[InstanceSeen], now: float) -> list[float]:
-    """The cores in use of each that is past its start-up. One that became ready in the future did so before the clock was set back."""
-    cores = ((seen.since, seen.cpu_cores) for seen in ready)
-    return [used for since, used in cores if used is not None and not 0 <= now - since < WARM_UP_S]
+    """The cores in use of each that is past its start-up."""
+    return [seen.cpu_cores for seen in ready if seen.cpu_cores is not None and seen.is_warm(now)]
 
 
 def _read_traffic(
     trigger: Trigger, pool: PoolSeen | None, ready: int, now: float, holds: CapacitySeen | None
 ) -> Reading:
-    if pool is None or now - pool.seen_at > TRAFFIC_AGE_S_MAX:
+    if pool is None or not -1.0 <= now - pool.seen_at <= TRAFFIC_AGE_S_MAX:
         return Reading(trigger, None, now, "the gateway's figures are missing or stale")
     if trigger.metric == "concurrency":
         return Reading(trigger, pool.in_flight / ready, pool.seen_at)
@@ -140,8 +135,9 @@ def _read_traffic(
 def _read_metric(trigger: Trigger, metric: MetricSeen | None, ready: int, now: float) -> Reading:
     if metric is None:
         return Reading(trigger, None, now, f"the app has not posted {trigger.metric}")
-    if now - metric.seen_at > METRIC_AGE_S_MAX:
-        return Reading(trigger, None, now, f"{trigger.metric} was last posted {now - metric.seen_at:.0f} s ago")
+    if not metric.is_fresh(now):
+        when = f"{now - metric.seen_at:.0f} s ago" if metric.seen_at <= now else "before the clock was set back"
+        return Reading(trigger, None, now, f"{trigger.metric} was last posted {when}")
     return Reading(trigger, metric.value / ready, metric.seen_at)
 
 

@@ -11,20 +11,18 @@ While a pool sleeps, and until its first instance is ready, its triggers have no
 from dataclasses import dataclass, replace
 
 from tenfold.deciders.memory import PoolScale
-from tenfold.deciders.scale.floors import Least
-from tenfold.deciders.scale.triggers import METRIC_AGE_S_MAX, TRAFFIC_AGE_S_MAX, count, duration, warm_cores
+from tenfold.deciders.scale.ahead import FORECAST_AGE_S_MAX
+from tenfold.deciders.scale.floors import Least, starts_s
+from tenfold.deciders.scale.pool import AFTER_OUTAGE_S
+from tenfold.deciders.scale.triggers import TRAFFIC_AGE_S_MAX, count, duration, warm_cores
 from tenfold.effects import Decision
 from tenfold.facts import ForecastSeen, InstanceSeen, Snapshot
 from tenfold.model import Service
 
-AFTER_OUTAGE_S = 120.0
-"""No sleep so soon after a pool could not serve."""
 DUE_PER_S = 1 / 60
 """Requests are due where at least one is expected within a minute."""
 MARGIN_S = 60.0
 """A start is begun so much earlier than it takes: a forecast is by the minute, and of the minute before."""
-FORECAST_AGE_S_MAX = 180.0
-"""What an older forecast says of the next minutes is no reason for anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ def _called(service: Service, region: str, snapshot: Snapshot, before: PoolScale
         return _Call(f"{pool.requests_per_s:.3g} requests/s came for it")
     for trigger in service.scaling.triggers:
         metric = snapshot.metrics.get(f"{key}:{trigger.metric}") if trigger.is_posted else None
-        if metric is not None and metric.value > 0 and -1.0 <= now - metric.seen_at <= METRIC_AGE_S_MAX:
+        if metric is not None and metric.value > 0 and metric.is_fresh(now):
             return _Call(f"{trigger.metric} is {metric.value:g}")
     if least.instances > 0:
         return _Call(f"{count(least.instances)} at least by {least.why or 'the blueprint'}")
@@ -143,9 +141,7 @@ def _due(service: Service, region: str, snapshot: Snapshot) -> _Call | None:
     seen = snapshot.forecasts.get(f"{key}.requests_per_s")
     if asked is None or seen is None or not -1.0 <= snapshot.taken_at - seen.seen_at <= FORECAST_AGE_S_MAX:
         return None
-    work = snapshot.works.get(key)
-    start_s = work.start_s if work is not None and work.start_s is not None else service.health.starts_within_s
-    until = snapshot.taken_at + min(start_s, service.health.starts_within_s) + MARGIN_S
+    until = snapshot.taken_at + starts_s(service, region, snapshot) + MARGIN_S
     bound = min(
         (level for level in seen.levels if level >= asked.confidence_ratio), default=max(seen.levels, default=0.0)
     )
@@ -184,7 +180,7 @@ def _quiet(service: Service, region: str, ready: list[InstanceSeen], snapshot: S
         if not trigger.is_posted:
             continue
         metric = snapshot.metrics.get(f"{key}:{trigger.metric}")
-        if metric is None or not -1.0 <= now - metric.seen_at <= METRIC_AGE_S_MAX:
+        if metric is None or not metric.is_fresh(now):
             return False, f"the app has not posted {trigger.metric} lately"
         if metric.value > 0:
             return False, ""
