@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenfold.model import Endpoint, EndpointState, Health, RouteRule, RouteTable, ServiceRoutes
+from tenfold.model import Endpoint, EndpointState, Health, RouteRule, RouteTable, ServiceRoutes, Tier
 from tenfold.render.envoy import GatewayConfig, bootstrap, gateway
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -19,7 +19,28 @@ CROWD = tuple(Endpoint(f"web-{number}", "127.0.0.1", 20000 + number, weight=numb
 WARM = Endpoint("web-8", "127.0.0.1", 20008, state=EndpointState.WARM)
 LEAVING = Endpoint("web-9", "127.0.0.1", 20009, state=EndpointState.DRAINING)
 
+TIERS = (
+    Tier("agency", tenants=("initech",)),
+    Tier("enterprise", domains=("acme.shop.example", "*.acme.shop.example"), tenants=("acme", "a.c")),
+    Tier("starter", tenants=("tiny",)),
+)
+BY_TIER = (
+    ServiceRoutes("api", ("/api",), (Endpoint("api-1", "127.0.0.1", 20101),)),
+    ServiceRoutes("web", ("/",), (WEB,)),
+    ServiceRoutes("web-agency", ("/",), (), may_sleep=True, is_asleep=True, tier="agency"),
+    ServiceRoutes(
+        "web-enterprise",
+        ("/",),
+        (Endpoint("web-enterprise-1", "127.0.0.1", 20201),),
+        rules=(RouteRule("/report", 800.0),),
+        is_sticky=True,
+        tier="enterprise",
+    ),
+)
+
 TABLES = {
+    "tiers": RouteTable("local", BY_TIER, ("shop.example", "*.shop.example"), tiers=TIERS),
+    "tiers-behind": RouteTable("local", BY_TIER[1:], behind_entry=True, tiers=TIERS),
     "empty": RouteTable("local"),
     "one": RouteTable("local", (ServiceRoutes("web", ("/",), (WEB,)),)),
     "watched": RouteTable("local", (ServiceRoutes("web", ("/",), (WEB, WARM)),)),

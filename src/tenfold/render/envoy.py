@@ -26,6 +26,7 @@ from tenfold.model import LOOPBACK, Endpoint, EndpointState, RouteTable, Service
 from tenfold.render import envoy_behind as behind
 from tenfold.render import envoy_many as many
 from tenfold.render import envoy_sleep as sleep
+from tenfold.render import envoy_tiers as tiers
 from tenfold.render.envoy_listener import (
     ACCESS_LOG_FIELDS,
     CLIENT_HEADERS,
@@ -359,6 +360,31 @@ def _lb_endpoint(endpoint: Endpoint) -> JsonObject:
 
 
 def _route_configuration(table: RouteTable, decision: str) -> JsonObject:
+    lists = {tier: many.part(services) for tier, services in tiers.lists(table).items()}
+    found = {tier: _routes(table, parted, decision, _specifier_name(tier)) for tier, parted in lists.items()}
+    looked_up = [
+        many.specifier(_specifier_name(tier), parted.many, SOCKETS_SUFFIX)
+        for tier, parted in lists.items()
+        if parted.many
+    ]
+    # Behind an entry, that has asked for the host already.
+    is_any = table.behind_entry or not table.domains
+    return {
+        "name": ROUTES_NAME,
+        **({"cluster_specifier_plugins": looked_up} if looked_up else {}),
+        "ignore_port_in_host_matching": True,
+        "virtual_hosts": tiers.hosts(
+            table, ("*",) if is_any else tuple(dict.fromkeys((*table.domains, *LOOPBACK_DOMAINS))), found
+        ),
+        **(behind.HEADERS if table.behind_entry else CLIENT_HEADERS),
+    }
+
+
+def _specifier_name(tier: str) -> str:
+    return f"paths~{tier}" if tier else "paths"
+
+
+def _routes(table: RouteTable, parted: many.Parted, decision: str, specifier: str) -> list[JsonObject]:
     def deed(kind: Kind, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
         done = _deed(kind, service, None if table.behind_entry else hedge_after_ms, table.behind_entry)
         if not service.is_asleep:
@@ -369,28 +395,10 @@ def _route_configuration(table: RouteTable, decision: str) -> JsonObject:
 
     def deed_of_many(kind: Kind, service: ServiceRoutes, hedge_after_ms: float | None) -> JsonObject:
         done = deed(kind, service, hedge_after_ms)
-        return done | {"route": many.looked_up(done["route"])}
+        return done | {"route": many.looked_up(done["route"], specifier)}
 
-    parted = many.part(table.services)
     found = routes(parted, decision, deed, deed_of_many)
-    looked_up: JsonObject = (
-        {"cluster_specifier_plugins": many.specifiers(parted.many, SOCKETS_SUFFIX)} if parted.many else {}
-    )
-    if table.behind_entry:
-        return behind.route_configuration(table.region, found) | looked_up
-    return {
-        "name": ROUTES_NAME,
-        **looked_up,
-        "ignore_port_in_host_matching": True,
-        "virtual_hosts": [
-            {
-                "name": "app",
-                "domains": list(dict.fromkeys((*table.domains, *LOOPBACK_DOMAINS))) if table.domains else ["*"],
-                "routes": found,
-            }
-        ],
-        **CLIENT_HEADERS,
-    }
+    return [behind.ping(table.region), *found] if table.behind_entry else found
 
 
 def _deed(kind: Kind, service: ServiceRoutes, hedge_after_ms: float | None, behind_entry: bool) -> JsonObject:

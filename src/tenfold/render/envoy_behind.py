@@ -22,7 +22,6 @@ from tenfold.render.envoy_listener import (
     EXTENSIONS,
     RDS,
     REPLIES,
-    ROUTES_NAME,
     JsonObject,
     file_access_log,
     filter_chain,
@@ -130,19 +129,18 @@ def _delay_filters(delays: Mapping[str, float]) -> list[JsonObject]:
     ]
 
 
-def route_configuration(region: str, routes: list[JsonObject]) -> JsonObject:
-    """These routes for every host, since the entry has asked for the host already; the ping before them."""
-    ping = {
+def ping(region: str) -> JsonObject:
+    """The route that answers PING_PATH."""
+    return {
         "name": "ping",
         "match": {"path": PING_PATH},
         "direct_response": {"status": 200, "body": {"inline_string": region + "\n"}},
     }
-    return {
-        "name": ROUTES_NAME,
-        "virtual_hosts": [{"name": "app", "domains": ["*"], "routes": [ping, *routes]}],
-        # It is for gateways to say, not for apps.
-        "response_headers_to_remove": [UNSERVED_HEADER],
-    }
+
+
+# It is for gateways to say, not for apps.
+HEADERS: JsonObject = {"response_headers_to_remove": [UNSERVED_HEADER]}
+"""What becomes of headers; the entry has met the client."""
 
 
 def clusters(table: RouteTable, store_ports: Mapping[str, int]) -> list[JsonObject]:

@@ -23,7 +23,6 @@ ANY_PATH = "*"
 """In the place of the prefix in the name of a route that serves many paths."""
 
 _PLAIN = re.compile(r"[\w/.~-]*", re.ASCII)
-_SPECIFIER = "paths"
 
 _SCRIPT = """\
 local pools = {%(pools)s}
@@ -119,8 +118,8 @@ def prefixes(path: str) -> Iterator[str]:
             yield path[:at]
 
 
-def specifiers(many: Mapping[str, str], sockets_suffix: str) -> list[JsonObject]:
-    """What looks up the pools of these paths; `sockets_suffix` is put behind the name of a pool for sockets."""
+def specifier(name: str, many: Mapping[str, str], sockets_suffix: str) -> JsonObject:
+    """What looks up the pools of these paths, called `name`; `sockets_suffix` is put behind the name of a pool for sockets."""
     pools = ",".join(f"[{_quoted(path)}]={_quoted(pool)}" for path, pool in many.items())
     longest = max(len(path.encode()) for path in many)
     source = _SCRIPT % {"pools": pools, "longest": longest, "sockets": sockets_suffix}
@@ -128,13 +127,13 @@ def specifiers(many: Mapping[str, str], sockets_suffix: str) -> list[JsonObject]
         "@type": f"{EXTENSIONS}.router.cluster_specifiers.lua.v3.LuaConfig",
         "source_code": {"inline_string": source},
     }
-    return [{"extension": {"name": _SPECIFIER, "typed_config": config}}]
+    return {"extension": {"name": name, "typed_config": config}}
 
 
-def looked_up(action: JsonObject) -> JsonObject:
+def looked_up(action: JsonObject, specifier_name: str) -> JsonObject:
     """The same action, where the pool is looked up; a path that leads nowhere is answered as if no route had been found."""
     rest = {key: value for key, value in action.items() if key != "cluster"}
-    return {**rest, "cluster_specifier_plugin": _SPECIFIER, "cluster_not_found_response_code": "NOT_FOUND"}
+    return {**rest, "cluster_specifier_plugin": specifier_name, "cluster_not_found_response_code": "NOT_FOUND"}
 
 
 def _quoted(text: str) -> str:

@@ -2,7 +2,6 @@
 `render.envoy_entry` makes of an EntryTable.
 """
 
-import re
 from collections.abc import Sequence
 
 from tenfold.model import EntryTable
@@ -10,10 +9,9 @@ from tenfold.render import envoy_place as place
 from tenfold.render.envoy import SOCKETS_SUFFIX
 from tenfold.render.envoy_behind import ORIGIN_HEADER
 from tenfold.render.envoy_listener import EXTENSIONS, JsonObject
+from tenfold.render.envoy_tenants import by_cookie, by_header, header_input
 
 POOL_PREFIX = "from~"
-TENANT_HEADER = "x-tenfold-tenant"
-TENANT_COOKIE = "tenfold-tenant"
 
 
 def pool_of(origin: str, residency: str = "") -> str:
@@ -59,13 +57,14 @@ def specifiers(table: EntryTable, residencies: Sequence[str]) -> list[JsonObject
 
 
 def _specifier(table: EntryTable, residency: str, suffix: str) -> JsonObject:
-    """Which pool a request to a host of `residency` takes: its tenant's residency counts before that of the host."""
+    """Which pool a request to a host of `residency` takes: its tenant's residency counts before that of the host, and the
+    header before the cookie."""
     by_origin = _by_origin(table, residency, suffix)
     of_tenants = [
-        {"predicate": predicate, "on_match": _by_origin(table, rule.name, suffix)}
+        {"predicate": told(rule.tenants), "on_match": _by_origin(table, rule.name, suffix)}
+        for told in (by_header, by_cookie)
         for rule in table.residency
         if rule.tenants
-        for predicate in _predicates(rule.tenants)
     ]
     if of_tenants:
         by_origin = {"matcher": {"matcher_list": {"matchers": of_tenants}, "on_no_match": by_origin}}
@@ -83,7 +82,7 @@ def _by_origin(table: EntryTable, residency: str, suffix: str) -> JsonObject:
     pools = {o: _choice(pool_of(o, residency) + suffix) for o in placed(table) if o != table.home}
     if not pools:
         return home
-    tree = {"input": _header(ORIGIN_HEADER), "exact_match_map": {"map": pools}}
+    tree = {"input": header_input(ORIGIN_HEADER), "exact_match_map": {"map": pools}}
     return {"matcher": {"matcher_tree": tree, "on_no_match": home}}
 
 
@@ -97,28 +96,3 @@ def _choice(pool: str) -> JsonObject:
             },
         }
     }
-
-
-def _header(name: str) -> JsonObject:
-    return {
-        "name": name,
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
-            "header_name": name,
-        },
-    }
-
-
-def _predicates(tenants: Sequence[str]) -> list[JsonObject]:
-    """That the header or the cookie names one of these."""
-    names = "|".join(re.escape(tenant) for tenant in tenants)
-    cookie = rf'(?:.*[;,\s])?{TENANT_COOKIE}="?(?:{names})"?(?:[;,\s].*)?'
-    return [
-        {
-            "single_predicate": {
-                "input": _header(header),
-                "value_match": {"safe_regex": {"google_re2": {}, "regex": regex}},
-            }
-        }
-        for header, regex in ((TENANT_HEADER, names), ("cookie", cookie))
-    ]

@@ -130,7 +130,7 @@ class Builder:
         parts = [ParseDict({**resource, "virtual_hosts": []}, RouteConfiguration()).SerializeToString()]
         for host in resource["virtual_hosts"]:
             inside = [ParseDict({**host, "routes": []}, VirtualHost()).SerializeToString()]
-            inside += (_field(VirtualHost, "routes", self._route(route, kept)) for route in host["routes"])
+            inside += (_field(VirtualHost, "routes", self._route(route, kept)) for route in host.get("routes", ()))
             parts.append(_field(RouteConfiguration, "virtual_hosts", b"".join(inside)))
         return b"".join(parts)
 
