@@ -107,11 +107,18 @@ def cut_down(text: bytes, file: str, model: Model, service: str, instances: int,
         blueprint["data"] = {key: value for key, value in blueprint["data"].items() if key not in _PLACED}
     services = blueprint["services"]
     for name, each in model.services.items():
+        if each.tier is not None:
+            continue  # Nobody is in a tier there: the service's own pool has all requests.
         if not each.runs_always:
             del services[name]
             continue
         count = instances if name == service else max(1, each.scaling.instances_min)
-        services[name]["scaling"] = {"instances": {"min": count, "max": count}}
+        scaling: dict[str, Any] = {"instances": {"min": count, "max": count}}
+        asked = services[name].get("scaling")
+        if isinstance(asked, dict) and "triggers" in asked:
+            # Nothing scales here, but the default ones need not fit what an instance takes.
+            scaling["triggers"] = asked["triggers"]
+        services[name]["scaling"] = scaling
     return blueprint
 
 
