@@ -25,7 +25,6 @@ from tenfold.facts import (
     PoolSeen,
     Snapshot,
     SpendSeen,
-    UpRequest,
     WorkSeen,
 )
 from tenfold.loop import (
@@ -52,8 +51,9 @@ from tenfold.model import (
     Service,
     Trigger,
 )
-from tenfold.sim import Behaviour, ObserverOutage, Simulation, World
+from tenfold.sim import Behaviour, ObserverOutage, World
 from tenfold.sim.rates import steps
+from tests.loop.written import Written
 
 SEED = 20_261_129
 POOL = "web@local"
@@ -89,12 +89,11 @@ def shop(high: int = 8, triggers: tuple[Trigger, ...] = (CONCURRENCY,)) -> Model
     return Model("shop", {"web": web}, {"local": Region("local")})
 
 
-class Lived(Simulation):
-    """A world with a journal. Its load rises from 100 to 600 requests/s; 60 s before that it is foretold."""
+class Lived(Written):
+    """Its load rises from 100 to 600 requests/s; 60 s before that it is foretold."""
 
     def __init__(self, path: Path, model: Model, foretold: bool = True) -> None:
-        self.journal, self.foretold, self.above_s = Journal(path), foretold, 0.0
-        self.journal.open()
+        self.foretold, self.above_s = foretold, 0.0
         world = World(
             model,
             SEED,
@@ -102,22 +101,18 @@ class Lived(Simulation):
             behaviours={"web": Behaviour(cpu_ms=1, wait_ms=120, start_s=START_S, start_spread_ratio=0.0)},
             step_s=1.0,
         )
-        super().__init__(world, self._decide)
         self.begun = world.clock.now()
-        self.ask(UpRequest("up", self.begun, Release("r1", model.services, "source", 0.0)))
+        super().__init__(path, world, BRAIN, self._foresee)
 
-    def _decide(self, model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
+    def _foresee(self, snapshot: Snapshot) -> Snapshot:
         now = snapshot.taken_at
         if self.foretold and now - self.begun >= RISES_S - 60.0:
             seen = ForecastSeen(SERIES, now // 60 * 60, 100.0, (120.0,), (0.5, 0.95), ((550.0,), (600.0,)))
             snapshot = replace(snapshot, forecasts={SERIES: seen})
-        snapshot = self.journal.seen(replace(snapshot, works={POOL: WorkSeen("web", "local", now, start_s=START_S)}))
-        decided = BRAIN(model, snapshot, memory)
-        self.journal.append(Entry(model, snapshot, decided))
         pool, ready = snapshot.pools.get(POOL), sum(i.state is InstanceState.READY for i in snapshot.instances.values())
         # Counted by hand, for the tick that begins now.
         self.above_s += pool is not None and ready > 0 and pool.in_flight / ready > UP_ABOVE
-        return decided
+        return replace(snapshot, works={POOL: WorkSeen("web", "local", now, start_s=START_S)})
 
 
 def told(path: Path, number: int = 0, brain: partial[Decided] = BRAIN) -> Counterfactual:

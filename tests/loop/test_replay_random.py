@@ -9,8 +9,8 @@ import pytest
 
 from tenfold.deciders import Decided, Memory, decide
 from tenfold.effects import Rejection, StartInstance
-from tenfold.facts import DeployRequest, ForecastSeen, Snapshot, SpendSeen, UpRequest, WorkSeen
-from tenfold.loop import Again, Entry, Journal, JournalReader, counterfactual, decide_again, replay, tidy
+from tenfold.facts import DeployRequest, ForecastSeen, Snapshot, SpendSeen, WorkSeen
+from tenfold.loop import Again, JournalReader, counterfactual, decide_again, replay, tidy
 from tenfold.loop.replay import CHANGES_MAX
 from tenfold.model import (
     DAY_SETS,
@@ -26,8 +26,9 @@ from tenfold.model import (
     Service,
     Trigger,
 )
-from tenfold.sim import Behaviour, FaultSchedule, Simulation, World
+from tenfold.sim import Behaviour, FaultSchedule, World
 from tenfold.sim.rates import steps
+from tests.loop.written import Written
 
 LIVES = 8
 TROUBLE_S = 240.0
@@ -59,7 +60,7 @@ def drawn_model(random: Random) -> Model:
     return Model("shop", {"web": web, "worker": worker}, {"local": Region("local")}, budget=budget)
 
 
-class Life(Simulation):
+class Life(Written):
     """A drawn shop under drawn load and faults. Forecasts are drawn each minute, good ones and wild ones; sometimes there is none, or it is
     old."""
 
@@ -77,11 +78,8 @@ class Life(Simulation):
             behaviours={"web": Behaviour(cpu_ms=random.choice((1, 10)), wait_ms=50, start_s=5.0)},
             step_s=1.0,
         )
-        self.journal, self.path = Journal(path), path
-        self.journal.open()
         self.expected: dict[str, ForecastSeen] = {}
-        super().__init__(world, self._decide, faults)
-        self.ask(UpRequest("up", world.clock.now(), Release("r1", model.services, "source", 0.0)))
+        super().__init__(path, world, decide, self._foresee, faults)
 
     def play(self) -> None:
         """Up, trouble, a deploy in it; the first half is sealed as the upkeep does it."""
@@ -92,23 +90,19 @@ class Life(Simulation):
         self.run(TROUBLE_S / 2)
         self.journal.close()
 
-    def _decide(self, model: Model, snapshot: Snapshot, memory: Memory) -> Decided:
+    def _foresee(self, snapshot: Snapshot) -> Snapshot:
         now = snapshot.taken_at
         if now % 60 < 1 or not self.expected:
             self._foretell(now)
         spend = SpendSeen(
             "USD", self.random.choice((0.1, 9.0)), 3.0, self.random.choice((5.0, 99.0)), 0.0, 60.0, "", now
         )
-        snapshot = replace(
+        return replace(
             snapshot,
             forecasts=self.expected,
             works={key: self._work(key, now) for key in POOLS if self.random.random() < 0.99},
             spend={spend.key: spend},
         )
-        snapshot = self.journal.seen(snapshot)
-        decided = decide(model, snapshot, memory)
-        self.journal.append(Entry(model, snapshot, decided))
-        return decided
 
     def _work(self, key: str, now: float) -> WorkSeen:
         name, _, region = key.partition("@")
