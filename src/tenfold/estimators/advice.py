@@ -17,7 +17,7 @@ from tenfold.estimators.minutes import MINUTE_S
 from tenfold.estimators.spend import HOURS_A_MONTH
 from tenfold.estimators.users import HEADROOM_RATIO
 from tenfold.facts import Window
-from tenfold.model import Model, Service, Trigger
+from tenfold.model import InstanceSize, Model, Service, Trigger
 
 SEEN_MINUTES_MIN = 20 * 60
 """Less than most of a day says little about what a day needs."""
@@ -195,7 +195,7 @@ def _lower_minimum(model: Model, pool: _Pool) -> Advice | None:
     return Advice(
         pool.key,
         f"{pool.key} never needed more than {most} of its at least {low} instances in {pool.span()}: "
-        f"services.{pool.service.name}.scaling.instances.min {enough}",
+        f"{pool.service.scaling_at}.instances.min {enough}",
         pool.monthly(fewer),
         model.prices.currency,
         f"a surge finds {enough} instead of {low} ready, until others have started",
@@ -211,7 +211,7 @@ def _floors(model: Model, pool: _Pool) -> Advice | None:
     return Advice(
         pool.key,
         f"{pool.key} needed more than {found.low} of its at least {pool.service.scaling.instances_min} instances only at some hours in "
-        f"{pool.span()}: services.{pool.service.name}.scaling.instances.min {found.low} and floors [{floors}]",
+        f"{pool.span()}: {pool.service.scaling_at}.instances.min {found.low} and floors [{floors}]",
         pool.monthly(found.fewer),
         model.prices.currency,
         f"a surge at another hour finds {found.low} ready",
@@ -235,7 +235,7 @@ def _sleep(model: Model, pool: _Pool, start_s: float | None) -> Iterator[Advice]
     waits = f"for a start, {start_s:.0f} s" if start_s is not None else "until an instance has started"
     yield Advice(
         pool.key,
-        f"nobody asked {pool.key} for {ratio:.0%} of {pool.span()}: services.{pool.service.name}.scaling.instances.min 0",
+        f"nobody asked {pool.key} for {ratio:.0%} of {pool.span()}: {pool.service.scaling_at}.instances.min 0",
         pool.monthly(np.where(asleep, pool.instances, 0.0)),
         model.prices.currency,
         f"the first request after a quiet time waits {waits}",
@@ -257,39 +257,41 @@ def _after(quiet: NDArray[np.bool_], run_min: int, idle: int) -> NDArray[np.bool
 
 def _size(model: Model, pool: _Pool) -> Iterator[Advice]:
     """Instances are larger than what they use."""
-    size, name = pool.service.instance, pool.service.name
+    size = pool.service.instance
     cpu, memory = (values[~np.isnan(values)] for values in map(pool.figure, ("cpu_cores_each", "memory_bytes_each")))
     if cpu.size >= SEEN_MINUTES_MIN:
         used = float(np.percentile(cpu, 99))
-        cores = max(CPU_STEP_CORES, math.ceil(used / USED_RATIO / CPU_STEP_CORES) * CPU_STEP_CORES)
-        if cores <= SMALLER_RATIO * size.cpu_cores:
-            yield Advice(
-                pool.key,
-                f"an instance of {pool.key} used at most {used:.2g} of its {size.cpu_cores:g} cores in 99 of 100 minutes of {pool.span()}: "
-                f"services.{name}.instance.cpu {cores:g}",
-                _smaller(model, pool, replace(pool.service, instance=replace(size, cpu_cores=cores))),
-                model.prices.currency,
-                "starts and single dear requests take longer; one instance may have used more than the mean of all",
-            )
+        cores = _stepped(used / USED_RATIO, CPU_STEP_CORES)
+        said = f"{used:.2g} of its {size.cpu_cores:g} cores in 99 of 100 minutes of"
+        risk = "starts and single dear requests take longer; one instance may have used more than the mean of all"
+        yield from _smaller(model, pool, replace(size, cpu_cores=cores), said, f"cpu {cores:g}", risk)
     if memory.size >= SEEN_MINUTES_MIN:
         peak = float(memory.max())
-        wanted_bytes = max(MEMORY_STEP_BYTES, math.ceil(peak / FILLED_RATIO / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES)
-        if wanted_bytes <= SMALLER_RATIO * size.memory_bytes:
-            yield Advice(
-                pool.key,
-                f"an instance of {pool.key} used at most {peak / MIB:.0f} of its {size.memory_bytes / MIB:.0f} MiB in {pool.span()}: "
-                f"services.{name}.instance.memory {wanted_bytes // MIB}MiB",
-                _smaller(model, pool, replace(pool.service, instance=replace(size, memory_bytes=wanted_bytes))),
-                model.prices.currency,
-                "one that needs more than ever before is ended by the kernel",
-            )
+        wanted_bytes = int(_stepped(peak / FILLED_RATIO, MEMORY_STEP_BYTES))
+        said = f"{peak / MIB:.0f} of its {size.memory_bytes / MIB:.0f} MiB in"
+        risk = "one that needs more than ever before is ended by the kernel"
+        smaller = replace(size, memory_bytes=wanted_bytes)
+        yield from _smaller(model, pool, smaller, said, f"memory {wanted_bytes // MIB}MiB", risk)
 
 
-def _smaller(model: Model, pool: _Pool, service: Service) -> float:
-    """What the same number of smaller instances saves a month."""
-    size = service.instance
+def _stepped(wanted: float, step: float) -> float:
+    """The next whole number of steps, at least one."""
+    return max(1, math.ceil(wanted / step)) * step
+
+
+def _smaller(model: Model, pool: _Pool, size: InstanceSize, said: str, key: str, risk: str) -> Iterator[Advice]:
+    """Instances of that `size`, where it is enough smaller: `said` is what one used at most, and `key` what to write for it."""
+    own = pool.service.instance
+    if size.cpu_cores > SMALLER_RATIO * own.cpu_cores and size.memory_bytes > SMALLER_RATIO * own.memory_bytes:
+        return
     less = pool.per_hour - float(model.prices.per_hour(size.cpu_cores, size.memory_bytes))
-    return pool.monthly(pool.instances) / pool.per_hour * less if pool.per_hour > 0 else 0.0
+    yield Advice(
+        pool.key,
+        f"an instance of {pool.key} used at most {said} {pool.span()}: services.{pool.service.base}.instance.{key}",
+        pool.monthly(pool.instances) / pool.per_hour * less if pool.per_hour > 0 else 0.0,
+        model.prices.currency,
+        risk,
+    )
 
 
 # --- when more are added ------------------------------------------------------------------------------------------------
@@ -317,7 +319,7 @@ def _bounds(model: Model, pool: _Pool) -> Iterator[Advice]:
         yield Advice(
             pool.key,
             f"{pool.key} adds instances above {was} of {trigger.metric}, and 95 of 100 answers took at most {late.max():.0f} of "
-            f"{target_ms:g} ms in {pool.span()}: services.{pool.service.name}.scaling.triggers.{trigger.metric}.up_above {new}",
+            f"{target_ms:g} ms in {pool.span()}: {pool.service.scaling_at}.triggers.{trigger.metric}.up_above {new}",
             pool.monthly(fewer),
             model.prices.currency,
             "answers take longer at the busiest times, and a surge has less room before others have started",
