@@ -150,6 +150,10 @@ def test_what_the_app_posts_is_left_out(call: Call) -> None:
         (("--trace", "day.csv", "--fault", "instance-kill@noon"), "noon is no time"),
         (("--trace", "day.csv", "--fault", "instance-kill:mars@10:00"), "there is no region mars"),
         (("--trace", "day.csv", "--fault", "instance-freeze@10:00+soon"), "found soon"),
+        (
+            ("--trace", "day.csv", "--policy", "hpa", "--decision", "kpa:d1"),
+            "kpa is not among the policies; there are hpa",
+        ),
         (("--trace", "day.csv", "--fault", "bad-release@10:00"), "`tenfold drill bad-release --sim` plays it"),
     ],
 )
@@ -167,9 +171,11 @@ def test_a_fault_that_this_project_cannot_have(call: Call) -> None:
 
 
 def test_a_page_that_cannot_be_written(call: Call) -> None:
-    """The figures are not lost in a traceback."""
+    """It is found out before anything is played; and where it shows only then, as on a full disk, the figures are shown all the same."""
     result = call(*HOUR, "--policy", "oracle", "--html", "nowhere/out.html")
-    assert result.exit_code == 1 and "can't be written" in result.output
+    assert result.exit_code == 1 and "can't be written" in result.output and "playing" not in result.output
+    result = call(*HOUR, "--policy", "oracle", "--html", "/dev/full")
+    assert result.exit_code == 1 and "No space left" in result.output and "\noracle" in result.output
 
 
 def test_stopped_in_the_middle(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +190,7 @@ def test_stopped_in_the_middle(call: Call, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(simulate, "run", stopped)
     result = call(*HOUR, "--policy", "oracle,hpa,kpa")
     assert result.exit_code == 130
-    assert "stopped: hpa, kpa was not played to its end" in result.output and "\noracle" in result.output
+    assert "stopped: hpa, kpa were not played to their end" in result.output and "\noracle" in result.output
     assert call(*HOUR, "--policy", "hpa").exit_code == 130
 
 

@@ -123,7 +123,7 @@ def test_an_app_that_never_starts_is_a_sentence() -> None:
 
 def test_a_policy_that_there_is_not() -> None:
     """The name is refused with those that there are."""
-    with pytest.raises(ValueError, match="There is no policy 'hap'"):
+    with pytest.raises(ValueError, match="there is no policy 'hap'; did you mean hpa"):
         run(setting({"web@local": constant(1.0)}), "hap")
 
 

@@ -1,6 +1,7 @@
 """`tenfold simulate`: a policy tried on days of traffic before it is switched on. Stage: a trace or users -> policies compared."""
 
 import json
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -98,10 +99,7 @@ def simulate_command(
         trace, users, scenario, since, until, scale, peak_rps, peak_instances, names, faults, seed, step_s, start_s
     )
     _check(asked)
-    for path in filter(None, (json_path, html_path)):
-        # Found out before it is played, not after.
-        if path.is_dir() or not path.parent.is_dir():
-            raise Fail(f"{path} can't be written: name a file in a folder that is there")
+    _check_outcome(names, decision, json_path, html_path)
     model = here.model()
     setting, told = setting_of(here, model, asked)
     outcomes, is_cut = _play(setting, names)
@@ -110,7 +108,9 @@ def simulate_command(
     compared = Compared(model.name, model.environment.name, setting.began_at, told, outcomes, _command())
     _tell(compared, decision, json_path, html_path)
     if is_cut:
-        click.secho(f"stopped: {', '.join(names[len(outcomes) :])} was not played to its end", fg="yellow", err=True)
+        left = names[len(outcomes) :]
+        ends = "was not played to its end" if len(left) == 1 else "were not played to their end"
+        click.secho(f"stopped: {', '.join(left)} {ends}", fg="yellow", err=True)
         raise SystemExit(130)
 
 
@@ -155,6 +155,18 @@ def _check(asked: Called) -> None:
         raise WrongCall(f"--step {asked.step_s:g}: give 1s to 30s; above it nothing is decided in time")
 
 
+def _check_outcome(
+    names: tuple[str, ...], decision: str | None, json_path: Path | None, html_path: Path | None
+) -> None:
+    """What can't be shown or written is found out before it is played, not after."""
+    of = decision.rpartition(":")[0] if decision is not None else ""
+    if of and of not in names:
+        raise WrongCall(f"--decision {decision}: {of} is not among the policies; there are {', '.join(names)}")
+    for path in filter(None, (json_path, html_path)):
+        if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise Fail(f"{path} can't be written: name a file in a folder that is there and may be written to")
+
+
 def _play(setting: Setting, names: tuple[str, ...]) -> tuple[tuple[Outcome, ...], bool]:
     """Every policy that was played to its end, and whether a person stopped it."""
     outcomes: list[Outcome] = []
@@ -183,13 +195,20 @@ def _play(setting: Setting, names: tuple[str, ...]) -> tuple[tuple[Outcome, ...]
 
 
 def _tell(compared: Compared, decision: str | None, json_path: Path | None, html_path: Path | None) -> None:
-    if html_path is not None:
-        _write(html_path, compared_page(compared))
-    if json_path is not None and str(json_path) != "-":
-        _write(json_path, json.dumps(as_data(compared)) + "\n")
-    if json_path is not None and str(json_path) == "-":
-        click.echo(json.dumps(as_data(compared)))
-        return
+    """What was played took minutes: a disk that is full does not cost what is shown, nor a decision that there is none of the files."""
+    try:
+        if str(json_path) == "-":
+            click.echo(json.dumps(as_data(compared)))
+        else:
+            _show(compared, decision)
+    finally:
+        if html_path is not None:
+            _write(html_path, compared_page(compared))
+        if json_path is not None and str(json_path) != "-":
+            _write(json_path, json.dumps(as_data(compared)) + "\n")
+
+
+def _show(compared: Compared, decision: str | None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         # Whoever reads this from a file has room.

@@ -60,9 +60,8 @@ def policy(name: str, truth: Truth | None = None) -> Scaler:
     make = POLICIES.get(name)
     if make is None:
         nearest = get_close_matches(name[:40].strip().lower(), POLICIES, 1, 0.5)
-        guess = f"; did you mean {nearest[0]}?" if nearest else "."
-        known = ", ".join([*POLICIES, "hpa-PERCENT"])
-        raise ValueError(f"There is no policy {name[:40]!r}{guess} There are {known}")
+        advice = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join([*POLICIES, 'hpa-PERCENT'])}"
+        raise ValueError(f"there is no policy {name[:40]!r}; {advice}")
     if name == "oracle" and truth is None:
-        raise ValueError("The oracle needs to know what is to come: give it the demand on each pool")
+        raise ValueError("the oracle needs to know what is to come: give it the demand on each pool")
     return make(truth or Truth())
