@@ -1,6 +1,7 @@
 """The table the global entry should have, published when it differs from what the entry runs. Stage: decide, after the ways.
 
-The entry tries another region when an answer is late: later than the route usually takes where it is slowest, and the way there.
+The entry tries another region when an answer is late: later than the route usually takes where it is slowest, and the way there. To the
+entry a service and its pools by tier are one: which of them a request takes is the gateways' to know.
 """
 
 import hashlib
@@ -113,11 +114,14 @@ def _way(
 
 def _services(model: Model, serving: Release | None, memory: RouteMemory) -> tuple[ServiceRoutes, ...]:
     routed = []
-    for service in sorted(serving.services.values(), key=lambda s: s.name) if serving else ():
-        if not (service.runs_always and service.http and service.paths):
-            continue
+    edged = [service for service in serving.services.values() if service.is_behind_edge] if serving else []
+    for service in sorted((each for each in edged if each.tier is None), key=lambda s: s.name):
+        pools = [each for each in edged if each.base == service.name]
+        may_sleep = any(pool.may_sleep for pool in pools)
         # One more try, elsewhere, only adds to what is too much everywhere; and it would wake what sleeps there.
-        is_pressed = service.may_sleep or all(f"{service.name}@{r}" in memory.pressed for r in model.regions)
+        is_pressed = may_sleep or any(
+            all(f"{pool.name}@{region}" in memory.pressed for region in model.regions) for pool in pools
+        )
         head = f"{service.name}/"
         rules = tuple(
             RouteRule(key.removeprefix(service.name), after_ms)
@@ -133,7 +137,7 @@ def _services(model: Model, serving: Release | None, memory: RouteMemory) -> tup
                 hedge_after_ms=None if is_pressed else HEDGE_AFTER_MS,
                 rules=() if is_pressed else rules,
                 is_sticky=service.is_sticky,
-                may_sleep=service.may_sleep,
+                may_sleep=may_sleep,
             )
         )
     return tuple(routed)
@@ -149,8 +153,9 @@ def _hedges(
     slowest: dict[str, float] = {}
     counts: dict[str, int] = {}
     for seen in snapshot.routes.values():
-        key = f"{seen.service}{seen.prefix}"
-        if seen.service in serving.services:
+        service = serving.services.get(seen.service)
+        if service is not None:
+            key = f"{service.base}{seen.prefix}"
             slowest[key] = max(slowest.get(key, 0.0), seen.response_ms_p99)
             counts[key] = counts.get(key, 0) + seen.requests
     way_ms = max(

@@ -223,7 +223,8 @@ class _Look:
         self._model = model
         self._snapshot = snapshot
         self._memory = memory
-        self._listening = [s.name for s in serving.services.values() if s.is_behind_edge]
+        # A tier whose pool has nobody is served by the pool of all.
+        self._listening = [s.name for s in serving.services.values() if s.is_behind_edge and s.tier is None]
         # Where a service sleeps its requests wait, and nothing is lost.
         self._awake = [name for name in self._listening if not serving.services[name].may_sleep]
         away_s = snapshot.taken_at - memory.data_away_at

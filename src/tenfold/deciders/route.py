@@ -4,7 +4,8 @@ published when it differs from what the gateway runs.
 An instance gets new requests while it is ready and wanted. One that is let go, or belongs to a release that no longer
 serves, finishes what it has. One that is frozen or unhealthy gets nothing while another can serve; when none can, the
 sick ones are kept: an error from a sick instance tells more than an empty list. Where a service may sleep and no instance can serve,
-its requests wait for one, unless none is to be hoped for.
+its requests wait for one, unless none is to be hoped for. A tier's pool of which none is well is out while the pool of all has one: a
+tier must not get less than others. Nothing is lent the other way round.
 """
 
 import hashlib
@@ -110,6 +111,13 @@ def build_table(
         pool = f"{service.name}@{region}"
         is_pressed = pool in pressed
         endpoints = _endpoints(serving.id, pools.get(pool, []), served)
+        is_asleep = (
+            service.may_sleep and pool not in given_up and not any(e.state is EndpointState.SERVING for e in endpoints)
+        )
+        own, shared = (
+            any(_is_well(serving.id, member, seen, served) for member, seen in pools.get(f"{name}@{region}", ()))
+            for name in (service.name, service.base)
+        )
         routed.append(
             ServiceRoutes(
                 service=service.name,
@@ -120,12 +128,20 @@ def build_table(
                 rules=() if is_pressed or pool not in routes else _rules(routes[pool]),
                 is_sticky=service.is_sticky,
                 may_sleep=service.may_sleep,
-                is_asleep=service.may_sleep
-                and pool not in given_up
-                and not any(e.state is EndpointState.SERVING for e in endpoints),
+                is_asleep=is_asleep,
+                tier=service.tier,
+                is_out=service.tier is not None and shared and not own and not is_asleep,
             )
         )
-    return RouteTable(region, tuple(routed), model.domains, **between)
+    has_pools = any(service.tier is not None for service in routed)
+    tiers = tuple(model.tiers[name] for name in sorted(model.tiers)) if has_pools else ()
+    return RouteTable(region, tuple(routed), model.domains, tiers=tiers, **between)
+
+
+def _is_well(release: str, member: Member, seen: InstanceSeen, served: tuple[str, ...]) -> bool:
+    """Whether requests go to it without need."""
+    may_serve = member.state is MemberState.WANTED and (member.release == release or member.release in served)
+    return may_serve and seen.state is InstanceState.READY and not seen.frozen
 
 
 def _between_regions(model: Model, snapshot: Snapshot, primaries: Mapping[str, str]) -> Mapping[str, Any]:
@@ -157,8 +173,8 @@ def digest_of(table: RouteTable) -> str:
     """Equal tables, equal digests. Sixteen hexadecimal digits."""
     endpoints = (f"{e.instance} {e.host}:{e.port} {e.weight} {e.state}" for s in table.services for e in s.endpoints)
     rest = (_spelled(_BUT_ENDPOINTS(s)) for s in table.services)
-    between = repr((table.behind_entry, table.gateways, table.stores))
-    text = "\n".join((table.region, *table.domains, between, *rest, *endpoints))
+    others = repr((table.behind_entry, table.gateways, table.stores, table.tiers))
+    text = "\n".join((table.region, *table.domains, others, *rest, *endpoints))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -249,6 +265,7 @@ def _why(table: RouteTable, cause: str) -> str:
         counts = Counter(e.state for e in service.endpoints)
         beside = [f"{n} {word}" for state, word in BESIDE if (n := counts[state])]
         serves = "none (requests wait for one)" if service.is_asleep else f"{counts[EndpointState.SERVING]}"
+        serves = "none (its requests go to the pool of all)" if service.is_out else serves
         parts.append(f"{service.service} on {serves}" + (f" ({', '.join(beside)})" if beside else ""))
     slow = [
         f"{r.prefix} after {_seconds(r.hedge_after_ms)}"

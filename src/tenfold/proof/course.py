@@ -121,7 +121,7 @@ def limit_of(ticks: Sequence[Tick], model: Model, cores: int) -> str:
             if service.runs_always and sum(_ready(t.snapshot).get(pool, 0) >= most for t in ticks) > len(ticks) / 2:
                 full = [t.snapshot.pools[pool].in_flight for t in ticks if pool in t.snapshot.pools]
                 if full and sum(full) / len(full) > most:
-                    return f"{pool} had all its {most} instances: raise services.{service.name}.scaling.instances.max"
+                    return f"{pool} had all its {most} instances: raise {service.scaling_at}.instances.max"
     return ""
 
 

@@ -62,7 +62,7 @@ def held_by_one(service: Service, release: Release, snapshot: Snapshot) -> Capac
     measured = [
         seen
         for seen in snapshot.capacities.values()
-        if (seen.service, seen.release, seen.command) == (service.name, release.source_digest, service.command)
+        if (seen.service, seen.release, seen.command) == (service.base, release.source_digest, service.command)
     ]
     return min(measured, key=lambda seen: (seen.requests_per_s, seen.scenario), default=None)
 

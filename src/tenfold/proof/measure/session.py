@@ -118,10 +118,9 @@ def default_scenario(service: Service) -> Scenario:
 
 
 def service_asked(path: str, services: Iterable[Service]) -> str | None:
-    """Which service the edge sends `path` to: the one with the longest prefix; None when there is none."""
-    prefixes = [
-        (len(prefix), each.name) for each in services if each.http for prefix in each.paths if _is_below(path, prefix)
-    ]
+    """Which service the edge sends `path` to, of whoever is in no tier: the one with the longest prefix; None when there is none."""
+    shared = (each for each in services if each.http and each.tier is None)
+    prefixes = [(len(prefix), each.name) for each in shared for prefix in each.paths if _is_below(path, prefix)]
     return max(prefixes)[1] if prefixes else None
 
 

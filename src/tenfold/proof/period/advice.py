@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tenfold.estimators.advice import Advice
-from tenfold.model import Model
+from tenfold.model import Model, Service
 from tenfold.proof.period.facts import PeriodReport, PoolReport
 
 AT_MOST_MINUTES = 5
@@ -21,7 +21,7 @@ def advise(model: Model, report: PeriodReport, savings: Sequence[Advice] = ()) -
     yield from _levels(model, report)
     yield from _failures(report)
     for pool in report.pools:
-        yield from _pool(pool)
+        yield from _pool(model.services[pool.key.partition("@")[0]], pool)
     yield from _money(model, report)
     yield from (each.text for each in savings[:SAVINGS_MAX])
     yield from _setup(model, report)
@@ -62,21 +62,20 @@ def _cause(what: str) -> str:
     return f"{name.rpartition('-')[0] or name} {rest.partition(';')[0].partition(': failure')[0]}"
 
 
-def _pool(pool: PoolReport) -> Iterable[str]:
-    service = pool.key.partition("@")[0]
+def _pool(service: Service, pool: PoolReport) -> Iterable[str]:
+    instance = f"services.{service.base}.instance"
     is_scaled = pool.instances_max > 1
     if is_scaled and pool.minutes_at_most >= AT_MOST_MINUTES:
         yield (
             f"{pool.key} ran at its most of {pool.instances_max} for {pool.minutes_at_most} min: raise "
-            f"services.{service}.scaling.instances.max, or make its instances larger"
+            f"{service.scaling_at}.instances.max, or make its instances larger"
         )
     if pool.peak_memory_ratio is not None and pool.peak_memory_ratio >= FULL_RATIO:
         yield (
-            f"{pool.key} used {pool.peak_memory_ratio:.0%} of its memory: raise services.{service}.instance.memory before the kernel "
-            "ends an instance"
+            f"{pool.key} used {pool.peak_memory_ratio:.0%} of its memory: raise {instance}.memory before the kernel ends an instance"
         )
     if pool.cpu_ratio is not None and pool.cpu_ratio >= FULL_RATIO:
-        yield f"{pool.key} used {pool.cpu_ratio:.0%} of its CPU on average: add a cpu trigger, or raise services.{service}.instance.cpu"
+        yield f"{pool.key} used {pool.cpu_ratio:.0%} of its CPU on average: add a cpu trigger, or raise {instance}.cpu"
 
 
 def _money(model: Model, report: PeriodReport) -> Iterable[str]:
