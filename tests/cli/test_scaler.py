@@ -108,7 +108,7 @@ def test_it_serves_until_it_is_told_to_end(place: Place, prometheus: str) -> Non
     assert found is not None
     assert found[2] == prometheus
     assert wanted(int(found[1]), {"query": "load", "holds": "50"}) == 10
-    assert "shop/web  10  the last 5 minutes needed as many" in place.say_until(process, "shop/web")
+    assert "shop/web  10  it begins with what the last 5 minutes needed" in place.say_until(process, "shop/web")
     assert wanted(int(found[1]), {"query": "load", "holds": "50"}, "we\x1b[2Jb") == 10
     assert "\x1b" not in place.say_until(process, "shop/we?[2Jb  10")
     process.send_signal(signal.SIGINT)

@@ -30,7 +30,7 @@ def test_it_begins_with_what_runs() -> None:
     """A scaler that starts beside 20 instances that are well used does not bring them down to the minimum."""
     answer = brain(min="1", max="40").think(NOW, 650.0, 20)
     assert answer.wanted == 20
-    assert "so many ran" in answer.why
+    assert "it begins with what ran" in answer.why
     assert answer.is_active
 
 
@@ -42,6 +42,10 @@ def test_it_begins_with_what_the_last_minutes_needed() -> None:
     answer = mind.think(NOW, 325.0, None)
     assert answer.wanted == 20
     assert "650 requests/s" in answer.why
+    bounded = brain(max="6")
+    bounded.begin(1e300)
+    assert bounded.think(NOW, 1e300, None).why.endswith("up to 1e+300 requests/s, 50 each; at most 6 instances")
+    assert brain(min="2").think(NOW, 0.0, None).why.endswith("up to 0 requests/s, 50 each; at least 2 instances")
 
 
 def test_its_own_start_lets_nothing_go() -> None:

@@ -84,7 +84,7 @@ async def test_files_that_are_none_are_named(tmp_path: Path, text: bytes | None)
     tls.certificate.unlink()
     if text is not None:
         tls.certificate.write_bytes(text)
-    with pytest.raises(CantListen, match=r"tls.crt (can't be read: No such file|is no PEM file)"):
+    with pytest.raises(CantListen, match=r"tls.crt (can't be read \(No such file|is no PEM file)"):
         await Server(Objects(lambda ref: Told(SIX), Lines()), "127.0.0.1:0", tls).start()
 
 

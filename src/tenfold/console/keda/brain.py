@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from tenfold.console.keda.asked import Asked
 from tenfold.deciders.memory import PoolScale, ScaleMemory
 from tenfold.deciders.scale import scale
-from tenfold.deciders.scale.triggers import CAPACITY
+from tenfold.deciders.scale.triggers import CAPACITY, count
 from tenfold.estimators.forecast import Forecaster
 from tenfold.estimators.minutes import MINUTE_S
 from tenfold.facts import CapacitySeen, InstanceSeen, InstanceState, PoolSeen, Snapshot, WorkSeen
@@ -83,11 +83,13 @@ class Brain:
         trigger = next(iter(scaling.triggers), CAPACITY)
         middle = (trigger.up_above + trigger.down_below) / 2
         needed = math.ceil(peak / (self._asked.holds * middle) - 1e-9)
-        why = f"the last {RECENT_S / 60:.0f} minutes needed as many: up to {peak:.3g} requests/s, {self._asked.holds:.3g} each"
+        why = f"it begins with what the last {RECENT_S / 60:.0f} minutes needed: up to {peak:.3g} requests/s, {self._asked.holds:.3g} each"
         if ready:
-            needed, why = ready, "so many ran when the scaler began to look"
+            needed, why = ready, f"it begins with what ran when the scaler began to look: {count(ready)}"
         # What is asked to sleep falls asleep by the decider's rule, not by our start.
         wanted = scaling.clamp(max(needed, 1))
+        if wanted != needed:
+            why += f"; {'at most' if wanted < needed else 'at least'} {count(wanted)}"
         # As if they had been added just now: none goes before the forecasts of some minutes agree.
         return ScaleMemory({self.key: PoolScale(wanted, why, now, raised_at=now)})
 

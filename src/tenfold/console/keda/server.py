@@ -105,7 +105,7 @@ def _stamps(tls: Tls) -> tuple[tuple[int, int, int], ...]:
     try:
         found = [path.stat() for path in _files(tls)]
     except OSError as error:
-        raise CantListen(f"{error.filename} can't be read: {error.strerror}") from None
+        raise CantListen(f"{error.filename} can't be read ({error.strerror}): give the path of a PEM file") from None
     return tuple((each.st_mtime_ns, each.st_size, each.st_ino) for each in found)
 
 
@@ -116,7 +116,7 @@ def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
         try:
             text = path.read_bytes()
         except OSError as error:
-            raise CantListen(f"{path} can't be read: {error.strerror}") from None
+            raise CantListen(f"{path} can't be read ({error.strerror}): give the path of a PEM file") from None
         if b"-----BEGIN " not in text:
             raise CantListen(f"{path} is no PEM file: it begins with -----BEGIN")
         texts.append(text)
