@@ -7,6 +7,7 @@ import yaml
 
 from tenfold.blueprint import units
 from tenfold.estimators.allocated import Allotment
+from tenfold.estimators.allocation import INSTANCES_MOST
 from tenfold.estimators.phases import Outlook
 from tenfold.model import Model, Trigger
 
@@ -42,7 +43,8 @@ def fragment(model: Model, outlook: Outlook) -> str:
 def _service(model: Model, given: Allotment) -> Iterator[str]:
     service, size = model.services[given.service], given.size
     why = f"{given.work} work" if given.work is not None else "measured"
-    yield f"  {given.service}:  # {why}; at the busiest {given.needed:,} in a region"
+    short = f", and {INSTANCES_MOST:,} are the most a blueprint allows" if given.needed > INSTANCES_MOST else ""
+    yield f"  {given.service}:  # {why}; at the busiest {given.needed:,} in a region{short}"
     yield f"    command: {_quoted(service.command)}"
     yield f"    http: {'true' if service.http else 'false'}"
     if service.paths:

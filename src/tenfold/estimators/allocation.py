@@ -32,6 +32,7 @@ something."""
 SURGE_TIMES = 1.5
 """So many times the instances of the busiest hour may run."""
 INSTANCES_MOST = 1000
+"""A blueprint allows no more of them in a region."""
 CACHE_BYTES_MIN = 64 * MIB
 
 

@@ -78,8 +78,8 @@ class Waker:
                     self._accept, self.socket, limit=HEAD_BYTES_MAX, backlog=1024
                 )
             except OSError as error:
-                why = "look who owns it"
-                raise Retryable(f"{self.socket}, where sleeping services are woken, can't be opened: {why}.") from error
+                why = f"{self.socket}, where sleeping services are woken, can't be opened ({error.strerror}): look who owns it."
+                raise Retryable(why) from error
 
     async def close(self) -> None:
         """Let go of the gateways; what is held gets no answer from us, and its client a 503."""
