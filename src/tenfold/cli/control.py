@@ -92,7 +92,7 @@ async def open_control_plane(
         journal.open()
     except JournalError as error:
         raise Fail(str(error)) from None
-    ports = FreePorts(project)
+    ports = FreePorts(project, model.edge.port)
     also = () if network.console_host == LOOPBACK else (network.console_host,)
     console, place = await open_console(project, model, also, say, is_needed=not led_from)
 

@@ -32,7 +32,9 @@ def is_free(port: int, host: str = HOST) -> bool:
 class FreePorts:
     """Hands out ports in turn, so that one that was just given back is not taken again at once."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, kept: int | None = None) -> None:
+        """`kept` is not handed out: the blueprint gives it to the edge, which may not listen there yet."""
+        self._kept = kept
         span = _LAST - _FIRST + 1
         self._next = _FIRST + int(project.id, 16) % (span // 100) * 100
 
@@ -48,6 +50,6 @@ class FreePorts:
         for _ in range(_LAST - _FIRST + 1):
             port = self._next
             self._next = port + 1 if port < _LAST else _FIRST
-            if port not in taken and is_free(port):
+            if port != self._kept and port not in taken and is_free(port):
                 return port
         raise Retryable(f"no free port between {_FIRST} and {_LAST}; end some of the programs that listen there")

@@ -164,6 +164,14 @@ def test_a_single_program_takes_the_shells_place(text: str, alone: bool) -> None
     assert shell(text, os.environ["PATH"])[-1] == ("exec " if alone else "") + text
 
 
+def test_the_port_of_the_edge_is_no_instances(tmp_path: Path) -> None:
+    """An instance that takes long to listen is not given the port where the gateway will be long before it."""
+    project = Project(tmp_path, "shop")
+    edge = FreePorts(project).take()
+    ports = FreePorts(project, kept=edge)
+    assert edge not in {ports.take() for _ in range(3)}
+
+
 def test_busy_ports_are_stepped_over_and_projects_start_apart(tmp_path: Path) -> None:
     """The same project looks at the same ports first, another one elsewhere; one just used is not used again at once."""
     one, two = Project(tmp_path / "a", "shop"), Project(tmp_path / "b", "shop")
