@@ -109,9 +109,10 @@ class Entry:
             self.tries[region] = Tries()
         self.served.clear()
 
-    def offer(self, pools: Mapping[str, Pool], service: str, demand: Mapping[str, int]) -> dict[str, float]:
-        """Share out one service's requests of this step (`demand`, by origin); gives back how many reach each region."""
-        flow = _Flow(self, self._wan, pools, service, self._routes.get(service))
+    def offer(self, pools: Mapping[str, Pool], service: str, demand: Mapping[str, int], known: str) -> dict[str, float]:
+        """Share out one service's requests of this step (`demand`, by origin); gives back how many reach each region. `pools` are those
+        that get them there, by the key of the service's own; the entry has `known` the service as that."""
+        flow = _Flow(self, self._wan, pools, service, self._routes.get(known))
         for origin, count in demand.items():
             self.tries[origin].demand += count
             self.clients.offered += count

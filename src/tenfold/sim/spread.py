@@ -1,6 +1,7 @@
 """What only a world of several regions has: the global entry, the network between the regions, stores that follow one another,
 voters. `World` holds one and moves it."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from random import Random
 from typing import TYPE_CHECKING
@@ -84,14 +85,17 @@ class Spread:
             if rate is not None:
                 mean = rate(now_s) * seconds
                 by_service.setdefault(pool.service, {})[pool.region] = poisson(world.arrivals_random, mean)
-        arrivals: dict[str, dict[str, float]] = {}
+        arrivals: defaultdict[str, float] = defaultdict(float)
+        takers = {key: world.taker(pool) for key, pool in world.pools.items()}
         for service, demand in by_service.items():
             if is_up:
-                arrivals[service] = self.entry.offer(world.pools, service, demand)
+                known = world.model.services[service].base
+                for region, count in self.entry.offer(takers, service, demand, known).items():
+                    arrivals[takers[f"{service}@{region}"].key] += count
             else:
                 self.entry.unreachable(demand, world.behaviour(service).idempotent_ratio)
         for pool in world.pools.values():
-            self._serve(world, pool, arrivals.get(pool.service, {}).get(pool.region, 0.0), seconds, now_s)
+            self._serve(world, pool, arrivals[pool.key], seconds, now_s)
 
     def _serve(self, world: "World", pool: Pool, arrivals: float, seconds: float, now_s: float) -> None:
         if not self._answers[pool.region]:

@@ -1,5 +1,6 @@
 """The false world itself: what is, and how a step of time changes it. Nothing here decides; `sim.deeds` carries orders out upon it."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
 
@@ -259,11 +260,21 @@ class World:
         if self.spread is not None:
             self.spread.move(self, seconds, now_s)
             return
+        arrivals: Counter[str] = Counter()
         for pool in self.pools.values():
-            self._flow(pool, seconds, now_s)
+            mean = self.rates.get(pool.key, NOTHING)(now_s) * seconds
+            arrivals[self.taker(pool).key] += poisson(self.arrivals_random, mean)
+        for pool in self.pools.values():
+            self._flow(pool, arrivals[pool.key], seconds, now_s)
 
-    def _flow(self, pool: Pool, seconds: float, now_s: float) -> None:
-        arrivals = poisson(self.arrivals_random, self.rates.get(pool.key, NOTHING)(now_s) * seconds)
+    def taker(self, pool: Pool) -> Pool:
+        """The pool that the gateway gives the requests of `pool` to: that of all, where it is a tier's and out."""
+        routes = self._routes(pool)
+        if routes is None or not routes.is_out:
+            return pool
+        return self.pools[f"{self.model.services[pool.service].base}@{pool.region}"]
+
+    def _flow(self, pool: Pool, arrivals: int, seconds: float, now_s: float) -> None:
         if not self.answers(f"gateway/{pool.region}"):
             pool.unreachable(arrivals, seconds)
             return
