@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold.estimators.forecast import Forecaster
+from tenfold.estimators.forecast.batch import DIGITS, LEVELS, Batch
 from tenfold.estimators.forecast.fit import HORIZONS
-from tenfold.estimators.forecast.forecaster import DIGITS, HISTORY, LEVELS, REFIT_EVERY
+from tenfold.estimators.forecast.forecaster import REFIT_EVERY
+from tenfold.estimators.forecast.series import HISTORY, Series
 from tenfold.facts import ForecastSeen
 
 FIRST = 20_000 * 1440
@@ -178,12 +180,12 @@ def test_a_gap_of_hours_is_filled_from_the_day_before() -> None:
     """Of minutes with the last value, since the day before is another; none of it counts as seen."""
     values = days(1.5)
     for gap, like in ((8, lambda i: values[DAY + 99]), (200, lambda i: values[i - DAY])):
-        forecaster = Forecaster("a")
-        forecaster.load([(FIRST + i, v) for i, v in enumerate(values[: DAY + 100])])
-        forecaster.observe(FIRST + DAY + 100 + gap, 100.0)
+        series = Series("a", REFIT_EVERY)
+        series.load([(FIRST + i, v) for i, v in enumerate(values[: DAY + 100])])
+        series.append(FIRST + DAY + 100 + gap, 100.0)
         filled = range(DAY + 100, DAY + 100 + gap)
-        assert [float(forecaster._values[i]) for i in filled] == [like(i) for i in filled]
-        assert not forecaster._known[filled.start : filled.stop].any() and forecaster._known[filled.stop] == 1
+        assert [float(series.values[i]) for i in filled] == [like(i) for i in filled]
+        assert not series.known[filled.start : filled.stop].any() and series.known[filled.stop] == 1
 
 
 def test_a_gap_beyond_all_memory_is_a_new_beginning() -> None:
@@ -282,34 +284,36 @@ def test_the_buffers_roll() -> None:
     values, every = days(17.8), 600
     # It fits when its minute has come: at both the same.
     end = next(i for i in range(len(values), 0, -1) if (FIRST + i - 1 + ord("a") % every) % every == 0)
-    old, fresh = Forecaster("a", every), Forecaster("a", every)
-    old.load([(FIRST + i, v) for i, v in enumerate(values[:HISTORY])])
+    old, fresh = Batch(("a",), every), Batch(("a",), every)
+    old.series[0].load([(FIRST + i, v) for i, v in enumerate(values[:HISTORY])])
     for i in range(HISTORY, end):
-        old.observe(FIRST + i, values[i])
-    fresh.load([(FIRST + i, values[i]) for i in range(end - HISTORY, end - every - 1)])
+        old.observe(FIRST + i, (values[i],))
+    fresh.series[0].load([(FIRST + i, values[i]) for i in range(end - HISTORY, end - every - 1)])
     for i in range(end - every - 1, end):
-        fresh.observe(FIRST + i, values[i])
-    assert old.fact is not None and fresh.fact is not None
-    assert old._first > FIRST, "it has let go of the oldest"
-    assert old.fact.history_s == HISTORY * 60.0 == fresh.fact.history_s
+        fresh.observe(FIRST + i, (values[i],))
+    assert old.facts[0] is not None and fresh.facts[0] is not None
+    assert old.series[0].first > FIRST, "it has let go of the oldest"
+    assert old.facts[0].history_s == HISTORY * 60.0 == fresh.facts[0].history_s
     # Their first fits differed, and so did a little how they were corrected since.
-    assert np.allclose(median(old.fact), median(fresh.fact), rtol=0.01)
+    assert np.allclose(median(old.facts[0]), median(fresh.facts[0]), rtol=0.01)
     old._levels = fresh._levels
-    assert np.allclose(old._by_fit(), fresh._by_fit(), rtol=1e-6)
+    old._foretell(FIRST + end - 1, [0])
+    fresh._foretell(FIRST + end - 1, [0])
+    assert np.allclose(old.facts[0].quantiles, fresh.facts[0].quantiles, rtol=2e-5)
 
 
 def test_a_fit_outlives_the_rolling() -> None:
     """What was fitted before the oldest was let go of goes on telling the right time of day."""
     values, every = days(16.05), 600
-    rolled = Forecaster("a", every)
-    rolled.load([(FIRST + i, v) for i, v in enumerate(values[:HISTORY])])
+    rolled = Batch(("a",), every)
+    rolled.series[0].load([(FIRST + i, v) for i, v in enumerate(values[:HISTORY])])
     for i in range(HISTORY, len(values)):
-        rolled.observe(FIRST + i, values[i])
-        first = rolled._first
+        rolled.observe(FIRST + i, (values[i],))
+        first = rolled.series[0].first
         if first > FIRST:
             break
     smooth = days(16.1, noise=0)
-    assert first > FIRST and np.allclose(median(rolled.fact), [smooth[i + h] for h in HORIZONS], rtol=0.15)
+    assert first > FIRST and np.allclose(median(rolled.facts[0]), [smooth[i + h] for h in HORIZONS], rtol=0.15)
 
 
 # --- whatever comes ---------------------------------------------------------------------------------------------------
@@ -353,14 +357,13 @@ def test_the_same_minutes_give_the_same_forecast() -> None:
 def fits(monkeypatch: pytest.MonkeyPatch, refit_every: int, minutes: Iterable[int]) -> list[int]:
     """The minutes in which it was fitted anew."""
     forecaster, values, found = Forecaster("a", refit_every), steady(800), []
-    real = Forecaster._refit
+    real = Series.refit
 
-    def counted(self: Forecaster) -> None:
+    def noted(self: Series) -> None:
         real(self)
-        if self._fitted == self._count:
-            found.append(self._first + self._count - 1 - FIRST)
+        found.append(self.first + self.count - 1 - FIRST)
 
-    monkeypatch.setattr(Forecaster, "_refit", counted)
+    monkeypatch.setattr(Series, "refit", noted)
     for i in minutes:
         forecaster.observe(FIRST + i, values[i])
     return found
@@ -384,15 +387,14 @@ def test_a_missed_minute_does_not_put_off_the_fit(monkeypatch: pytest.MonkeyPatc
 def test_what_was_loaded_is_as_if_observed() -> None:
     """In what is fitted, and so in the median as soon as it is fitted anew."""
     values = days(0.7)
-    loaded, observed = Forecaster("a"), Forecaster("a")
-    loaded.load([(FIRST + i, v) for i, v in enumerate(values[:-70])])
+    loaded, observed = Batch(("a",), REFIT_EVERY), Batch(("a",), REFIT_EVERY)
+    loaded.series[0].load([(FIRST + i, v) for i, v in enumerate(values[:-70])])
     for i, value in enumerate(values):
-        observed.observe(FIRST + i, value)
+        observed.observe(FIRST + i, (value,))
         if i >= len(values) - 70:
-            loaded.observe(FIRST + i, value)
-    assert loaded._fit is not None and observed._fit is not None
-    gap = loaded._count - loaded._fitted - (observed._count - observed._fitted)
-    assert gap == 0, "both were fitted at the same minute last"
-    one, other = loaded._fit.ahead, observed._fit.ahead
-    assert one is not None and other is not None
-    assert np.array_equal(one.beta, other.beta) and np.array_equal(one.tables, other.tables)
+            loaded.observe(FIRST + i, (value,))
+    one, other = loaded.series[0], observed.series[0]
+    assert one.fit is not None and other.fit is not None
+    assert one.count - one.fitted == other.count - other.fitted, "both were fitted at the same minute last"
+    assert np.array_equal(one.fit.ahead.beta, other.fit.ahead.beta)
+    assert np.array_equal(one.fit.ahead.tables, other.fit.ahead.tables)

@@ -9,10 +9,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tenfold.estimators.forecast.forecaster import HISTORY, MINUTE_S, REFIT_EVERY, Forecaster
+from tenfold.estimators.forecast.batch import MINUTE_S, Batch
+from tenfold.estimators.forecast.forecaster import REFIT_EVERY
+from tenfold.estimators.forecast.series import HISTORY
 from tenfold.facts import ForecastSeen, WorkSeen
 from tenfold.model import Model, Service
 
+WORK_FIGURES = ("requests_per_s", "in_flight", "cpu_cores_each", "instances", "start_s")
 WORK_MINUTES = 60
 """What a request takes is the mean over so many minutes with requests."""
 WORK_FROM = 7 * 1440
@@ -26,26 +29,44 @@ TOLD_FOR_S = 600.0
 DIGITS = 4
 
 
+def _last() -> deque[float]:
+    return deque(maxlen=WORK_MINUTES)
+
+
 @dataclass(slots=True)
 class _Work:
-    """The last minutes of a pool: (requests/s, requests at hand, cores in use), and how long the last starts took."""
+    """The last minutes of a pool: its requests at hand and cores in use, each beside the requests/s of the same minute (0 and 0 where it
+    is not known), and how long the last starts took."""
 
     pool: str
-    minutes: deque[tuple[float, float | None, float | None]] = field(default_factory=lambda: deque(maxlen=WORK_MINUTES))
+    in_flight: deque[float] = field(default_factory=_last)
+    in_flight_per_s: deque[float] = field(default_factory=_last)
+    cores: deque[float] = field(default_factory=_last)
+    cores_per_s: deque[float] = field(default_factory=_last)
     starts_s: deque[float] = field(default_factory=lambda: deque(maxlen=STARTS_KEPT))
     seen_at: float | None = None
+    _takes: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._takes = tuple(f"{self.pool}.{figure}" for figure in WORK_FIGURES)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The series that it is made of."""
+        return self._takes
 
     def observe(self, minute: int, values: Mapping[str, float]) -> None:
-        started_s = values.get(f"{self.pool}.start_s")
+        rate, in_flight, each, count, started_s = map(values.get, self._takes)
         if started_s is not None:
             self.starts_s.append(started_s)
             self.seen_at = (minute + 1) * MINUTE_S
-        rate = values.get(f"{self.pool}.requests_per_s")
         if rate is None or rate < REQUESTS_PER_S_MIN:
             return
-        each, count = values.get(f"{self.pool}.cpu_cores_each"), values.get(f"{self.pool}.instances")
         cores = each * count if each is not None and count is not None else None
-        self.minutes.append((rate, values.get(f"{self.pool}.in_flight"), cores))
+        self.in_flight.append(in_flight or 0.0)
+        self.in_flight_per_s.append(rate if in_flight is not None else 0.0)
+        self.cores.append(cores or 0.0)
+        self.cores_per_s.append(rate if cores is not None else 0.0)
         self.seen_at = (minute + 1) * MINUTE_S
 
     def fact(self) -> WorkSeen | None:
@@ -59,59 +80,58 @@ class _Work:
             service=service,
             region=region,
             seen_at=self.seen_at,
-            busy_s=_ratio((busy, rate) for rate, busy, _ in self.minutes),
-            cpu_s=_ratio((cores, rate) for rate, _, cores in self.minutes),
+            busy_s=_ratio(self.in_flight, self.in_flight_per_s),
+            cpu_s=_ratio(self.cores, self.cores_per_s),
             start_s=None if start_s is None else round(start_s, 3),
         )
 
 
-def _ratio(pairs: Iterable[tuple[float | None, float]]) -> float | None:
-    """The sum of the first over the sum of the second, where the first is known."""
-    known = [(part, rate) for part, rate in pairs if part is not None]
-    rates = sum(rate for _, rate in known)
-    return float(f"{sum(part for part, _ in known) / rates:.{DIGITS}g}") if rates > 0 else None
+def _ratio(parts: Iterable[float], rates: Iterable[float]) -> float | None:
+    """The sum of the first over the sum of the second; None where none of it is known."""
+    total = sum(rates)
+    return float(f"{sum(parts) / total:.{DIGITS}g}") if total > 0 else None
 
 
 class Forecasts:
     """All that is forecast of `model`. `observe` each minute in order; `facts` are what is known then."""
 
-    def __init__(self, model: Model, refit_every: int = REFIT_EVERY) -> None:
-        """`refit_every` is in minutes."""
-        names = series_of(model)
-        self._forecasters = {name: Forecaster(name, refit_every) for name in names}
-        pools = [f"{s.name}@{region}" for s in model.services.values() if s.runs_always for region in model.regions]
-        self._works = {pool: _Work(pool) for pool in pools}
+    def __init__(self, model: Model, refit_every: int = REFIT_EVERY, fits_max: int | None = None) -> None:
+        """`refit_every` is in minutes. With `fits_max` no more series than that are fitted in one call of `observe` or `fit_due`: the
+        others wait, with what was fitted before."""
+        self._names = series_of(model)
+        self._batch = Batch(self._names, refit_every, fits_max)
+        pools = (f"{s.name}@{region}" for s in model.services.values() if s.runs_always for region in model.regions)
+        self._works = [_Work(pool) for pool in pools]
 
     @property
     def takes(self) -> tuple[str, ...]:
         """All series that it is made of."""
-        figures = ("requests_per_s", "in_flight", "cpu_cores_each", "instances", "start_s")
-        return tuple(
-            dict.fromkeys((*self._forecasters, *(f"{pool}.{name}" for pool in self._works for name in figures)))
-        )
+        return tuple(dict.fromkeys((*self._names, *(name for work in self._works for name in work.takes))))
 
     def load(self, history: Iterable[tuple[int, Mapping[str, float]]]) -> None:
         """Take in minutes of before, in order; nothing is forecast for each of them."""
         told = tuple(history)
-        for name, forecaster in self._forecasters.items():
+        for name, series in zip(self._names, self._batch.series, strict=True):
             row = [(minute, value) for minute, values in told if (value := values.get(name)) is not None]
-            forecaster.load(row[-HISTORY:])
+            series.load(row[-HISTORY:])
         for minute, values in told[-WORK_FROM:]:
-            for work in self._works.values():
+            for work in self._works:
                 work.observe(minute, values)
 
     def observe(self, minute: int, values: Mapping[str, float]) -> None:
         """Take in minute number `minute` (since the epoch), which has ended: the mean of every series that had one."""
-        for name, forecaster in self._forecasters.items():
-            forecaster.observe(minute, values.get(name))
-        for work in self._works.values():
+        self._batch.observe(minute, [values.get(name) for name in self._names])
+        for work in self._works:
             work.observe(minute, values)
+
+    def fit_due(self) -> None:
+        """Fit some of what waits for it, between two minutes."""
+        self._batch.fit_due()
 
     def facts(self, now: float) -> tuple[ForecastSeen | WorkSeen, ...]:
         """What is known at `now` by the last minutes that were observed. What starts take stays true."""
-        forecasts = [each.fact for each in self._forecasters.values() if each.fact is not None]
-        works = [fact for work in self._works.values() if (fact := work.fact()) is not None]
-        return (*(fact for fact in forecasts if now - fact.seen_at <= TOLD_FOR_S), *works)
+        forecasts = (fact for fact in self._batch.facts if fact is not None and now - fact.seen_at <= TOLD_FOR_S)
+        return (*forecasts, *(fact for work in self._works if (fact := work.fact()) is not None))
 
 
 def series_of(model: Model) -> tuple[str, ...]:
