@@ -33,6 +33,8 @@ LEARNT_S = 86_400.0
 STAND_EVERY_S = 5.0
 GRAIN_S = 0.001
 """Ticks are dated to the millisecond."""
+FITS_A_TICK = 2
+"""So many series are fitted in a tick, 7 ms each: after a start those of a hundred series are fitted before the first minute ends."""
 LEARNT_A_TICK = 300
 """So many values of before are learnt from in a tick, 5 ms of work: a day of ten series takes a minute, and nothing waits for it."""
 
@@ -48,7 +50,7 @@ class Estimates:
         self._levels = Levels(model.targets)
         self._spend = Spend(model)
         self._oddities = Oddities(Detector, ALERT_SCORE)
-        self._forecasts = Forecasts(model)
+        self._forecasts = Forecasts(model, fits_max=FITS_A_TICK)
         self._foreseen: tuple[ForecastSeen | WorkSeen, ...] = ()
         self._minutes = Minutes()
         self._to_learn: deque[tuple[int, dict[str, float]]] = deque()
@@ -107,10 +109,12 @@ class Estimates:
             self._foreseen_to = minute
         if fresh:
             self._foreseen = self._forecasts.facts(now)
+        else:
+            self._forecasts.fit_due()
 
     def _foresee_again(self, now: float) -> None:
         """Forget what came after `now`, where the clock was set back to; without a journal that can be read, what was before as well."""
-        self._forecasts, self._foreseen, self._foreseen_to = Forecasts(self._model), (), 0
+        self._forecasts, self._foreseen, self._foreseen_to = Forecasts(self._model, fits_max=FITS_A_TICK), (), 0
         try:
             with JournalReader(self._path) as reader:
                 self._load_forecasts(reader, now, now)
