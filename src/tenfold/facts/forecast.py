@@ -25,6 +25,10 @@ class ForecastSeen:
     def key(self) -> str:
         return self.series
 
+    def __hash__(self) -> int:
+        # What is reckoned of a forecast is looked up by it, thousands of times: its figures need not be read for that.
+        return hash((self.series, self.seen_at))
+
 
 @dataclass(frozen=True, slots=True)
 class WorkSeen:
