@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from tenfold.deciders.heal import Around, Line, heal
 from tenfold.deciders.memory import HealMemory, MemberState
 from tenfold.effects import Decision, Effect, StartInstance, StopInstance
-from tenfold.facts import InstanceSeen, InstanceState, ReceiptSeen, Snapshot
+from tenfold.facts import InstanceSeen, InstanceState, PoolSeen, ReceiptSeen, Snapshot
 from tenfold.model import Health, Region, Release, Scaling, Service
 
 START = 1_750_000_000.0
@@ -23,7 +23,8 @@ def line(name: str = "web", region: str = "a", wanted: int = 3, most: int = 8) -
 @dataclass
 class Fleet:
     """Lines, what runs of them, and what is remembered. `crashing` are regions in which each start ends at once, `flapping_s` after how
-    long what serves there ends again; `full` regions have no room, for the reason given."""
+    long what serves there ends again; `full` regions have no room, for the reason given. `at_hand` are the requests at each instance of
+    `web@a` that serves (0: nobody looks)."""
 
     lines: tuple[Line, ...]
     regions: Mapping[str, Region] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Fleet:
     starts: list[tuple[float, StartInstance]] = field(default_factory=list)
     causes: dict[str, Decision] = field(default_factory=dict)
     observed_at: float | None = None
+    at_hand: int = 0
 
     def __post_init__(self) -> None:
         names = {one.region for one in self.lines}
@@ -64,7 +66,12 @@ class Fleet:
         """What is seen now."""
         observed = self.now if self.observed_at is None else self.observed_at
         seen = {id_: replace(one, seen_at=observed) for id_, one in self.instances.items()}
-        return Snapshot(self.now, 1, observed={"process": observed}, instances=seen, receipts=dict(self.receipts))
+        there = dict.fromkeys(self.ready(line()), self.at_hand) if self.at_hand else {}
+        pool = PoolSeen("web", "a", self.now, in_flight=sum(there.values()), in_flight_by_instance=there)
+        pools = {pool.key: pool} if there else {}
+        return Snapshot(
+            self.now, 1, observed={"process": observed}, instances=seen, pools=pools, receipts=dict(self.receipts)
+        )
 
     def tick(self) -> tuple[Decision, ...]:
         """A second passes: the world moves, healing decides, and what it decided is done."""

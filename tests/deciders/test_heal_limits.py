@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tenfold.deciders.heal.rungs import (
     AT_ONCE_MIN,
     BACK_S,
+    BUSY_S,
     POOL_REMEDIES_MIN,
     WINDOW_S,
     at_once_max,
@@ -33,7 +34,7 @@ def test_at_most_a_third_of_a_pool_is_taken_away_at_once() -> None:
     fleet.freeze("web-1", "web-2", "web-3", "web-4")
     fleet.tick()
     assert ended(fleet) == ["web-1", "web-2", "web-3"]
-    assert any("web-4 is frozen" in why and "at most 3 of web@a" in why for why in fleet.whys())
+    assert any("web-4 waits its turn (frozen" in why and "at most 3 of web@a" in why for why in fleet.whys())
     fleet.run(12)
     assert ended(fleet) == ["web-1", "web-2", "web-3", "web-4"]
     assert fleet.count(fleet.lines[0]) == 9
@@ -170,6 +171,43 @@ def test_starts_are_spread_over_regions_and_services() -> None:
     firsts = [(effect.service, effect.region) for _, effect in fleet.starts]
     assert sorted(firsts) == sorted([("web", "a"), ("web", "b"), ("api", "a")] * 3)
     assert {fleet.memory.members[f"web-{n}"].region for n in (1, 2)} == {"a", "b"}
+
+
+def test_what_load_has_made_ill_is_not_taken_from_those_who_bear_it() -> None:
+    """Two of six fail their checks while the others have too much at hand: they are left to get well, and what does not is replaced."""
+    fleet = Fleet((line(wanted=6),)).whole()
+    fleet.at_hand = 81
+    fleet.sicken("web-1", "web-2")
+    fleet.run(40)
+    assert not ended(fleet)
+    said = [why for why in fleet.whys() if "more at hand than they are sized for" in why]
+    assert said == [
+        f"web-1 is unhealthy: {SICK}, while the others of web@a have more at hand than they are sized for: it is left alone for 60 s, "
+        "to get well without new requests"
+    ]
+    fleet.enter("web-1", InstanceState.READY)
+    fleet.run(int(BUSY_S) - 40)
+    assert ended(fleet) == ["web-2"]
+    fleet.run(10)
+    assert fleet.count(fleet.lines[0]) == 6
+
+
+def test_what_fails_under_a_load_that_can_be_borne_is_replaced_at_once() -> None:
+    """A program that hangs is no matter of load, however much it has at hand itself."""
+    fleet = Fleet((line(wanted=6),)).whole()
+    fleet.at_hand = 80
+    fleet.sicken("web-1")
+    fleet.tick()
+    assert ended(fleet) == ["web-1"]
+
+
+def test_of_many_that_wait_one_is_named_once() -> None:
+    """Four wait for their turn through a minute: that is said once, not by each of them in every tick."""
+    fleet = Fleet((line(wanted=12, most=12),)).whole()
+    fleet.crashing.add("a")
+    fleet.freeze(*[f"web-{n}" for n in range(1, 9)])
+    fleet.run(60)
+    assert len([why for why in fleet.whys() if "waits its turn" in why]) == 1
 
 
 def test_most_of_a_pool_sick_at_once_is_left_alone() -> None:

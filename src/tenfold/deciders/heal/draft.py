@@ -124,6 +124,11 @@ class Draft:
             self.told[subject] = why
             self.decide(subject, why, facts=facts)
 
+    def tell_once(self, subject: str, why: str) -> None:
+        """Say something once of many that it holds for, until `hush`ed: who of them is named matters little."""
+        if subject not in self.told:
+            self.tell(subject, why)
+
     def hush(self, subject: str) -> None:
         """What was said of `subject` is over."""
         self.told.pop(subject, None)

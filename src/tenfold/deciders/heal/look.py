@@ -8,6 +8,7 @@ from tenfold.deciders.failures import SETTLED_S, SOON_S, waits
 from tenfold.deciders.heal.draft import Draft
 from tenfold.deciders.heal.rungs import (
     BACK_S,
+    BUSY_S,
     RESTARTS_MAX,
     SHORT_S,
     Ill,
@@ -44,7 +45,7 @@ def adopt(draft: Draft) -> None:
 def look(draft: Draft) -> None:
     """Compare every member with what is seen, and decide what is to be done."""
     _note_what_is_away(draft)
-    sick_lines = _sick_together(draft)
+    sick_lines, busy_lines = _sick_together(draft), _busy(draft)
     for id_, member in tuple(draft.members.items()):
         seen = draft.snapshot.instances.get(id_)
         if seen is None:
@@ -54,7 +55,7 @@ def look(draft: Draft) -> None:
         elif seen.state is InstanceState.EXITED:
             _look_at_end(draft, id_, member, seen)
         elif member.state is MemberState.WANTED:
-            _look_at_life(draft, id_, _run(draft, id_, member), seen, sick_lines)
+            _look_at_life(draft, id_, _run(draft, id_, member), seen, sick_lines, busy_lines)
 
 
 def _note_what_is_away(draft: Draft) -> None:
@@ -81,7 +82,9 @@ def _run(draft: Draft, id_: str, member: Member) -> Member:
     return member
 
 
-def _look_at_life(draft: Draft, id_: str, member: Member, seen: InstanceSeen, sick_lines: set[str]) -> None:
+def _look_at_life(
+    draft: Draft, id_: str, member: Member, seen: InstanceSeen, sick_lines: set[str], busy_lines: set[str]
+) -> None:
     if seen.state is InstanceState.READY and not seen.frozen:
         _look_at_well(draft, id_, member, seen)
     elif why := draft.around.away.get(member.region, ""):
@@ -89,7 +92,7 @@ def _look_at_life(draft: Draft, id_: str, member: Member, seen: InstanceSeen, si
     elif seen.state is InstanceState.STARTING and not seen.frozen:
         _look_at_start(draft, id_, member, seen)
     else:
-        _look_at_sick(draft, id_, member, seen, sick_lines)
+        _look_at_sick(draft, id_, member, seen, sick_lines, busy_lines)
 
 
 def _look_at_well(draft: Draft, id_: str, member: Member, seen: InstanceSeen) -> None:
@@ -252,7 +255,9 @@ def _take_away(draft: Draft, id_: str, member: Member, seen: InstanceSeen, why: 
     draft.decide(f"instance/{id_}", why, stop, facts=draft.ladder_facts(member, rung))
 
 
-def _look_at_sick(draft: Draft, id_: str, member: Member, seen: InstanceSeen, sick_lines: set[str]) -> None:
+def _look_at_sick(
+    draft: Draft, id_: str, member: Member, seen: InstanceSeen, sick_lines: set[str], busy_lines: set[str]
+) -> None:
     """Replace an instance that is unhealthy or frozen, unless the cause lies elsewhere or too much is under way already."""
     line = member.line
     if not seen.frozen and _lacks_something(draft, id_, member, seen):
@@ -262,16 +267,20 @@ def _look_at_sick(draft: Draft, id_: str, member: Member, seen: InstanceSeen, si
         return
     if line in sick_lines and not seen.frozen:
         why = f"most of {member.pool} is unhealthy at once ({seen.note}): the cause is elsewhere, so none is restarted for it"
-        draft.tell(f"sick/{line}", why)
+        draft.tell_once(f"sick/{line}", why)
+        return
+    if line in busy_lines and not seen.frozen and 0 <= draft.now - seen.since < BUSY_S:
+        why = f"{id_} is {_ailment(seen)}, while the others of {member.pool} have more at hand than they are sized for"
+        draft.tell_once(f"busy/{line}", f"{why}: it is left alone for {BUSY_S:.0f} s, to get well without new requests")
         return
     most = touched_max(draft.lines[line].wanted if line in draft.lines else 0)
     if _touched(draft, line) >= most:
         limit = f"at most {most} of {member.pool} may be taken away or coming back at once"
-        draft.tell(f"turn/{line}", f"{id_} is {_ailment(seen)} too, and waits its turn: {limit}")
+        draft.tell_once(f"turn/{line}", f"{id_} waits its turn ({_ailment(seen)}): {limit}")
         return
     if not budget_left(draft, member.pool):
         limit = f"{member.pool} was mended so often of late that more would only add to it"
-        draft.tell(f"turn/{line}", f"{id_} is {_ailment(seen)} and is left as it is: {limit}")
+        draft.tell_once(f"turn/{line}", f"{id_} is left as it is ({_ailment(seen)}): {limit}")
         return
     draft.hush(f"turn/{line}")
     note = _ailment(seen)
@@ -337,3 +346,20 @@ def _sick_together(draft: Draft) -> set[str]:
     together = {line for line, n in sick.items() if n >= 2 and n > well[line]}
     draft.hush_all("sick/", together)
     return together
+
+
+def _busy(draft: Draft) -> set[str]:
+    """Lines whose ready instances have more requests at hand than they are sized for; what was said of the others is hushed."""
+    busy = set()
+    for key, line in draft.lines.items():
+        pool = draft.snapshot.pools.get(line.pool)
+        if pool is None or not -1.0 <= draft.now - pool.seen_at <= FACT_AGE_S_MAX:
+            continue
+        if pool.in_flight <= line.service.instance.concurrency:
+            continue
+        ready = [id_ for id_, m in draft.members.items() if m.line == key and draft.serves(id_, m)]
+        at_hand = sum(pool.in_flight_by_instance.get(id_, 0) for id_ in ready)
+        if ready and at_hand > len(ready) * line.service.instance.concurrency:
+            busy.add(key)
+    draft.hush_all("busy/", busy)
+    return busy
