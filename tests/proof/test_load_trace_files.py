@@ -124,7 +124,7 @@ def test_a_log_with_rubbish_in_it() -> None:
 
 
 def test_lines_of_a_wrong_clock_are_no_trace_of_fifty_years() -> None:
-    """A machine that began in 1970 does not make minutes out of the years since: the gap is named. A time that is none is no request."""
+    """A machine that began in 1970 does not make minutes out of the years since: the gap is named; a time that is none is no request."""
     first = [combined("09:00:00").replace("2026", "1970"), combined("09:01:00").replace("2026", "1970")]
     today = [combined(f"09:{i:02}:00") for i in range(10)]
     with pytest.raises(
