@@ -151,6 +151,30 @@ def test_a_metric_the_app_posts_scales_by_its_share_per_instance(new_story: Call
     assert "850 users per instance, above 400" in decision.why
 
 
+@pytest.mark.parametrize(
+    ("value", "gone", "wanted_then"),
+    [(100.0, (), 2), (100.0, ("web-2", "web-3"), 4), (4000.0, ("web-2", "web-3"), 8), (100.0, ("web-8",), 2)],
+    ids=["whole", "half", "half and too much", "one that ended"],
+)
+def test_half_of_a_posted_metric_lets_nothing_go(value: float, gone: tuple[str, ...], wanted_then: int) -> None:
+    """Where half of those that serve have ceased to post, the sum of the others is no sum: it may add, and takes nothing away."""
+    triggers = (Trigger("queue", 400, 200, 5), Trigger("concurrency", 60, 30, 5))
+    web = Service("web", "x {port}", scaling=Scaling(2, 8, triggers))
+    memory, told = PoolScale(4, "", 0.0), []
+    for at in range(1000, 1030):
+        ready = {f"web-{n}": _instance(f"web-{n}", at) for n in range(4)}
+        metric = MetricSeen("web", "local", "queue", value, at, silent=gone)
+        pool = PoolSeen("web", "local", at, requests_per_s=1.0, in_flight=1.0)
+        shot = replace(_snapshot(at, ready, {"web@local": pool}), metrics={metric.key: metric})
+        memory, decision = scale_pool(web, "local", [*ready.values()], shot, memory)
+        told += [decision.why] if decision is not None else []
+    assert memory.wanted == wanted_then
+    if wanted_then == 4:
+        assert told == [
+            "web@local keeps 4 instances although they seem idle: 2 of 4 instances posted queue before and no more"
+        ]
+
+
 def test_a_new_blueprint_bound_takes_hold_at_once(serving: Story) -> None:
     """When a release allows fewer instances than are wanted, the number is brought within its bounds, and said so."""
     web = serving.model.releases["r1"].services["web"]

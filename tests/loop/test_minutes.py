@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tenfold.estimators.minutes import Minutes
-from tenfold.facts import ColdStartSeen, InstanceSeen, InstanceState, Snapshot, SpendSeen, StoreSeen
+from tenfold.facts import ColdStartSeen, InstanceSeen, InstanceState, MetricSeen, Snapshot, SpendSeen, StoreSeen
 
 START = 1_750_000_020.0 // 60 * 60
 
@@ -89,3 +89,18 @@ def test_processor_time_of_starting_up_is_not_load() -> None:
 def processes(at: float, *instances: InstanceSeen) -> Snapshot:
     """A look at the processes."""
     return Snapshot(at, observed={"process": at}, instances={seen.id: seen for seen in instances})
+
+
+def test_a_sum_that_lacks_a_share_is_left_out() -> None:
+    """While one that serves has ceased to post its share, the minute has the seconds before; of one that ended nothing is missing."""
+    serving = InstanceSeen("web-1", "web", "local", "r1", InstanceState.READY, START - 90, START - 80, START)
+    whole = MetricSeen("web", "local", "queue", 300.0, START)
+    seen = {serving.id: serving}
+    steps = ((whole, seen), (replace(whole, value=200.0, silent=("web-1",)), seen))
+    assert minutes_of(*(Snapshot(START + i, instances=i_, metrics={m.key: m}) for i, (m, i_) in enumerate(steps))) == {
+        "web@local:queue": 300.0
+    }
+    ended = ((whole, seen), (replace(whole, value=200.0, silent=("web-9",)), seen))
+    assert minutes_of(*(Snapshot(START + i, instances=i_, metrics={m.key: m}) for i, (m, i_) in enumerate(ended))) == {
+        "web@local:queue": 250.0
+    }

@@ -6,7 +6,7 @@ posts by the metric's key: `web@local:concurrent_users`. `web@local.cold_starts`
 how long the slowest start took that ended in it.
 """
 
-from tenfold.facts import InstanceSeen, InstanceState, Snapshot
+from tenfold.facts import InstanceSeen, InstanceState, MetricSeen, Snapshot
 
 MINUTE_S = 60.0
 FIGURES = (
@@ -23,6 +23,12 @@ STORE_FIGURES = ("transactions_per_s", "busy_ms_mean", "connections")
 FRESH_S = 5.0
 METRICS_MAX = 200
 """So many metrics of apps are kept: a program that makes up names does not fill the journal."""
+
+
+def _lacks(metric: MetricSeen, snapshot: Snapshot) -> bool:
+    """Whether the share of one that serves is missing: what the others posted is not the metric's total."""
+    serving = (snapshot.instances.get(id_) for id_ in metric.silent)
+    return any(seen is not None and seen.state is InstanceState.READY for seen in serving)
 
 
 class Minutes:
@@ -69,7 +75,7 @@ class Minutes:
                 self._peaks[f"{key}.cold_wait_ms_max"] = cold.wait_ms_max or 0.0
         for key in sorted(snapshot.metrics)[:METRICS_MAX]:
             metric = snapshot.metrics[key]
-            if metric.is_fresh(snapshot.taken_at):
+            if metric.is_fresh(snapshot.taken_at) and not _lacks(metric, snapshot):
                 self._count(key, metric.value)
         for key, store in snapshot.stores.items():
             if -1.0 <= snapshot.taken_at - store.seen_at <= FRESH_S:

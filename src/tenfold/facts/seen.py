@@ -317,13 +317,17 @@ class ReleaseSeen:
 
 @dataclass(frozen=True, slots=True)
 class MetricSeen:
-    """A custom metric that the app posted: the total over the service in a region; key `web@local:queue_depth`."""
+    """A custom metric that the app posted: the total over the service in a region; key `web@local:queue_depth`.
+
+    `silent` are the instances that posted their share a while ago, and of late no more: where they still serve, `value` lacks it.
+    """
 
     service: str
     region: str
     name: str
     value: float
     seen_at: float
+    silent: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -98,7 +98,7 @@ def read(
         case "concurrency" | "response_time" | "capacity":
             return _read_traffic(trigger, snapshot.pools.get(f"{service.name}@{region}"), len(ready), now, holds)
         case custom:
-            return _read_metric(trigger, snapshot.metrics.get(f"{service.name}@{region}:{custom}"), len(ready), now)
+            return _read_metric(trigger, snapshot.metrics.get(f"{service.name}@{region}:{custom}"), ready, now)
 
 
 def _read_cpu(trigger: Trigger, service: Service, ready: list[InstanceSeen], now: float) -> Reading:
@@ -132,13 +132,19 @@ def _read_traffic(
     return Reading(trigger, pool.response_ms_mean or 0.0, pool.seen_at)
 
 
-def _read_metric(trigger: Trigger, metric: MetricSeen | None, ready: int, now: float) -> Reading:
+def _read_metric(trigger: Trigger, metric: MetricSeen | None, ready: list[InstanceSeen], now: float) -> Reading:
+    """What only some of those that serve have posted is the least that it is: it may add, and lets nothing go."""
     if metric is None:
         return Reading(trigger, None, now, f"the app has not posted {trigger.metric}")
     if not metric.is_fresh(now):
         when = f"{now - metric.seen_at:.0f} s ago" if metric.seen_at <= now else "before the clock was set back"
         return Reading(trigger, None, now, f"{trigger.metric} was last posted {when}")
-    return Reading(trigger, metric.value / ready, metric.seen_at)
+    value, silent = metric.value / len(ready), sum(seen.id in metric.silent for seen in ready)
+    if silent and value <= trigger.up_above:
+        return Reading(
+            trigger, None, now, f"{silent} of {count(len(ready))} posted {trigger.metric} before and no more"
+        )
+    return Reading(trigger, value, metric.seen_at)
 
 
 def count(instances: int) -> str:
