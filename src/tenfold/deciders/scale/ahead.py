@@ -133,10 +133,11 @@ def _larger(one: Outlook, other: Outlook) -> Outlook:
 
 
 def _outlook(load: _Load, lead_s: float, horizon_s: float, worth: float, wanted: int) -> Outlook:
-    to_add, to_have = _needs(load, worth * ADD_WORTH_RATIO), _needs(load, worth * ENOUGH_WORTH_RATIO)
+    to_add, to_have, steady = _needs(load.forecast, worth, STEADY_HORIZONS * horizon_s)
     due = _at(to_add, lead_s)
     enough = _most(to_have, lead_s, lead_s + horizon_s)
-    steady = _most(to_have, MINUTE_S, max(STEADY_HORIZONS * horizon_s, lead_s))
+    if lead_s > STEADY_HORIZONS * horizon_s:
+        steady = _most(to_have, MINUTE_S, lead_s)
     return Outlook(
         _ceil(due, load),
         _ceil(enough, load),
@@ -223,21 +224,31 @@ def _at(needs: tuple[_Need, ...], ahead_s: float) -> _Need:
     return _Need(before.load, ahead_s, before.level)
 
 
+_Needs = tuple[_Need, ...]
+
+
 @lru_cache(maxsize=4096)
-def _needs(load: _Load, worth: float) -> tuple[_Need, ...]:
-    """The load that is worth preparing for at each horizon. A forecast stands for a minute, and is looked at every second."""
-    seen = load.forecast
+def _needs(seen: ForecastSeen, worth: float, steady_s: float) -> tuple[_Needs, _Needs, _Need]:
+    """The loads that are worth preparing for at each horizon: those for which some are added, those that there should be enough for, and
+    the highest of these until `steady_s`. A forecast stands for a minute, and is looked at every second."""
     middle = seen.levels.index(0.5)
-    tried = tuple((level, worth * (1 - level), *_place(seen.levels, level)) for level in TRIED_LEVELS)
+    places = [_place(seen.levels, level) for level in TRIED_LEVELS]
+    tried = [
+        (horizon_s, max(column[middle], NOTHING), [_between(column, place, part) for place, part in places])
+        for horizon_s, column in zip(seen.horizons_s, zip(*seen.quantiles, strict=True), strict=True)
+    ]
+    enough = _least(tried, worth * ENOUGH_WORTH_RATIO)
+    return _least(tried, worth * ADD_WORTH_RATIO), enough, _most(enough, MINUTE_S, steady_s)
+
+
+def _least(tried: list[tuple[float, float, list[float]]], worth: float) -> _Needs:
+    """What costs least of the loads `tried` at each horizon, given that, the expected load, and the loads by level."""
+    shorts = [worth * (1 - level) for level in TRIED_LEVELS]
     needs = []
-    for horizon_s, column in zip(seen.horizons_s, zip(*seen.quantiles, strict=True), strict=True):
-        pool = max(column[middle], NOTHING)
-        least, best, best_level = math.inf, 0.0, 0.0
-        for level, short, place, part in tried:
-            value = _between(column, place, part)
-            if value / pool + short < least:
-                least, best, best_level = value / pool + short, value, level
-        needs.append(_Need(best, horizon_s, best_level))
+    for horizon_s, pool, values in tried:
+        costs = [value / pool + short for value, short in zip(values, shorts, strict=True)]
+        best = costs.index(min(costs))
+        needs.append(_Need(values[best], horizon_s, TRIED_LEVELS[best]))
     return tuple(needs)
 
 
