@@ -113,6 +113,7 @@ def test_a_decision_comes_out_equal(told: Told) -> None:
     assert "work web@local: busy s 0.06, cpu s 0.001, start s 21" in text
     assert "queue: 12" in text and "limited by the processor" in text and "per hour 0.08" in text
     assert "scale: wanted 2" in text
+    assert "errors per s 0" in text and "refused at" not in text, "a zero was seen; what never was is not told"
     assert re.search(r"as decided: 3 instances, and .* above target \(concurrency 20 per instance\)", text)
     assert re.search(r"without the blueprint's maximum: 4 instances.*; 0\.\d+ USD more", text)
     assert "without the forecast" in text

@@ -42,6 +42,10 @@ ENDS = {
     EndedBy.JOURNAL: "as far as the journal reaches",
 }
 HOUR_S = 3600.0
+TIMES = ("_at", "since")
+"""How the names of moments end; one that is 0 never was."""
+NUMBERS = ("pid", "port")
+"""Numbers that count nothing."""
 LISTED_MAX = 4
 """Of a map or a list, more than so many are only counted: --json has them all."""
 
@@ -171,11 +175,13 @@ def _ago(tick: Tick, fact: Fact) -> str:
 
 
 def _figures(plain: Mapping[str, Any], skip: str = "") -> Iterator[str]:
-    """What is known of something, as words: without what is empty, and without what its name says already."""
+    """What is known of something, as words: without what is empty or never was, and what its name says already. A zero is a figure."""
+    said = ("seen_at", *_parts(skip))
     for name, value in plain.items():
-        if name == "seen_at" or value is None or value in ("", (), [], {}, False) or str(value) in _parts(skip):
-            continue
-        yield f"{name.replace('_', ' ')} {_figure(name, value)}"
+        is_empty = value is False or value in (None, "", (), [], {})
+        never_was = value == 0 and name.endswith(TIMES)
+        if not (is_empty or never_was or name in said or str(value) in said):
+            yield f"{name.replace('_', ' ')} {_figure(name, value)}"
 
 
 def _parts(key: str) -> set[str]:
@@ -188,9 +194,9 @@ def _figure(name: str, value: Any) -> str:
         return f"{len(value)} of them" if len(value) > LISTED_MAX else shown
     if isinstance(value, list | tuple):
         return f"{len(value)} of them" if len(value) > LISTED_MAX else ", ".join(_figure(name, each) for each in value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or name in NUMBERS or not isinstance(value, int | float):
         return "yes" if value is True else str(value)
-    if value > 1e9 and name.endswith(("_at", "since")):
+    if value > 1e9 and name.endswith(TIMES):
         return clock_time(value)
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
