@@ -11,7 +11,8 @@ idle, or as fully used. The largest proposal of several metrics counts. It is he
 rate each way, then by the minimum and maximum.
 
 Not as upstream: its feature gate for zero is off (the least is 1, and a pool at 0 is brought there), and a clock that is set back
-begins anew, as a restart of the controller does.
+begins anew, as a restart of the controller does. An HPA that has no `behavior` at all is bound by max(4, twice as many) at a look; here
+the defaults of `behavior` count for it too, which allow one pod more from 1 or 3, and two from 2.
 """
 
 import math
