@@ -155,7 +155,7 @@ def _measured(here: Here, services: dict[str, Service]) -> dict[str, float]:
     for seen in capacities:
         if seen.service in services and seen.command == services[seen.service].command:
             found[seen.service] = min(found.get(seen.service, seen.requests_per_s), seen.requests_per_s)
-    return found
+    return {name: found[each.base] for name, each in services.items() if each.base in found}
 
 
 def _of_project(here: Here) -> "Callable[[Ref], Pool]":

@@ -110,7 +110,7 @@ def advise_spend(
     found: list[Advice] = []
     for service in model.services.values():
         for region in model.regions if service.runs_always else ():
-            pool = _pool(model, service, region, window, held_rps.get(service.name))
+            pool = _pool(model, service, region, window, held_rps.get(service.base))
             if pool is not None and pool.minutes >= SEEN_MINUTES_MIN:
                 costs = pool.monthly(pool.instances)
                 given = _of_pool(model, pool, starts_s.get(pool.key))
