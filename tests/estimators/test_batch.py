@@ -32,8 +32,8 @@ def assert_as_alone(all_: list[Values], known: int) -> None:
     """Each of the series, of which the first `known` minutes were there before, is forecast to the digit as if it were alone."""
     names = tuple(f"series {i}" for i in range(len(all_)))
     batch, alone = Batch(names, EVERY), [Forecaster(name, EVERY) for name in names]
-    for series, forecaster, values in zip(batch.series, alone, all_, strict=True):
-        series.load(rows(values[:known]))
+    for at, (forecaster, values) in enumerate(zip(alone, all_, strict=True)):
+        batch.load(at, rows(values[:known]))
         forecaster.load(rows(values[:known]))
     for i in range(known, max(len(values) for values in all_)):
         seen = [values[i] if i < len(values) else None for values in all_]
@@ -103,8 +103,8 @@ def test_not_all_are_fitted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a start two at a time are, minute or not; until its turn has come each goes by its level."""
     fits, names = counted_fits(monkeypatch), tuple(f"series {i}" for i in range(9))
     batch = Batch(names, EVERY, fits_max=2)
-    for seed, series in enumerate(batch.series):
-        series.load(rows(curve(500, seed)))
+    for at in range(len(names)):
+        batch.load(at, rows(curve(500, at)))
     batch.fit_due()
     batch.fit_due()
     assert len(fits) == 4
@@ -133,8 +133,8 @@ def test_what_tells_nothing_any_more_waits_no_longer(monkeypatch: pytest.MonkeyP
     """After a gap of hours all fits are older than what they told of: then they are made at once."""
     fits, names = counted_fits(monkeypatch), tuple(f"series {i}" for i in range(4))
     batch = Batch(names, EVERY, fits_max=1)
-    for seed, series in enumerate(batch.series):
-        series.load(rows(curve(500, seed)))
+    for at in range(len(names)):
+        batch.load(at, rows(curve(500, at)))
     for _ in names:
         batch.fit_due()
     fits.clear()

@@ -180,8 +180,9 @@ def test_a_gap_of_hours_is_filled_from_the_day_before() -> None:
     """Of minutes with the last value, since the day before is another; none of it counts as seen."""
     values = days(1.5)
     for gap, like in ((8, lambda i: values[DAY + 99]), (200, lambda i: values[i - DAY])):
-        series = Series("a", REFIT_EVERY)
-        series.load([(FIRST + i, v) for i, v in enumerate(values[: DAY + 100])])
+        batch = Batch(("a",), REFIT_EVERY)
+        series = batch.series[0]
+        batch.load(0, [(FIRST + i, v) for i, v in enumerate(values[: DAY + 100])])
         series.append(FIRST + DAY + 100 + gap, 100.0)
         filled = range(DAY + 100, DAY + 100 + gap)
         assert [float(series.values[i]) for i in filled] == [like(i) for i in filled]
@@ -285,10 +286,10 @@ def test_the_buffers_roll() -> None:
     # It fits when its minute has come: at both the same.
     end = next(i for i in range(len(values), 0, -1) if (FIRST + i - 1 + ord("a") % every) % every == 0)
     old, fresh = Batch(("a",), every), Batch(("a",), every)
-    old.series[0].load([(FIRST + i, v) for i, v in enumerate(values[:HISTORY])])
+    old.load(0, [(FIRST + i, v) for i, v in enumerate(values[:HISTORY])])
     for i in range(HISTORY, end):
         old.observe(FIRST + i, (values[i],))
-    fresh.series[0].load([(FIRST + i, values[i]) for i in range(end - HISTORY, end - every - 1)])
+    fresh.load(0, [(FIRST + i, values[i]) for i in range(end - HISTORY, end - every - 1)])
     for i in range(end - every - 1, end):
         fresh.observe(FIRST + i, (values[i],))
     assert old.facts[0] is not None and fresh.facts[0] is not None
@@ -306,7 +307,7 @@ def test_a_fit_outlives_the_rolling() -> None:
     """What was fitted before the oldest was let go of goes on telling the right time of day."""
     values, every = days(16.05), 600
     rolled = Batch(("a",), every)
-    rolled.series[0].load([(FIRST + i, v) for i, v in enumerate(values[:HISTORY])])
+    rolled.load(0, [(FIRST + i, v) for i, v in enumerate(values[:HISTORY])])
     for i in range(HISTORY, len(values)):
         rolled.observe(FIRST + i, (values[i],))
         first = rolled.series[0].first
@@ -388,7 +389,7 @@ def test_what_was_loaded_is_as_if_observed() -> None:
     """In what is fitted, and so in the median as soon as it is fitted anew."""
     values = days(0.7)
     loaded, observed = Batch(("a",), REFIT_EVERY), Batch(("a",), REFIT_EVERY)
-    loaded.series[0].load([(FIRST + i, v) for i, v in enumerate(values[:-70])])
+    loaded.load(0, [(FIRST + i, v) for i, v in enumerate(values[:-70])])
     for i, value in enumerate(values):
         observed.observe(FIRST + i, (value,))
         if i >= len(values) - 70:

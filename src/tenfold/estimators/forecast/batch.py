@@ -74,6 +74,11 @@ class Batch:
         self._made = np.zeros((_RING, len(names), len(HORIZONS), len(LEVELS)))
         self._made_in = np.full((_RING, len(names)), _NEVER)
 
+    def load(self, at: int, rows: Sequence[tuple[int, float]]) -> None:
+        """Take in what was before of the series with number `at`, as (minute, value) in order."""
+        minutes, values = zip(*rows, strict=True) if rows else ((), ())
+        self.series[at].load(np.array(minutes, np.int64), np.array(values, np.float64))
+
     def observe(self, minute: int, values: Sequence[float | None]) -> None:
         """Take in minute number `minute` (since the epoch) once it has ended; None where nothing was seen. Series for which it is not newer
         than the last stay as they are: the clock went back, or it was told before."""
@@ -150,6 +155,7 @@ class Batch:
                 series=self._names[i],
                 seen_at=(minute + 1) * MINUTE_S,
                 value=float(f"{series.values[series.count - 1]:.{DIGITS}g}"),
+                usual=float(f"{series.usual:.{DIGITS}g}"),
                 horizons_s=_HORIZONS_S,
                 levels=LEVELS,
                 quantiles=tuple(map(tuple, table)),

@@ -20,7 +20,7 @@ class Forecaster:
 
     def load(self, rows: list[tuple[int, float]]) -> None:
         """Take in what was before, as (minute, value) in order, without a forecast for each of them."""
-        self._batch.series[0].load(rows)
+        self._batch.load(0, rows)
 
     def observe(self, minute: int, value: float | None) -> None:
         """Take in minute number `minute` (since the epoch) once it has ended; None where nothing was seen. One that is not newer than the

@@ -5,13 +5,15 @@ Traffic is forecast as requests/s, since that is what people ask; what it keeps 
 app posts is forecast as it is.
 """
 
+import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from tenfold.estimators.forecast.batch import MINUTE_S, Batch
 from tenfold.estimators.forecast.forecaster import REFIT_EVERY
-from tenfold.estimators.forecast.series import HISTORY
 from tenfold.facts import ForecastSeen, WorkSeen
 from tenfold.model import Model, Service
 
@@ -55,11 +57,28 @@ class _Work:
         """The series that it is made of."""
         return self._takes
 
+    def load(self, told: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Take in minutes of before, in order. Of the requests only the last are asked."""
+        rate, *_, start = self._takes
+        left, begin = WORK_MINUTES, len(told)
+        while left and begin:
+            begin -= 1
+            left -= told[begin][1].get(rate, 0.0) >= REQUESTS_PER_S_MIN
+        for minute, values in told[:begin]:
+            if start in values:
+                self._start(minute, values[start])
+        for minute, values in told[begin:]:
+            self.observe(minute, values)
+
+    def _start(self, minute: int, took_s: float) -> None:
+        self.starts_s.append(took_s)
+        self.seen_at = (minute + 1) * MINUTE_S
+
     def observe(self, minute: int, values: Mapping[str, float]) -> None:
+        """Take in a minute that has ended."""
         rate, in_flight, each, count, started_s = map(values.get, self._takes)
         if started_s is not None:
-            self.starts_s.append(started_s)
-            self.seen_at = (minute + 1) * MINUTE_S
+            self._start(minute, started_s)
         if rate is None or rate < REQUESTS_PER_S_MIN:
             return
         cores = each * count if each is not None and count is not None else None
@@ -111,12 +130,11 @@ class Forecasts:
     def load(self, history: Iterable[tuple[int, Mapping[str, float]]]) -> None:
         """Take in minutes of before, in order; nothing is forecast for each of them."""
         told = tuple(history)
+        minutes = np.array([minute for minute, _ in told], np.int64)
         for name, series in zip(self._names, self._batch.series, strict=True):
-            row = [(minute, value) for minute, values in told if (value := values.get(name)) is not None]
-            series.load(row[-HISTORY:])
-        for minute, values in told[-WORK_FROM:]:
-            for work in self._works:
-                work.observe(minute, values)
+            series.load(minutes, np.array([values.get(name, math.nan) for _, values in told], np.float64))
+        for work in self._works:
+            work.load(told[-WORK_FROM:])
 
     def observe(self, minute: int, values: Mapping[str, float]) -> None:
         """Take in minute number `minute` (since the epoch), which has ended: the mean of every series that had one."""

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tenfold.estimators.forecast.features import DAY, WEEK
+from tenfold.estimators.forecast.features import DAY, WEEK, Array, Indexes
 from tenfold.estimators.forecast.fit import HORIZONS, Fit, fit
 
 HISTORY = 14 * DAY
@@ -54,30 +54,34 @@ class Series:
         """True when what was fitted tells nothing any more."""
         return self.fit is not None and self.count - self.fitted >= len(self.fit.days)
 
+    @property
+    def usual(self) -> float:
+        """The mean of the last day, as far as it is known."""
+        return float(self.values[max(0, self.count - DAY) : self.count].mean())
+
     def is_new(self, minute: int) -> bool:
         """True for a minute after all that are known."""
         return self.count == 0 or minute >= self.first + self.count
 
-    def load(self, rows: list[tuple[int, float]]) -> None:
-        """Take in what was before, as (minute, value) in order."""
-        kept = [(minute, counted(value)) for minute, value in rows if math.isfinite(value)]
-        if self.count == 0 and kept and self._load_all(kept[-HISTORY:]):
+    def load(self, minutes: Indexes, values: Array) -> None:
+        """Take in what was before: minutes in order, and their values (NaN: not seen)."""
+        are = np.isfinite(values)
+        minutes, values = minutes[are], np.clip(values[are], 0.0, VALUE_MAX)
+        if self.count == 0 and len(minutes) and self._load_all(minutes[-HISTORY:], values[-HISTORY:]):
             return
-        for minute, value in kept:
+        for minute, value in zip(minutes.tolist(), values.tolist(), strict=True):
             if self.is_new(minute):
                 self.append(minute, value)
 
-    def _load_all(self, rows: list[tuple[int, float]]) -> bool:
-        """Take in rows without a gap, in order, as the first that are known; False where they are not so."""
-        minutes = np.array([minute for minute, _ in rows])
+    def _load_all(self, minutes: Indexes, values: Array) -> bool:
+        """Take in minutes without a gap, in order, as the first that are known; False where they are not so."""
         if not (np.diff(minutes) == 1).all():
             return False
-        self.forget(rows[0][0])
-        while len(self.values) < len(rows):
+        self.forget(int(minutes[0]))
+        while len(self.values) < len(values):
             self._make_room()
-        self.values[: len(rows)] = [value for _, value in rows]
-        self.known[: len(rows)] = 1.0
-        self.count = len(rows)
+        self.count = len(values)
+        self.values[: self.count], self.known[: self.count] = values, 1.0
         return True
 
     def append(self, minute: int, value: float) -> None:
