@@ -13,7 +13,7 @@ from tenfold.facts import CapacitySeen, ForecastSeen
 from tenfold.model import Health, Model, Region, Scaling, Service
 from tenfold.model.service import InstanceSize
 from tenfold.sim.behaviour import Behaviour, costs_of
-from tenfold.sim.compare import Blow, CannotRun, Setting, compare, run
+from tenfold.sim.compare import Blow, CannotRun, Setting, run
 from tenfold.sim.queue import quantile_ms, station
 from tenfold.sim.rates import Rate, constant, steps
 from tenfold.sim.tally import Times, _PoolTally
@@ -69,7 +69,7 @@ def test_too_little_is_short_all_the_time() -> None:
 def test_the_oracle_is_never_short_and_nobody_is_cheaper_who_is_not() -> None:
     """It knows the jump before it comes; who only reacts is short at first, and keeps more afterwards."""
     jump = setting({"web@local": steps((-1e9, 80.0), (900.0, 500.0), (1500.0, 80.0))}, seconds=3600.0)
-    oracle, hpa, reactive = compare(jump, ("oracle", "hpa", "reactive"))
+    oracle, hpa, reactive = (run(jump, name) for name in ("oracle", "hpa", "reactive"))
     assert oracle.short_s == 0.0
     assert reactive.short_s > 0 and hpa.short_s > 0
     assert oracle.cost < min(hpa.cost, reactive.cost)
@@ -142,7 +142,9 @@ class Seer:
 
     def facts(self, now: float) -> tuple[ForecastSeen, ...]:
         value = self.minutes[-1][1].get("web@local.requests_per_s", 0.0) if self.minutes else 0.0
-        return (ForecastSeen("web@local.requests_per_s", now, value, (300.0,), (0.5, 0.95), ((value,), (value,))),)
+        return (
+            ForecastSeen("web@local.requests_per_s", now, value, value, (300.0,), (0.5, 0.95), ((value,), (value,))),
+        )
 
 
 def test_the_forecaster_hears_every_minute_once_and_in_order() -> None:

@@ -5,7 +5,7 @@ brain runs as it always does: healing, routing, failover. Before the counted tim
 within a quarter of an hour, so that no policy is measured at its first start.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -91,18 +91,11 @@ class Setting:
         return station(cost.cpu_ms, cost.wait_ms, size.cpu_cores, size.concurrency).holds_per_s(self.latency_ms)
 
 
-def compare(
-    setting: Setting, policies: Sequence[str], tell: Callable[[str, float], None] = lambda _name, _ratio: None
-) -> tuple[Outcome, ...]:
-    """Each of `policies` on the same setting, in their order. `tell` hears now and then which one runs, and how far it is (0..1).
+def run(setting: Setting, name: str, tell: Callable[[float], None] = lambda _: None) -> Outcome:
+    """One policy. The same setting gives the same outcome. `tell` hears now and then how far it is (0..1).
 
     Raises `ValueError` for a policy that there is not, `CannotRun` when the project does not come up.
     """
-    return tuple(run(setting, name, lambda ratio, name=name: tell(name, ratio)) for name in policies)  # type: ignore[misc]
-
-
-def run(setting: Setting, name: str, tell: Callable[[float], None] = lambda _: None) -> Outcome:
-    """One policy. The same setting gives the same outcome."""
     warm_s = _warm_s(setting)
     simulation = prepared(setting, name, warm_s)
     world = simulation.world
