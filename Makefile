@@ -41,8 +41,9 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts, tidy rules (under a mi
 	@PYTHONPATH=src $(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pytest tests/test_tidy.py tests/test_docs.py
 
+# Most tests wait for engines: four at once fill two cores. Hundreds of commands and instances need not compile the same code each.
 test: $(STAMP) ## everything that needs engines from pip alone, as root or not (under ten minutes on two cores)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-full: $(STAMP) ## what needs root, or an environment of its own: limits, full disks, other users, the built wheel
 	@$(BIN)/python -m pytest tests/full

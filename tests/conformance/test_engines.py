@@ -107,8 +107,9 @@ def test_a_killed_engine_is_seen_ended_and_starts_again_where_it_was(play_engine
     play_engine(story)
 
 
-def test_a_frozen_engine_is_unhealthy_until_it_is_thawed(play_engine, within) -> None:
+def test_a_frozen_engine_is_unhealthy_until_it_is_thawed(play_engine, within, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that does not answer is UNHEALTHY within a bound, looking at it does not hang, and thawed it is READY."""
+    monkeypatch.setattr("tenfold.drivers.vitals.PING_S", 0.3)
 
     async def story(stage, kind: str) -> None:
         before = await run(stage, kind)

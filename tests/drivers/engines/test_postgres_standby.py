@@ -344,7 +344,7 @@ def superuser_url(pair: Pair) -> str:
 async def test_full_disk_of_a_standby(postgres_pair: Pair, resize: Callable[[int], None]) -> None:
     """On a full disk no standby is made, and the reason says so; with room it is."""
     pair = postgres_pair
-    resize(150)
+    resize(200)
     await pair.start("a")
     await pair.until("a", lambda _, seen: seen.role is ReplicaRole.PRIMARY)
     filler = pair.place.shared / "filler"

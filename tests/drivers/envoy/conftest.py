@@ -30,8 +30,8 @@ HANG_S = 20.0
 """Long enough for anything here; a wait that reaches it is a failure."""
 
 
-WITHIN_MS = 200.0
-"""What is not sooner counts as late: far above what /wait takes, far below what /slow does."""
+WITHIN_MS = 1000.0
+"""What is not sooner counts as late: far above what /wait takes on a busy machine, below the 1.5 s of /slow."""
 
 
 def free_port() -> int:

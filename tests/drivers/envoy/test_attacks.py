@@ -43,9 +43,9 @@ async def test_what_a_client_says_of_itself(edge: Any, instances: Any) -> None:
     assert not [name for name in answer.headers if name.startswith("x-envoy")]
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "seen"),
-    [
+async def test_paths(walled: Any) -> None:
+    """Every spelling of a path is put in order before it is routed, so none walks out of its service or round a rule."""
+    for path, status, seen in (
         ("/app/echo", 200, "/app/echo"),
         ("/app//echo", 200, "/app/echo"),
         ("/app/./x/../echo", 200, "/app/echo"),
@@ -59,18 +59,15 @@ async def test_what_a_client_says_of_itself(edge: Any, instances: Any) -> None:
         ("/appendix", 404, None),
         ("/", 404, None),
         ("/app/%00", 400, None),
-    ],
-)
-async def test_paths(walled: Any, path: str, status: int, seen: str | None) -> None:
-    """Every spelling of a path is put in order before it is routed, so none walks out of its service or round a rule."""
-    answer = await walled.ask("GET", path)
-    assert answer.status == status
-    if status == 307:
-        assert answer.headers["location"] == seen
-    if status == 200:
-        assert answer.json["path"] == seen
-    if status == 404:
-        assert answer.body == "Nothing is served at this host and path.\n"
+    ):
+        answer = await walled.ask("GET", path)
+        assert answer.status == status, path
+        if status == 307:
+            assert answer.headers["location"] == seen, path
+        if status == 200:
+            assert answer.json["path"] == seen, path
+        if status == 404:
+            assert answer.body == "Nothing is served at this host and path.\n", path
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tenfold.drivers.envoy.served import Served
 from tenfold.drivers.envoy.stats import PoolReading, Reading
 from tenfold.facts import EngineSeen, ServedSeen
-from tests.drivers.envoy.conftest import ask
+from tests.drivers.envoy.conftest import WITHIN_MS, ask
 from tests.drivers.envoy.regions import Regions, near
 
 BIN_MS = st.integers(1, 99).map(lambda low: (low * 10.0, 10.0))
@@ -61,7 +61,7 @@ async def test_an_open_socket_is_not_late(edge: Any, instances: Any) -> None:
     await served(edge)
     async with websockets.connect(f"ws://127.0.0.1:{edge.port}/ws") as socket:
         await socket.send("x")
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(WITHIN_MS / 1000 + 0.1)
     found = await served(edge)
     assert (found.failed, found.timed, found.late) == (0, 0, 0)
 
