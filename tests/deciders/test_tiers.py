@@ -62,7 +62,7 @@ READY, SICK = InstanceState.READY, InstanceState.UNHEALTHY
 
 
 def test_a_table_tells_who_is_in_which_tier() -> None:
-    """All tiers are told where some service has a pool for one: a tenant of another counts before the host. Without pools none is."""
+    """All tiers are told where some service has a pool for one, since a tenant of another counts before the host; without pools none is."""
     with_pools = table({"web-1": READY, "web-gold-1": READY})
     assert [(routes.service, routes.tier, routes.is_out) for routes in with_pools.services] == [
         ("web", None, False),
