@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from tenfold.cli import levels, regions
+from tenfold.cli.expected import expectations
 from tenfold.cli.feed import COLOURS, clock_time
 from tenfold.cli.here import Here
 from tenfold.cli.tables import ago, coloured, figure, notes, table
@@ -144,7 +145,8 @@ def _pools(view: View) -> RenderableType:
     numbers = ("ready", "req/s", "at hand", "p95", "errors")
     shown = table("service", *numbers, "why", right=numbers)
     serving = view.model.releases.get(memory.release.serving or "")
-    for service in (serving.services if serving else view.model.services).values():
+    services = serving.services if serving else view.model.services
+    for service in services.values():
         for region in view.model.regions if service.runs_always else ():
             key = f"{service.name}@{region}"
             scale, pool = memory.scale.pools.get(key), snapshot.pools.get(key)
@@ -163,7 +165,8 @@ def _pools(view: View) -> RenderableType:
                 scale.words if scale else "",
             )
     cold = (f"{seen.key}: {cold_starts(seen)}" for seen in snapshot.cold_starts.values())
-    return Group(shown, *(Text(f"  {line}", style="dim") for line in cold))
+    lines = (*expectations(view.model, services, snapshot), *cold)
+    return Group(shown, *(Text(f"  {line}", style="dim") for line in lines))
 
 
 def _awake(ready: int, scale: PoolScale | None) -> str:
