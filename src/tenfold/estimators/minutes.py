@@ -6,6 +6,10 @@ posts by the metric's key: `web@local:concurrent_users`. `web@local.cold_starts`
 how long the slowest start took that ended in it.
 """
 
+from functools import lru_cache
+from operator import attrgetter
+from typing import NamedTuple
+
 from tenfold.facts import InstanceSeen, InstanceState, MetricSeen, Snapshot
 
 MINUTE_S = 60.0
@@ -31,13 +35,34 @@ def _lacks(metric: MetricSeen, snapshot: Snapshot) -> bool:
     return any(seen is not None and seen.state is InstanceState.READY for seen in serving)
 
 
+_OF_POOL = attrgetter(*FIGURES)
+
+
+class _Names(NamedTuple):
+    """The series of a pool that are counted each tick."""
+
+    figures: tuple[str, ...]
+    in_flight_max: str
+    instances: str
+    cpu_cores_each: str
+    memory_bytes_each: str
+
+
+@lru_cache(maxsize=4096)
+def _names(pool: str) -> _Names:
+    """Of the pool with that key; asked each tick, and always the same."""
+    figures = tuple(f"{pool}.{name}" for name in FIGURES)
+    return _Names(figures, *(f"{pool}.{name}" for name in _Names._fields[1:]))
+
+
 class Minutes:
     """Adds up ticks until their minute is over. A minute that the loop saw only in part has the mean of that part; figures that
     were not fresh are left out, never counted as zero."""
 
     def __init__(self) -> None:
         self._minute = 0
-        self._sums: dict[str, tuple[float, int]] = {}
+        # The sum of each series' values, and how many there were.
+        self._sums: dict[str, list[float]] = {}
         self._peaks: dict[str, float] = {}
         self._totals: dict[str, float] = {}
         self._cold: dict[str, int] = {}
@@ -61,11 +86,12 @@ class Minutes:
             self._minute = minute
         if snapshot.fresh("gateway", FRESH_S):
             for key, pool in snapshot.pools.items():
-                for name in FIGURES:
-                    if (value := getattr(pool, name)) is not None:
-                        self._count(f"{key}.{name}", value)
-                peak = f"{key}.in_flight_max"
-                self._peaks[peak] = max(self._peaks.get(peak, 0.0), pool.in_flight)
+                names = _names(key)
+                for name, value in zip(names.figures, _OF_POOL(pool), strict=True):
+                    if value is not None:
+                        self._count(name, value)
+                if pool.in_flight > self._peaks.setdefault(names.in_flight_max, 0.0):
+                    self._peaks[names.in_flight_max] = pool.in_flight
         for key, cold in snapshot.cold_starts.items():
             before = self._cold.get(key, 0)
             self._cold[key] = cold.starts
@@ -89,14 +115,15 @@ class Minutes:
             self._starting &= snapshot.instances.keys()
             for instance in snapshot.instances.values():
                 pool_key = f"{instance.service}@{instance.region}"
-                ready[pool_key] = ready.get(pool_key, 0) + (instance.state is InstanceState.READY)
+                names = _names(pool_key)
+                ready[names.instances] = ready.get(names.instances, 0) + (instance.state is InstanceState.READY)
                 self._count_start(instance, pool_key)
                 if instance.cpu_cores is not None and instance.is_warm(snapshot.taken_at):
-                    self._count(f"{pool_key}.cpu_cores_each", instance.cpu_cores)
+                    self._count(names.cpu_cores_each, instance.cpu_cores)
                 if instance.memory_bytes is not None:
-                    self._count(f"{pool_key}.memory_bytes_each", instance.memory_bytes)
-            for pool_key, count in ready.items():
-                self._count(f"{pool_key}.instances", count)
+                    self._count(names.memory_bytes_each, instance.memory_bytes)
+            for name, count in ready.items():
+                self._count(name, count)
 
     def _count_start(self, instance: InstanceSeen, pool_key: str) -> None:
         """How long a start took that was seen to begin, and now to end."""
@@ -109,8 +136,12 @@ class Minutes:
                 self._peaks[series] = max(self._peaks.get(series, 0.0), took_s)
 
     def _count(self, series: str, value: float) -> None:
-        total, count = self._sums.get(series, (0.0, 0))
-        self._sums[series] = (total + value, count + 1)
+        counted = self._sums.get(series)
+        if counted is None:
+            self._sums[series] = [value, 1]
+        else:
+            counted[0] += value
+            counted[1] += 1
 
     def _finish(self) -> None:
         for series, (total, count) in self._sums.items():

@@ -161,18 +161,47 @@ class Past:
             rows.append(origins.of(self.curves, -WEEK)[:, 1:SMOOTHED].T)
         return np.concatenate(rows)
 
-    def of_target(self, origins: Origins, horizon: int) -> Array:
-        """A column for each origin: what the days before say of the target, and the step to it. No rows before there is a day."""
+    def of_target(self, origins: Origins, horizon: int, told: Array) -> None:
+        """Fill `told`, `width` rows, with a column for each origin: what the days before say of the target, and the step to it."""
         if not self.is_daily:
-            return np.empty((0, origins.count))
+            return
         day = origins.of(self.curves, horizon - DAY)
-        step = day[:, USUAL] - origins.of(self.curves, -DAY)[:, USUAL_BEFORE]
-        step = np.sign(step) * np.maximum(np.abs(step) - self.jump_min, 0.0)
-        rows = [day[:, :USUAL_BEFORE].T, step[None]]
+        told[:USUAL_BEFORE] = day[:, :USUAL_BEFORE].T
+        told[USUAL_BEFORE] = self._step(origins, day)
         if self.is_weekly:
             # The smoothed curves alone: a week ago is one day, and its minutes are noise.
-            rows.append(origins.of(self.curves, horizon - WEEK)[:, :SMOOTHED].T)
-        return np.concatenate((*rows, CIRCLE.take(origins.times(horizon + self.first) % DAY, axis=1)))
+            told[USUAL_BEFORE + 1 : -len(CIRCLE)] = origins.of(self.curves, horizon - WEEK)[:, :SMOOTHED].T
+        CIRCLE.take(origins.times(horizon + self.first) % DAY, axis=1, out=told[-len(CIRCLE) :], mode="wrap")
+
+    def moved(self, origins: Origins, horizon: int, beta: Array) -> Array:
+        """How far the days before move the level from each origin to its target: `of_origin` and then `of_target`, times `beta`."""
+        if not self.is_daily:
+            return np.zeros(origins.count)
+        parts = np.split(beta, np.cumsum(self._parts))
+        of_origin, week_of_origin, of_target, step, week_of_target, circle = parts
+        day, before = origins.of(self.curves, horizon - DAY), origins.of(self.curves, -DAY)
+        moved = day[:, :USUAL_BEFORE] @ of_target + before[:, :USUAL_BEFORE] @ of_origin
+        moved += self._step(origins, day) * step
+        if self.is_weekly:
+            moved += origins.of(self.curves, horizon - WEEK)[:, :SMOOTHED] @ week_of_target
+            moved += origins.of(self.curves, -WEEK)[:, 1:SMOOTHED] @ week_of_origin
+        moved += (circle @ CIRCLE)[origins.times(horizon + self.first) % DAY]
+        return np.asarray(moved)
+
+    @property
+    def width(self) -> int:
+        """How many figures `of_target` tells."""
+        return sum(self._parts[2:]) + len(CIRCLE) if self.is_daily else 0
+
+    @property
+    def _parts(self) -> tuple[int, ...]:
+        """How many figures there are of each kind, but for the circle's: of the origin's day and week, of the target's, with the step."""
+        return USUAL_BEFORE, SMOOTHED - 1 if self.is_weekly else 0, USUAL_BEFORE, 1, SMOOTHED if self.is_weekly else 0
+
+    def _step(self, origins: Origins, day: Array) -> Array:
+        """The step that the usual day makes from each origin to its target, given the `day` of that, as far as it is more than usual."""
+        step = day[:, USUAL] - origins.of(self.curves, -DAY)[:, USUAL_BEFORE]
+        return np.asarray(np.sign(step) * np.maximum(np.abs(step) - self.jump_min, 0.0))
 
     def jump(self, origins: Origins, horizon: int) -> Array:
         """How large a step the usual day makes between origin and target, beyond its usual steps; 0 before there is a day."""

@@ -150,12 +150,6 @@ class _Found:
     moved: Array
     left: Array
 
-    def by_days(self, past: Past, origins: Origins) -> Array:
-        """How far the days before move the level from each origin on."""
-        of_origin, of_target = past.of_origin(origins), past.of_target(origins, self.horizon)
-        end = NEAR + len(of_origin)
-        return np.asarray(self.beta[NEAR:end] @ of_origin + self.beta[end:] @ of_target)
-
     def signs(self, past: Past, z: Array, restless: Array, errors_at_day: Array) -> Array:
         """What tells how far off a forecast may be, a row for each sign: the last errors (`restless`), the step that is expected, the
         errors at this time of day, the level, and how far it is to move."""
@@ -216,7 +210,9 @@ def _level(past: Past, z: Array, near: Array, origins: Origins, known: Array, ho
     """How the level moves until `horizon`; None where too few minutes are known."""
     origins = origins.before(len(z) - horizon)
     are_used = (origins.of(known) > 0) & (origins.of(known, horizon) > 0)
-    x = np.concatenate((near[:, : origins.count], past.of_target(origins, horizon)))
+    x = np.empty((len(near) + past.width, origins.count))
+    x[: len(near)] = near[:, : origins.count]
+    past.of_target(origins, horizon, x[len(near) :])
     target = origins.of(z, horizon) - x[LEVEL]
     if not are_used.all():
         x, target = np.compress(are_used, x, axis=1), target[are_used]
@@ -280,7 +276,7 @@ def _one_step(z: Array, total: Array, past: Past, found: _Found) -> tuple[Array,
     begin = past.rows_from if past.is_daily else max(0, past.rows_from - max(VOLATILITY_MEANS))
     every = Origins(begin, 1, len(z) - 1 - begin)
     near = of_origins(z, total, every) if past.is_daily else of_all(z, total)[:, begin:-1]
-    moved = found.beta[:NEAR] @ near + found.by_days(past, every)
+    moved = found.beta[:NEAR] @ near + past.moved(every, found.horizon, found.beta[NEAR:])
     errors = np.empty(len(z))
     errors[begin + 1 :] = z[begin + 1 :] - near[LEVEL] - found.bias - moved
     usual = middle(np.abs(errors[begin + 1 :]))
@@ -313,7 +309,7 @@ def _days(past: Past, levels: list[_Found], errors_at_day: Array, minutes: int) 
     if past.is_daily:
         to_come = Origins(past.minutes - 1, 1, minutes)
         for i, each in enumerate(levels):
-            days[:, 0, i] = each.by_days(past, to_come)
+            days[:, 0, i] = past.moved(to_come, each.horizon, each.beta[NEAR:])
             days[:, 1, i] = past.jump(to_come, each.horizon)
             days[:, 2, i] = to_come.of(errors_at_day, each.horizon - DAY)
     return days
