@@ -51,7 +51,7 @@ ROOTS = (Snapshot, Memory, Decision, Rejection, Operation, Model, PersonRequest,
 
 
 @pytest.mark.parametrize("hint", ROOTS, ids=str)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_round_trip(hint: Any, data: st.DataObject) -> None:
     """Every fact, effect, decision, model and memory is read back equal, through bytes."""
@@ -63,7 +63,7 @@ def test_round_trip(hint: Any, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("hint", (Snapshot, Memory, Operation, Effect), ids=str)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_diff_and_patch(hint: Any, data: st.DataObject) -> None:
     """A value patched by its difference from another becomes that other, exactly and also when read back from bytes."""
