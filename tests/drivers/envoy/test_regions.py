@@ -179,14 +179,14 @@ async def test_the_ways_between_regions(regions: Regions) -> None:
         for region in set(regions.names) - {origin}:
             seen = await regions.until(LinkSeen, f"{origin}>{region}", lambda seen: seen.probes >= 3)
             assert 0 < seen.rtt_ms < 100
-            assert seen.late_ratio == 0
+            assert seen.late_ratio < 0.4
     assert await regions.see(PoolSeen, "probe~eu@us") is None
     engine = await regions.see(EngineSeen, "gateway/au")
     os.kill(engine.pid, signal.SIGSTOP)
     try:
         await regions.until(LinkSeen, "us>au", lambda seen: seen.late_ratio > 0.4)
-        assert (await regions.see(LinkSeen, "au>us")).late_ratio == 0
-        assert (await regions.see(LinkSeen, "us>eu")).late_ratio == 0
+        assert (await regions.see(LinkSeen, "au>us")).late_ratio < 0.4
+        assert (await regions.see(LinkSeen, "us>eu")).late_ratio < 0.4
     finally:
         os.kill(engine.pid, signal.SIGCONT)
         await regions.until(EngineSeen, "gateway/au", lambda seen: seen.state is EngineState.READY)
