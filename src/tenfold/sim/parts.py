@@ -3,6 +3,7 @@
 Times named `*_elapsed_s` are on the world's own time, which never jumps; times that are shown in facts are wall-clock stamps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tenfold.facts import (
@@ -15,11 +16,15 @@ from tenfold.facts import (
     TaskState,
 )
 from tenfold.model import LOOPBACK, RouteTable, Service, ServiceRoutes
+from tenfold.model.routes import EndpointState
 from tenfold.sim.behaviour import Behaviour, Breakage
 from tenfold.sim.queue import Station, station
 
 HOST = LOOPBACK
 NEVER_S = float("inf")
+
+Shares = Sequence[tuple[str, int]]
+"""Instances and their weights."""
 
 
 @dataclass(slots=True)
@@ -181,16 +186,18 @@ class Engine:
 @dataclass(slots=True)
 class Gateway:
     """What a region's gateway runs: the table it accepted last and its digest; `refused` is why it turned the newest down. `routes` are
-    those of the table, by service."""
+    those of the table, by service, and `shares` the instances that get its requests, with their weights: those that serve, and those that
+    are kept warm."""
 
     region: str
     table: RouteTable
     table_digest: str = ""
     refused: str = ""
     routes: dict[str, ServiceRoutes] = field(init=False)
+    shares: dict[str, tuple[Shares, Shares]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.routes = {routes.service: routes for routes in self.table.services}
+        self.accept(self.table, self.table_digest)
 
     def seen(self, at: float, connected: bool, port: int = 0) -> GatewaySeen:
         """The fact the gateway's driver would make."""
@@ -200,7 +207,15 @@ class Gateway:
         """Run `table` from now on."""
         self.table, self.table_digest, self.refused = table, table_digest, ""
         self.routes = {routes.service: routes for routes in table.services}
+        self.shares = {
+            routes.service: (_shares(routes, EndpointState.SERVING), _shares(routes, EndpointState.WARM))
+            for routes in table.services
+        }
 
     def forget(self) -> None:
         """Run nothing: it is a new process, and nobody has given it a table."""
         self.accept(RouteTable(self.region), "")
+
+
+def _shares(routes: ServiceRoutes, state: EndpointState) -> Shares:
+    return tuple((end.instance, end.weight) for end in routes.endpoints if end.state is state)

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from tenfold.facts import InstanceState, PoolSeen, RouteSeen, ServedSeen
 from tenfold.sim.behaviour import Breakage
 from tenfold.sim.door import Door
-from tenfold.sim.parts import Instance
+from tenfold.sim.parts import Instance, Shares
 from tenfold.sim.queue import Station, quantile_ms
 
 USUAL_S = 60.0
 """Over how long a gateway learns what its routes usually take."""
 KNOWN_AFTER = 100.0
 """So many answers make the usual time of a route known."""
+TIMEOUT_S = 60.0
+"""How long an instance may be silent where no table says it."""
 NOBODY = 0.01
 """Fewer requests than this in flight are none: a fluid's tail never quite ends."""
 
@@ -65,22 +67,27 @@ class Pool:
     totals: Totals = field(default_factory=Totals)
     last: Step = field(default_factory=Step)
     sockets: int = 0
-    shares: Sequence[tuple[str, int]] = ()
+    shares: Shares = ()
+    timeout_s: float = TIMEOUT_S
     is_able: bool = False
     is_asleep: bool = False
     door: Door = field(default_factory=Door)
+    key: str = field(init=False)
     _lost: float = 0.0
     _known: float = 0.0
     _usual: tuple[float, float] = (0.0, 0.0)
     _has_sockets: bool = False
 
-    @property
-    def key(self) -> str:
-        return f"{self.service}@{self.region}"
+    def __post_init__(self) -> None:
+        self.key = f"{self.service}@{self.region}"
 
-    def plan(self, shares: Sequence[tuple[str, int]], now_s: float, may_wait: bool = False) -> None:
-        """Note what the gateway would do with requests now: with `may_wait` they wait where no instance answers."""
-        self.shares, self.is_able = shares, any(self.answers(instance, now_s) for instance, _ in shares)
+    def plan(self, serving: Shares, warm: Shares, now_s: float, *, may_wait: bool, timeout_s: float) -> None:
+        """Note what the gateway would do with requests now: they go to those that are `serving`, to the `warm` ones too where none of these
+        answers, and with `may_wait` they wait where none does. An instance may be silent for `timeout_s`."""
+        self.timeout_s = timeout_s
+        self.shares, self.is_able = serving, any(self.answers(instance, now_s) for instance, _ in serving)
+        if not self.is_able and warm:
+            self.shares, self.is_able = (*serving, *warm), any(self.answers(instance, now_s) for instance, _ in warm)
         self.is_asleep = may_wait and not self.is_able
         self.is_able = self.is_able or self.is_asleep
 
@@ -114,12 +121,10 @@ class Pool:
         arrivals: float,
         sockets: int,
         seconds: float,
-        shares: Sequence[tuple[str, int]],
-        timeout_s: float,
         now_s: float,
         error_ratio: float = 0.0,
     ) -> None:
-        """Let `seconds` pass in which `arrivals` requests reach the gateway, which shares them by weight (`shares`: instance id, weight).
+        """Let `seconds` pass in which `arrivals` requests reach the gateway, which shares them by weight as it was planned.
 
         The share of an endpoint that does not answer is tried elsewhere; with none that does, every request fails. Of those that
         instances answer, `error_ratio` is answered with an error.
@@ -127,7 +132,7 @@ class Pool:
         step = Step(seconds, float(arrivals))
         answering = []
         weight_all = weight_answering = 0
-        for instance_id, weight in shares:
+        for instance_id, weight in self.shares:
             weight_all += weight
             if self.answers(instance_id, now_s):
                 weight_answering += weight
@@ -136,7 +141,7 @@ class Pool:
             step.retried = arrivals * (1 - weight_answering / weight_all)
         else:
             step.failed += arrivals
-        served = _Served(step, timeout_s)
+        served = _Served(step, self.timeout_s)
         for member, weight in answering:
             served.by(member, arrivals * weight / weight_answering)
         if len(answering) < len(self.members):

@@ -80,7 +80,7 @@ class Spread:
         is_up = world.answers(self.entry_key) and self.entry.table is not None
         by_service: dict[str, dict[str, int]] = {}
         for pool in world.pools.values():
-            pool.plan(world.shares(pool, now_s), now_s, world.may_wait(pool))
+            world.plan(pool, now_s)
             rate = world.rates.get(pool.key)
             if rate is not None:
                 mean = rate(now_s) * seconds
@@ -112,7 +112,7 @@ class Spread:
             1 - (pool.error_ratio() if world.broken else 0.0)
         )
         sockets = int(world.sockets[pool.key](now_s)) if pool.key in world.sockets else 0
-        pool.step(arrivals, sockets, seconds, pool.shares, world.timeout_s(pool), now_s, error_ratio)
+        pool.step(arrivals, sockets, seconds, now_s, error_ratio)
         step, clients = pool.last, self.entry.clients
         failed = step.failed - (arrivals if not pool.is_able else 0.0)
         clients.failed += failed

@@ -233,7 +233,8 @@ class Tally:
         now_s = self._world.clock.elapsed_s
         seconds, self._at_s = now_s - self._at_s, now_s
         demand, holds, alive_all, is_short = 0.0, 0.0, 0, False
-        meant = self._meant_ratio(now_s, seconds)
+        books = self._books()
+        meant = self._meant_ratio(books[0] - self._before[0], now_s, seconds)
         scale = self._simulation.memory.scale.pools
         for key, pool in self._world.pools.items():
             tally, members = self._pools[key], pool.members
@@ -250,7 +251,7 @@ class Tally:
         self._short_s += seconds if is_short else 0.0
         self._whole.count(alive_all, seconds)
         self._answers()
-        self._watch(now_s - self._began_s, seconds)
+        self._watch(books, now_s - self._began_s, seconds)
         if not self._course or now_s - self._began_s - self._course[-1][0] >= self._grain_s - 1e-6:
             self._course.append((now_s - self._began_s, demand, holds, alive_all))
 
@@ -300,9 +301,8 @@ class Tally:
         totals = [pool.totals for pool in self._world.pools.values()]
         return sum(t.offered for t in totals), sum(t.answered for t in totals), sum(t.failed for t in totals), 0.0
 
-    def _meant_ratio(self, now_s: float, seconds: float) -> float:
-        """By what the demand as drawn in this step is to be multiplied to be as meant."""
-        drawn = self._books()[0] - self._before[0]
+    def _meant_ratio(self, drawn: float, now_s: float, seconds: float) -> float:
+        """By what the demand as `drawn` in this step is to be multiplied to be as meant."""
         meant = sum(rate(now_s) for rate in self._rates.values()) * seconds
         return meant / drawn if drawn > 0 else 1.0
 
@@ -323,9 +323,8 @@ class Tally:
                         fixed_s = pool.last.fixed_s / done + way_ms / 1000
                         self._times.add(done * count / tried, fixed_s, pool.last.random_s / done)
 
-    def _watch(self, at_s: float, seconds: float) -> None:
+    def _watch(self, books: tuple[float, float, float, float], at_s: float, seconds: float) -> None:
         """What the last blow has done so far."""
-        books = self._books()
         offered, _, failed, refused = (now - before for now, before in zip(books, self._before, strict=True))
         self._before = books
         if not self._blows:

@@ -7,20 +7,17 @@ from random import Random
 from tenfold.effects import Notify
 from tenfold.facts import EngineState, Fact, InstanceState, ReleaseSeen, TaskState
 from tenfold.model import Model, Release, RouteTable, ServiceRoutes
-from tenfold.model.routes import EndpointState
 from tenfold.ports import Permanent, Retryable
 from tenfold.sim.behaviour import Behaviour, Breakage
 from tenfold.sim.clock import VirtualClock
 from tenfold.sim.faults import WorldFault
 from tenfold.sim.parts import Engine, Gateway, Instance, Task
-from tenfold.sim.pool import Pool, served_by
+from tenfold.sim.pool import TIMEOUT_S, Pool, served_by
 from tenfold.sim.rates import Rate, constant, poisson
 from tenfold.sim.spread import Spread, place_of
 from tenfold.sim.strikes import end_engine, inflict, keep_dead, thaw
 
 NOTHING = constant(0.0)
-TIMEOUT_S = 60.0
-"""How long a request may take where the gateway's table does not say."""
 
 
 class World:
@@ -279,34 +276,24 @@ class World:
             pool.unreachable(arrivals, seconds)
             return
         sockets = int(self.sockets.get(pool.key, NOTHING)(now_s))
-        pool.plan(self.shares(pool, now_s), now_s, self.may_wait(pool))
+        self.plan(pool, now_s)
         data = self.model.data
         write_ratio = self.behaviour(pool.service).write_ratio if data is not None else 0.0
         is_down = data is not None and not data.url and not self.answers(f"postgres/{pool.region}")
         errors = 1 - (1 - (write_ratio if is_down else 0.0)) * (1 - (pool.error_ratio() if self.broken else 0.0))
         through, _ = self.admit(pool, arrivals, now_s)
-        pool.step(through, sockets, seconds, pool.shares, self.timeout_s(pool), now_s, errors)
+        pool.step(through, sockets, seconds, now_s, errors)
         pool.totals.written += 0.0 if is_down else pool.last.answered * write_ratio
 
-    def shares(self, pool: Pool, now_s: float) -> list[tuple[str, int]]:
-        """Which instances the gateway gives the pool's requests to, and their weights."""
-        routes = self._routes(pool)
+    def plan(self, pool: Pool, now_s: float) -> None:
+        """Note what the gateway does with the pool's requests now, by its table."""
+        gateway = self.gateways[pool.region]
+        routes = gateway.routes.get(pool.service)
         if routes is None:
-            return []
-        shares = [(e.instance, e.weight) for e in routes.endpoints if e.state is EndpointState.SERVING]
-        if not any(pool.answers(instance, now_s) for instance, _ in shares):
-            shares += [(e.instance, e.weight) for e in routes.endpoints if e.state is EndpointState.WARM]
-        return shares
-
-    def timeout_s(self, pool: Pool) -> float:
-        """How long an instance of the pool may be silent."""
-        routes = self._routes(pool)
-        return routes.timeout_s if routes else TIMEOUT_S
-
-    def may_wait(self, pool: Pool) -> bool:
-        """Whether its requests wait for an instance where none is there."""
-        routes = self._routes(pool)
-        return routes is not None and routes.is_asleep
+            pool.plan((), (), now_s, may_wait=False, timeout_s=TIMEOUT_S)
+            return
+        serving, warm = gateway.shares[pool.service]
+        pool.plan(serving, warm, now_s, may_wait=routes.is_asleep, timeout_s=routes.timeout_s)
 
     def admit(self, pool: Pool, arrivals: float, now_s: float) -> tuple[float, float]:
         """Of requests that reach a pool's gateway, how many go on to instances, and how many are turned away; the rest waits for one."""
