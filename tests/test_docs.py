@@ -56,6 +56,7 @@ def healing_rows() -> Iterator[str]:
     yield f"not answered for {engines.ENGINE_STUCK_S:.0f} s"
     yield f"gets {rungs.BACK_S:.0f} s to find that out"
     yield f"gets {rungs.BUSY_S:.0f} s to get well without new requests"
+    yield f"left alone for up to {rungs.ALONE_S / 60:.0f} min"
     yield f"not seen for {FACT_AGE_S_MAX:.0f} s"
     assert (rungs.TOUCHED_RATIO, rungs.touched_max(0)) == (1 / 3, 1), "the page says a third, at least 1"
     yield f"a third of all instances, at least {rungs.AT_ONCE_MIN}"

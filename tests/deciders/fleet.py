@@ -24,7 +24,7 @@ def line(name: str = "web", region: str = "a", wanted: int = 3, most: int = 8) -
 class Fleet:
     """Lines, what runs of them, and what is remembered. `crashing` are regions in which each start ends at once, `flapping_s` after how
     long what serves there ends again; `full` regions have no room, for the reason given. `at_hand` are the requests at each instance of
-    `web@a` that serves (0: nobody looks)."""
+    `web@a` that was ready once (0: nobody looks), and `answers` whether any come."""
 
     lines: tuple[Line, ...]
     regions: Mapping[str, Region] = field(default_factory=dict)
@@ -41,6 +41,7 @@ class Fleet:
     causes: dict[str, Decision] = field(default_factory=dict)
     observed_at: float | None = None
     at_hand: int = 0
+    answers: bool = True
 
     def __post_init__(self) -> None:
         names = {one.region for one in self.lines}
@@ -66,9 +67,15 @@ class Fleet:
         """What is seen now."""
         observed = self.now if self.observed_at is None else self.observed_at
         seen = {id_: replace(one, seen_at=observed) for id_, one in self.instances.items()}
-        there = dict.fromkeys(self.ready(line()), self.at_hand) if self.at_hand else {}
-        pool = PoolSeen("web", "a", self.now, in_flight=sum(there.values()), in_flight_by_instance=there)
-        pools = {pool.key: pool} if there else {}
+        pool = PoolSeen(
+            "web",
+            "a",
+            self.now,
+            in_flight=self.at_hand * self.lines[0].wanted,
+            response_ms_mean=900.0 if self.answers else None,
+            in_flight_by_instance=dict.fromkeys(self.instances, self.at_hand),
+        )
+        pools = {pool.key: pool} if self.at_hand else {}
         return Snapshot(
             self.now, 1, observed={"process": observed}, instances=seen, pools=pools, receipts=dict(self.receipts)
         )

@@ -131,7 +131,8 @@ class HealMemory:
     `told` holds what was said once and need not be said each tick. `owed` are instances of a line that were lost and have not been
     replaced yet. `flaps` tells, by line, when instances of late ended soon after they had served; `spent`, by pool, when something was
     restarted, replaced or moved. `moves` are by line, `short` by region, `sure` is how sure each pool's number is (0..1; what is
-    missing is sure). `away_at` is when what instances need was last away, by region, and for the stores under the empty name.
+    missing is sure). `away_at` is when what instances need was last away, by region, and for the stores under the empty name; and by
+    line, when its instances last had more at hand than they are sized for.
     """
 
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -157,7 +158,7 @@ class PoolScale:
     why it does not scale down although it could. Of a pool that may sleep, `quiet_since` is since when nobody has wanted anything of it
     (None: somebody does, or it can't be told), and `woken_at` when it was woken, until an instance is ready. `refused` is what the budget
     refuses it, in words, and `refused_at` when it last did so. `raised_at` and `lowered_at` are when it last got more and fewer by its own
-    choice, and `steady` what the forecasts of the last minutes said it would go on to need, by when they were made.
+    choice, and `steady` how many the forecasts of the last minutes said to keep, by when they were made.
     """
 
     wanted: int

@@ -2,11 +2,13 @@
 was not seen lately, nor held against an instance that lacks what it needs."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 from tenfold.deciders.failures import SETTLED_S, SOON_S, waits
 from tenfold.deciders.heal.draft import Draft
 from tenfold.deciders.heal.rungs import (
+    ALONE_S,
     BACK_S,
     BUSY_S,
     RESTARTS_MAX,
@@ -45,7 +47,7 @@ def adopt(draft: Draft) -> None:
 def look(draft: Draft) -> None:
     """Compare every member with what is seen, and decide what is to be done."""
     _note_what_is_away(draft)
-    sick_lines, busy_lines = _sick_together(draft), _busy(draft)
+    sick_lines = _sick_together(draft)
     for id_, member in tuple(draft.members.items()):
         seen = draft.snapshot.instances.get(id_)
         if seen is None:
@@ -55,19 +57,21 @@ def look(draft: Draft) -> None:
         elif seen.state is InstanceState.EXITED:
             _look_at_end(draft, id_, member, seen)
         elif member.state is MemberState.WANTED:
-            _look_at_life(draft, id_, _run(draft, id_, member), seen, sick_lines, busy_lines)
+            _look_at_life(draft, id_, _run(draft, id_, member), seen, sick_lines)
 
 
 def _note_what_is_away(draft: Draft) -> None:
-    """Remember when what instances need was last away; hush what was said about it once that is long over."""
+    """Remember when what instances need was last away, room included; hush what was said about it once that is long over."""
     if draft.around.waiting_for:
         draft.away_at[""] = draft.now
-    for region in draft.around.away:
-        draft.away_at[region] = draft.now
+    draft.away_at |= dict.fromkeys((*draft.around.away, *_busy(draft)), draft.now)
     for name, at in tuple(draft.away_at.items()):
         if not 0 <= draft.now - at < BACK_S:
             del draft.away_at[name]
-    if not draft.away_at and draft.told:
+    if not draft.told:
+        return
+    draft.hush_all("busy/", draft.away_at)
+    if draft.away_at.keys() <= draft.lines.keys():
         draft.hush_all("store/")
         draft.hush_all("away/")
 
@@ -82,9 +86,7 @@ def _run(draft: Draft, id_: str, member: Member) -> Member:
     return member
 
 
-def _look_at_life(
-    draft: Draft, id_: str, member: Member, seen: InstanceSeen, sick_lines: set[str], busy_lines: set[str]
-) -> None:
+def _look_at_life(draft: Draft, id_: str, member: Member, seen: InstanceSeen, sick_lines: set[str]) -> None:
     if seen.state is InstanceState.READY and not seen.frozen:
         _look_at_well(draft, id_, member, seen)
     elif why := draft.around.away.get(member.region, ""):
@@ -92,7 +94,7 @@ def _look_at_life(
     elif seen.state is InstanceState.STARTING and not seen.frozen:
         _look_at_start(draft, id_, member, seen)
     else:
-        _look_at_sick(draft, id_, member, seen, sick_lines, busy_lines)
+        _look_at_sick(draft, id_, member, seen, sick_lines)
 
 
 def _look_at_well(draft: Draft, id_: str, member: Member, seen: InstanceSeen) -> None:
@@ -255,9 +257,7 @@ def _take_away(draft: Draft, id_: str, member: Member, seen: InstanceSeen, why: 
     draft.decide(f"instance/{id_}", why, stop, facts=draft.ladder_facts(member, rung))
 
 
-def _look_at_sick(
-    draft: Draft, id_: str, member: Member, seen: InstanceSeen, sick_lines: set[str], busy_lines: set[str]
-) -> None:
+def _look_at_sick(draft: Draft, id_: str, member: Member, seen: InstanceSeen, sick_lines: set[str]) -> None:
     """Replace an instance that is unhealthy or frozen, unless the cause lies elsewhere or too much is under way already."""
     line = member.line
     if not seen.frozen and _lacks_something(draft, id_, member, seen):
@@ -269,9 +269,9 @@ def _look_at_sick(
         why = f"most of {member.pool} is unhealthy at once ({seen.note}): the cause is elsewhere, so none is restarted for it"
         draft.tell_once(f"sick/{line}", why)
         return
-    if line in busy_lines and not seen.frozen and 0 <= draft.now - seen.since < BUSY_S:
-        why = f"{id_} is {_ailment(seen)}, while the others of {member.pool} have more at hand than they are sized for"
-        draft.tell_once(f"busy/{line}", f"{why}: it is left alone for {BUSY_S:.0f} s, to get well without new requests")
+    if not seen.frozen and _is_spared(draft, line, seen):
+        why = f"{id_} is {_ailment(seen)}, while {member.pool} has more at hand than it is sized for: it is left alone for a while, since "
+        draft.tell_once(f"busy/{line}", f"{why}load may be what ails it, and another would have as much to bear")
         return
     most = touched_max(draft.lines[line].wanted if line in draft.lines else 0)
     if _touched(draft, line) >= most:
@@ -348,18 +348,22 @@ def _sick_together(draft: Draft) -> set[str]:
     return together
 
 
-def _busy(draft: Draft) -> set[str]:
-    """Lines whose ready instances have more requests at hand than they are sized for; what was said of the others is hushed."""
-    busy = set()
+def _busy(draft: Draft) -> Iterator[str]:
+    """Lines whose ready instances have more requests at hand than they are sized for; or all of them, where none is ready and answers
+    come all the same."""
     for key, line in draft.lines.items():
-        pool = draft.snapshot.pools.get(line.pool)
-        if pool is None or not -1.0 <= draft.now - pool.seen_at <= FACT_AGE_S_MAX:
+        pool, bound = draft.snapshot.pools.get(line.pool), line.service.instance.concurrency
+        if pool is None or pool.in_flight <= bound or not -1.0 <= draft.now - pool.seen_at <= FACT_AGE_S_MAX:
             continue
-        if pool.in_flight <= line.service.instance.concurrency:
-            continue
-        ready = [id_ for id_, m in draft.members.items() if m.line == key and draft.serves(id_, m)]
-        at_hand = sum(pool.in_flight_by_instance.get(id_, 0) for id_ in ready)
-        if ready and at_hand > len(ready) * line.service.instance.concurrency:
-            busy.add(key)
-    draft.hush_all("busy/", busy)
-    return busy
+        mine = {id_: m for id_, m in draft.members.items() if m.line == key and m.state is MemberState.WANTED}
+        ready = [id_ for id_, m in mine.items() if draft.serves(id_, m)]
+        bear = ready or mine
+        at_hand = sum(pool.in_flight_by_instance.get(id_, 0) for id_ in bear)
+        if at_hand > len(bear) * bound and (ready or pool.response_ms_mean is not None):
+            yield key
+
+
+def _is_spared(draft: Draft, line: str, seen: InstanceSeen) -> bool:
+    """Whether load may have made it ill, and it is given the time to get well."""
+    spared_s = BUSY_S if draft.ready(line) else ALONE_S
+    return line in draft.away_at and 0 <= draft.now - seen.since < spared_s

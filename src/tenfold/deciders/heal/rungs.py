@@ -32,8 +32,10 @@ AT_ONCE_MIN = 8
 BACK_S = 30.0
 """So long after a store or a region was away what is unhealthy for it is left alone: health is asked every few seconds."""
 BUSY_S = 60.0
-"""So long what is unhealthy is left alone while those beside it have more at hand than they are sized for: without new requests it gets
-well by itself if load was what ailed it, and to take it away would put its share on the others."""
+"""So long what is unhealthy is left alone where instances have more at hand than they are sized for: without new requests it gets well by
+itself if load was what ailed it, and to take it away would put its share on the others."""
+ALONE_S = 600.0
+"""The same where no other is ready, as long as it still answers: another in its place would have as much to bear, once it has started."""
 SHORT_S = (5.0, 10.0, 20.0, 40.0, 60.0)
 """Where nothing more can be started for now, the surest need tries again after so long, each time longer."""
 
