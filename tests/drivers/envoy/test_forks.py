@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 SERVER = """
-import asyncio, subprocess, sys, time
+import asyncio, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 from tenfold.drivers.envoy.protos import load
 
@@ -23,15 +23,13 @@ server.add_insecure_port("unix:" + sys.argv[1])
 server.start()
 client = subprocess.Popen([sys.executable, "-c", sys.argv[2], sys.argv[1]])
 try:
-    until_s, codes = time.monotonic() + 3.0, []
-    while time.monotonic() < until_s:
-        # What is done in the child before it becomes another program makes this a real fork.
-        codes.append(subprocess.run(["/bin/true"], preexec_fn=int).returncode)
+    # What is done in the child before it becomes another program makes this a real fork.
+    codes = [subprocess.run(["/bin/true"], preexec_fn=int).returncode for _ in range(300)]
     assert client.poll() is None, "the client has ended"
 finally:
     client.kill()
     client.wait()
-print(len(codes), sum(code != 0 for code in codes))
+print(sum(code != 0 for code in codes))
 """
 
 CLIENT = """
@@ -52,7 +50,6 @@ while True:
 def test_no_child_dies_of_grpc(tmp_path: Path) -> None:
     """Of hundreds of processes forked while a client comes, talks and goes, every one becomes the program it should be."""
     command = [sys.executable, "-c", SERVER, str(tmp_path / "sock"), CLIENT]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    forked, died = map(int, done.stdout.split())
-    assert forked > 50 and died == 0
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+    assert done.stdout == "0\n"
     assert "fork" not in done.stderr
