@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.deciders.memory import PoolScale
+from tenfold.deciders.scale import zero
+from tenfold.deciders.scale.floors import Least
 from tenfold.deciders.scale.pool import scale_pool
-from tenfold.facts import InstanceSeen, InstanceState, MetricSeen, PoolSeen, Snapshot
+from tenfold.facts import ColdStartSeen, InstanceSeen, InstanceState, MetricSeen, PoolSeen, Snapshot
 from tenfold.model import Scaling, Service, Trigger
 
 Story = Any
@@ -224,6 +226,16 @@ def test_nothing_is_concluded_from_figures_of_the_future() -> None:
             memory, decision = scale_pool(web, "local", [*ready.values()], shot, memory)
             assert decision is None
         assert memory.wanted == 4
+
+
+@pytest.mark.parametrize(("age_s", "is_woken"), [(0.0, True), (60.0, False), (-60.0, False)])
+def test_who_waited_long_ago_wakes_nobody(age_s: float, is_woken: bool) -> None:
+    """A gateway that fell silent while a request waited does not wake its pool again and again, nor does one of the future."""
+    web, now = Service("web", "x {port}", paths=("/",), scaling=Scaling(0, 4)), 1000.0
+    cold = ColdStartSeen("web", "local", now - age_s, waiting=1, arrived_at=800.0)
+    shot = replace(_snapshot(now, {}, {}), cold_starts={cold.key: cold})
+    pool, _ = zero.wake(web, "local", shot, PoolScale(0, "", 900.0), Least(0))
+    assert pool.wanted == is_woken
 
 
 def _settle(in_flight: float, ready: int, now_wanted: int) -> int:

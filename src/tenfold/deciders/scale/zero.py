@@ -119,7 +119,7 @@ def _called(service: Service, region: str, snapshot: Snapshot, before: PoolScale
     """What asks for a pool that sleeps, the surest first."""
     key, now = f"{service.name}@{region}", snapshot.taken_at
     cold = snapshot.cold_starts.get(key)
-    if cold is not None and cold.waiting > 0:
+    if cold is not None and cold.waiting > 0 and -1.0 <= now - cold.seen_at <= TRAFFIC_AGE_S_MAX:
         return _Call("1 request waits for it" if cold.waiting == 1 else f"{cold.waiting} requests wait for it")
     if cold is not None and before.changed_at < cold.arrived_at <= now + 1.0:
         return _Call("a request came for it")
