@@ -282,3 +282,22 @@ def test_minutes_that_have_not_been_are_not_taken_up(tmp_path: Path, minutes: in
     estimates = Estimates(FORESEEN, path, lambda text: None)
     fact = looks(estimates, NOW, 62).forecasts[RATE]
     assert (fact.value, fact.history_s) == (20.0, (BEFORE_MINUTES + 1) * 60.0)
+
+
+RISE_MINUTES = 45
+
+
+def test_what_comes_daily_is_no_anomaly_after_a_restart(tmp_path: Path) -> None:
+    """Ten times the load at the time of day at which it came on the three days before is as usual, though the control plane is new."""
+    path, first = tmp_path / "journal.db", int(NOW // 60) + 20
+    journal = Journal(path)
+    journal.open()
+    rises = {first - days * 1440 + i for days in (1, 2, 3) for i in range(RISE_MINUTES)}
+    minutes = {(n, RATE): (200.0 if n in rises else 20.0) + n % 3 for n in range(first - 3 * 1440, int(NOW // 60))}
+    snapshot = journal.seen(Snapshot(NOW - 61.0, epoch=1))
+    journal.append(Entry(FORESEEN, snapshot, Decided((), (), Memory()), minutes=minutes))
+    journal.close()
+    estimates = Estimates(FORESEEN, path, lambda text: None)
+    looks(estimates, NOW, 20 * 60)
+    assert not looks(estimates, NOW + 20 * 60, 5 * 60, per_s=200.0).anomalies
+    assert looks(estimates, NOW + 25 * 60, 5 * 60, per_s=900.0).anomalies, "it still has eyes"

@@ -28,15 +28,15 @@ FORESEEN_FROM_S = 14 * 86_400.0
 """Forecasts look back so far, at the few series they are made of."""
 SET_BACK_S = 3600.0
 """A clock that is set back by more is believed: forecasts begin again from what was before it. By less, they wait until it is made up."""
-LEARNT_S = 86_400.0
-"""Detectors learn from so much of what was before."""
+LEARNT_S = 50 * 3600.0
+"""Detectors learn from so much of what was before: two days and two hours, so that what comes daily is usual after a restart too."""
 STAND_EVERY_S = 5.0
 GRAIN_S = 0.001
 """Ticks are dated to the millisecond."""
 FITS_A_TICK = 2
 """So many series are fitted in a tick, 7 ms each: after a start those of a hundred series are fitted before the first minute ends."""
 LEARNT_A_TICK = 300
-"""So many values of before are learnt from in a tick, 5 ms of work: a day of ten series takes a minute, and nothing waits for it."""
+"""So many values of before are learnt from in a tick, 5 ms of work: ten series take two minutes, and nothing waits for it."""
 
 
 class Estimates:
