@@ -4,10 +4,9 @@ import re
 from difflib import get_close_matches
 
 from tenfold.blueprint.units import Unit, Written
-from tenfold.model import DAY_SETS, DAYS, Floor, zones
+from tenfold.model import DAY_SETS, DAYS, INSTANCES_MOST, Floor, zones
 
 DAY_MINUTES = 24 * 60
-INSTANCES_MAX = 1000
 _FLOOR = re.compile(r"(\S+) +(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d) +min +(\d{1,6})(?: +(\S+))?", re.ASCII)
 
 
@@ -32,8 +31,8 @@ def _read_floor(text: Written) -> Floor:
     begins_minute, ends_minute = begins_hour * 60 + begins, ends_hour * 60 + ends
     if begins_minute == ends_minute:
         raise ValueError("expected hours that end when they do not begin (00:00-24:00 is all day)")
-    if not 1 <= instances <= INSTANCES_MAX:
-        raise ValueError(f"expected min 1 to {INSTANCES_MAX}")
+    if not 1 <= instances <= INSTANCES_MOST:
+        raise ValueError(f"expected min 1 to {INSTANCES_MOST}")
     return Floor(_days(words), begins_minute, ends_minute, instances, _read_zone(named) if named else None)
 
 

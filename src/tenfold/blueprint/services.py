@@ -6,7 +6,7 @@ from typing import Any
 
 from tenfold.blueprint import schedules, units
 from tenfold.blueprint.shape import Key, ListOf, MapOf, Section
-from tenfold.model import Forecast, Health, InstanceSize, Scaling, Service, Trigger
+from tenfold.model import INSTANCES_MOST, Forecast, Health, InstanceSize, Scaling, Service, Trigger
 
 WORD = r"(?=.{1,40}$)[a-z](?:-?[a-z0-9])*"
 NAME = units.text("a name (small letters, digits and hyphens)", "myapp", pattern=WORD)
@@ -112,13 +112,13 @@ _SCALES = (
             (
                 Key(
                     "min",
-                    units.count("instances", "1", low=0, high=1000),
+                    units.count("instances", "1", low=0, high=INSTANCES_MOST),
                     "Instances that always run, in each region; with 0 a service sleeps while it is idle.",
                     "instances_min",
                 ),
                 Key(
                     "max",
-                    units.count("instances", "4", high=1000),
+                    units.count("instances", "4", high=INSTANCES_MOST),
                     "Instances that may run, in each region.",
                     "instances_max",
                 ),

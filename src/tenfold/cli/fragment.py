@@ -7,9 +7,8 @@ import yaml
 
 from tenfold.blueprint import units
 from tenfold.estimators.allocated import Allotment
-from tenfold.estimators.allocation import INSTANCES_MOST
 from tenfold.estimators.phases import Outlook
-from tenfold.model import Model, Trigger
+from tenfold.model import INSTANCES_MOST, Model, Trigger
 
 UP_RATIO, DOWN_RATIO = 0.75, 0.375
 """The trigger on concurrency, as a share of what an instance serves at once: the blueprint's defaults are 60 and 30 of 80."""

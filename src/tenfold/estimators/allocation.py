@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tenfold.estimators.capacity import Machine
-from tenfold.model import InstanceSize
+from tenfold.model import INSTANCES_MOST, InstanceSize
 
 MIB = 1024**2
 LATENCY_MS = 500.0
@@ -31,8 +31,6 @@ QUIET_RATIO = 0.25
 something."""
 SURGE_TIMES = 1.5
 """So many times the instances of the busiest hour may run."""
-INSTANCES_MOST = 1000
-"""A blueprint allows no more of them in a region."""
 CACHE_BYTES_MIN = 64 * MIB
 
 

@@ -38,6 +38,7 @@ from tenfold.model.scenario import Action, Check, Scenario, Socket, Step
 from tenfold.model.service import (
     DAY_SETS,
     DAYS,
+    INSTANCES_MOST,
     KNOWN_TRIGGERS,
     Floor,
     Forecast,
@@ -56,6 +57,7 @@ __all__ = [
     "DAY_SETS",
     "DEFAULT_REGION",
     "DEFAULT_ZONE",
+    "INSTANCES_MOST",
     "KNOWN_TRIGGERS",
     "LOOPBACK",
     "SHIPPED",

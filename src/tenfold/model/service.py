@@ -92,6 +92,10 @@ class Floor:
         return " ".join(filter(None, (words, hours, f"min {self.instances}", self.zone)))
 
 
+INSTANCES_MOST = 1000
+"""No pool may have more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scaling:
     """How many instances (`instances_min`..`instances_max`, per region) and what moves the number.
