@@ -42,7 +42,8 @@ class Estimates:
     capacities: tuple[CapacitySeen, ...] = ()
     _minutes: Minutes = field(default_factory=Minutes)
     _spend: Spend | None = field(init=False)
-    _facts: tuple[ForecastSeen | WorkSeen, ...] = ()
+    _forecasts: Mapping[str, ForecastSeen] = field(default_factory=dict)
+    _works: Mapping[str, WorkSeen] = field(default_factory=dict)
     _told: int | None = None
 
     def __post_init__(self) -> None:
@@ -61,8 +62,8 @@ class Estimates:
             snapshot,
             observed=observed,
             capacities={seen.key: replace(seen, seen_at=now) for seen in self.capacities},
-            forecasts={fact.key: fact for fact in self._facts if isinstance(fact, ForecastSeen)},
-            works={fact.key: fact for fact in self._facts if isinstance(fact, WorkSeen)},
+            forecasts=self._forecasts,
+            works=self._works,
             spend={spend.key: spend} if spend is not None else {},
         )
 
@@ -70,7 +71,7 @@ class Estimates:
         if self._told is None:
             self._told = int(now // MINUTE_S) - 1
             forecaster.load((minute, values) for minute, values in self.history.items() if minute <= self._told)
-            self._facts = tuple(forecaster.facts(now))
+            self._take(forecaster.facts(now))
         if not self._minutes.due:
             return
         ended: dict[int, dict[str, float]] = {}
@@ -80,4 +81,9 @@ class Estimates:
         for minute in sorted(minute for minute in ended if minute > self._told):
             forecaster.observe(minute, {**ended[minute], **self.history.get(minute, {})})
             self._told = minute
-        self._facts = tuple(forecaster.facts(now))
+        self._take(forecaster.facts(now))
+
+    def _take(self, facts: Iterable[ForecastSeen | WorkSeen]) -> None:
+        known = tuple(facts)
+        self._forecasts = {fact.key: fact for fact in known if isinstance(fact, ForecastSeen)}
+        self._works = {fact.key: fact for fact in known if isinstance(fact, WorkSeen)}
