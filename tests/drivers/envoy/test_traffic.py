@@ -200,7 +200,7 @@ async def test_a_busy_app_is_not_taken_away(edge: Any, instances: Any) -> None:
     web = await instances(2)
     await edge.publish(*endpoints(web))
     async with edge.load("GET", path="/cpu", rps=100.0) as tally:
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.8)
     assert tally.failed() == []
 
 
