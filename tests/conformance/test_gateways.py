@@ -1,11 +1,13 @@
 """What every world promises of a gateway's routes: published once, in order, and told by the gateway itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from tenfold.effects import Outcome, PublishRoutes, StartEngine
 from tenfold.effects.faults import Kill
 from tenfold.facts import EngineSeen, EngineState, GatewaySeen
-from tenfold.model import Endpoint, RouteTable, ServiceRoutes
+from tenfold.model import Endpoint, RouteTable, ServiceRoutes, Tier
 from tenfold.ports import Refused, Retryable
 
 
@@ -87,6 +89,29 @@ def test_a_new_control_plane_learns_what_the_gateway_runs(play_gateway) -> None:
         await stage.until(GatewaySeen, "local", runs("aaaa"))
         await stage.do(table("bbbb", 1, 20_002), epoch=2)
         await stage.until(GatewaySeen, "local", runs("bbbb"))
+
+    play_gateway(story)
+
+
+def test_a_table_with_pools_by_tier_is_taken_up_and_learnt(play_gateway) -> None:
+    """One whose routes depend on who asks is run, told and learnt like any other, and gives way to one without."""
+
+    async def story(stage) -> None:
+        await start(stage)
+        tier = Tier("gold", domains=("gold.localhost",), tenants=("acme",))
+        services = (
+            ServiceRoutes("web", ("/",), (Endpoint("web-1", "127.0.0.1", 20_001),)),
+            ServiceRoutes("web-gold", ("/",), (Endpoint("web-gold-1", "127.0.0.1", 20_002),), tier="gold"),
+        )
+        await stage.do(PublishRoutes(RouteTable("local", services, tiers=(tier,)), "aaaa", 1))
+        await stage.until(GatewaySeen, "local", runs("aaaa"))
+        await stage.restart()
+        await stage.until(GatewaySeen, "local", runs("aaaa"))
+        out = (services[0], replace(services[1], endpoints=(), is_out=True))
+        await stage.do(PublishRoutes(RouteTable("local", out, tiers=(tier,)), "bbbb", 1), epoch=2)
+        await stage.until(GatewaySeen, "local", runs("bbbb"))
+        await stage.do(table("cccc", 2, 20_001), epoch=2)
+        await stage.until(GatewaySeen, "local", runs("cccc"))
 
     play_gateway(story)
 

@@ -10,7 +10,7 @@ tier must not get less than others. Nothing is lent the other way round.
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
 from operator import attrgetter
@@ -114,9 +114,11 @@ def build_table(
         is_asleep = (
             service.may_sleep and pool not in given_up and not any(e.state is EndpointState.SERVING for e in endpoints)
         )
-        own, shared = (
-            any(_is_well(serving.id, member, seen, served) for member, seen in pools.get(f"{name}@{region}", ()))
-            for name in (service.name, service.base)
+        is_out = (
+            service.tier is not None
+            and not is_asleep
+            and not _has_well(serving.id, pools.get(pool, ()), served)
+            and _has_well(serving.id, pools.get(f"{service.base}@{region}", ()), served)
         )
         routed.append(
             ServiceRoutes(
@@ -130,7 +132,7 @@ def build_table(
                 may_sleep=service.may_sleep,
                 is_asleep=is_asleep,
                 tier=service.tier,
-                is_out=service.tier is not None and shared and not own and not is_asleep,
+                is_out=is_out,
             )
         )
     has_pools = any(service.tier is not None for service in routed)
@@ -138,10 +140,13 @@ def build_table(
     return RouteTable(region, tuple(routed), model.domains, tiers=tiers, **between)
 
 
-def _is_well(release: str, member: Member, seen: InstanceSeen, served: tuple[str, ...]) -> bool:
-    """Whether requests go to it without need."""
-    may_serve = member.state is MemberState.WANTED and (member.release == release or member.release in served)
-    return may_serve and seen.state is InstanceState.READY and not seen.frozen
+def _has_well(release: str, pool: Iterable[tuple[Member, InstanceSeen]], served: tuple[str, ...]) -> bool:
+    """Whether requests go to one of them without need."""
+    return any(
+        seen.state is InstanceState.READY and not seen.frozen
+        for member, seen in pool
+        if member.state is MemberState.WANTED and (member.release == release or member.release in served)
+    )
 
 
 def _between_regions(model: Model, snapshot: Snapshot, primaries: Mapping[str, str]) -> Mapping[str, Any]:
