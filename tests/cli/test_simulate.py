@@ -76,6 +76,18 @@ def test_policies_side_by_side(call: Call, tmp_path: Path) -> None:
     assert "demand and capacity" in page
 
 
+def test_times_are_told_in_utc_whatever_zone_a_file_has(call: Call, tmp_path: Path) -> None:
+    """Nine o'clock in Berlin is eight by UTC, in which faults and bounds are given too; one that has too little says what it has."""
+    rows = [f"2026-01-05T{9 + i // 60:02}:{i % 60:02}+01:00,600" for i in range(70)]
+    (tmp_path / "berlin.csv").write_text("timestamp,requests\n" + "\n".join(rows) + "\n")
+    words = ("--trace", "berlin.csv", "--policy", "oracle")
+    assert "2026-01-05 08:00 to 2026-01-05 09:10 UTC (1.17 h) are played" in call(*words).stdout
+    part = call(*words, "--from", "2026-01-05T10:00+01:00")
+    assert "2026-01-05 09:00 to 2026-01-05 09:10 UTC" in part.stdout, part.output
+    little = call(*words, "--from", "2026-01-05T09:05")
+    assert "only 5 minutes in the time asked for (it holds 2026-01-05 08:00 to 2026-01-05 09:10 UTC)" in little.output
+
+
 def test_the_same_call_tells_the_same_story(call: Call) -> None:
     """Same seed, same output, to the last digit; another seed draws other requests."""
     words = (*HOUR, "--policy", "hpa", "--json", "-")

@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -160,6 +162,13 @@ def test_packed_files(tmp_path: Path) -> None:
     whole.write_bytes(packed)
     cut.write_bytes(packed[:60])
     assert read_trace(whole) == parse_trace(text)
+    for content in (text.encode(), packed):
+        pipe = tmp_path / f"pipe-{len(content)}"
+        os.mkfifo(pipe)
+        writer = Thread(target=pipe.write_bytes, args=(content,))
+        writer.start()
+        assert read_trace(pipe) == parse_trace(text), "what a pipe brings is read as it comes"
+        writer.join()
     with pytest.raises(LoadError, match="can't be unpacked"):
         read_trace(cut)
 

@@ -248,7 +248,7 @@ def _own_hosts(here: Here) -> set[str]:
 def _describe(trace: Trace, file: Path | None, speedup: float) -> str:
     name = file.name if file else "a generated day"
     filled = f" ({trace.filled} missing steps interpolated)" if trace.filled else ""
-    return f"{name} from {trace.start:%Y-%m-%d %H:%M}, {speedup:g} times faster{filled}"
+    return f"{name} from {trace.start:%Y-%m-%d %H:%M} UTC, {speedup:g} times faster{filled}"
 
 
 def _pairs(headers: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -101,14 +101,17 @@ def of_trace(
     if since is not None and until is not None and until <= since:
         raise WrongCall("--to must come after --from")
     trace, notes = _read(file, since, until)
-    ends = trace.start + timedelta(seconds=trace.step_s * len(trace.requests))
-    is_long = ends - trace.start > timedelta(days=LONG_DAYS)
-    begins = since or (ends - timedelta(days=LAST_DAYS) if is_long else trace.start)
-    begins = max(begins, trace.start)
+    first = trace.start
+    ends = first + timedelta(seconds=trace.step_s * len(trace.requests))
+    is_long = ends - first > timedelta(days=LONG_DAYS)
+    begins = since or (ends - timedelta(days=LAST_DAYS) if is_long else first)
+    begins = max(begins, first)
     seconds = (ends - begins).total_seconds()
     if seconds < SECONDS_MIN:
-        raise WrongCall(f"{file} has only {max(seconds, 0) / 60:.0f} minutes in the time asked for: give ten or more")
-    first_s = (trace.start - begins).total_seconds()
+        asked = "" if since is None and until is None else " in the time asked for"
+        holds = f"it holds {first:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC"
+        raise WrongCall(f"{file} has only {max(seconds, 0) / 60:.0f} minutes{asked} ({holds}): give ten or more")
+    first_s = (first - begins).total_seconds()
     per_s = minutes_of(trace)
     try:
         counted = Trace(begins, MINUTE_S, tuple(value * MINUTE_S for value in per_s[int(-first_s // MINUTE_S) :]))
@@ -248,4 +251,6 @@ def _days(seconds: float) -> str:
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -91,7 +91,7 @@ def read_trace(path: Path, since: datetime | None = None, until: datetime | None
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise LoadError(f"{path} can't be unpacked ({error}): it is damaged, or cut off; pack it anew") from error
     except OSError as error:
-        raise LoadError(f"{path} can't be read ({error.strerror}): give the path of a trace") from error
+        raise LoadError(f"{path} can't be read ({error.strerror or error}): give the path of a trace") from error
 
 
 def parse_trace(text: str, name: str = "trace", since: datetime | None = None, until: datetime | None = None) -> Trace:
@@ -108,8 +108,8 @@ def parse_trace(text: str, name: str = "trace", since: datetime | None = None, u
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
     with path.open("rb") as raw:
-        is_packed = raw.read(2) == _GZIP
-        raw.seek(0)
+        # Not read and gone back: it may be a pipe.
+        is_packed = raw.peek(2)[:2] == _GZIP
         with gzip.GzipFile(fileobj=raw) if is_packed else nullcontext(raw) as file:
             yield io.TextIOWrapper(file, "utf-8-sig", newline=None)
 

@@ -55,18 +55,16 @@ def of_epoch(number: float) -> datetime:
 
 
 def of_text(text: str) -> datetime:
-    """A time from ISO 8601 (without a zone: UTC) or a number since the epoch. Raises `ValueError`."""
+    """A time in UTC, from ISO 8601 (without a zone it is that) or a number since the epoch. Raises `ValueError`."""
     whole, _, rest = text.partition(".")
     # Eight digits are a day, as ISO 8601 writes it short.
     if whole.isascii() and whole.isdigit() and len(whole) >= 9 and (not rest or (rest.isascii() and rest.isdigit())):
         return of_epoch(float(text))
     try:
         moment = datetime.fromisoformat(text)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        moment.astimezone(UTC)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError as error:
         raise ValueError(str(error)) from error
-    return moment
 
 
 def told(moment: datetime) -> str:
