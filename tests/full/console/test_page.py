@@ -85,6 +85,7 @@ async def test_one_look_says_how_it_is_and_why(page: Page) -> None:
     await expect(page.locator(f"#region-{LOST}")).to_contain_text(f"100% of its clients go to {TAKES_OVER}.")
     await expect(page.locator(f"#region-{LOST} .state").first).to_have_text("out")
     await expect(page.locator(".flow")).to_have_count(1)
+    await expect(page.locator(".doing")).not_to_contain_text("publish routes")
     users = page.locator(".figure", has_text="Users").locator("b")
     assert int((await users.inner_text()).replace(",", "")) > 100
 

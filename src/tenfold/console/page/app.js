@@ -57,7 +57,8 @@ const Meta = ({ s: { project, release, targets, objectives, cost } }) => {
 };
 
 const Hero = ({ s }) => {
-  const newest = s.decisions.find((d) => d.effects.length) || s.decisions[0];
+  const acted = s.decisions.filter((d) => d.effects.length);
+  const newest = acted.find((d) => d.by !== "route") || acted[0] || s.decisions[0]; // routes follow what others decide
   const { operation } = s.release;
   const more = s.health.troubles.slice(1); // the first is in the sentence
   const hue = s.regions.length + s.instances.length === 0 ? "busy" : s.health.is_well ? "good" : "bad";
