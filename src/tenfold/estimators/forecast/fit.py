@@ -291,16 +291,17 @@ def _scale(signs: Array, left: Array, floor: float, newest: int) -> tuple[Array,
     unit, log_scale = (left / np.exp(log_scale))[-newest:], log_scale[-newest:]
     bounds = np.sort(log_scale)[len(log_scale) * np.arange(1, GROUPS) // GROUPS]
     group = np.searchsorted(bounds, log_scale)
-    whole = _table(unit)
     is_enough = len(unit) >= GROUPS * GROUP_ROWS_MIN
-    tables = [_table(unit[group == g]) if is_enough and (group == g).any() else whole for g in range(GROUPS)]
+    some = [unit[group == g] if is_enough else unit[:0] for g in range(GROUPS)]
+    tables = [_table(each if len(each) else unit) for each in some]
     return scale_beta, scale_bias, signs.min(axis=1), signs.max(axis=1), bounds, np.array(tables)
 
 
 def _table(unit: Array) -> Array:
-    ranked = np.sort(unit)
-    seen = np.interp(_SEEN * (len(ranked) - 1), np.arange(len(ranked)), ranked)
-    return np.append(seen, seen[-1] + seen[-1] - seen[-5])
+    ranked, table = np.sort(unit), np.empty(len(GRID))
+    table[:-1] = np.interp(_SEEN * (len(ranked) - 1), np.arange(len(ranked)), ranked)
+    table[-1] = table[-2] + table[-2] - table[-6]
+    return table
 
 
 def _days(past: Past, levels: list[_Found], errors_at_day: Array, minutes: int) -> Array:
