@@ -40,10 +40,12 @@ def starts_s(service: Service, region: str, snapshot: Snapshot) -> float:
 
 def least_at(scaling: Scaling, now: float, starts_s: float) -> Least:
     """The least at `now`, when a start takes `starts_s`: never more than the maximum."""
+    low = scaling.instances_min
+    if not scaling.floors:
+        return Least(low)
     early_s = min(max(starts_s, STARTS_S_MIN), STARTS_S_MAX)
     counting = [floor for floor in scaling.floors if _counts(floor, scaling.zone, now, early_s)]
     highest = max(counting, key=lambda floor: floor.instances, default=None)
-    low = scaling.instances_min
     if highest is None or min(highest.instances, scaling.instances_max) <= low:
         return Least(low)
     zone = "" if highest.zone is not None else f" {scaling.zone}"
