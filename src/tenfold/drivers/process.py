@@ -13,7 +13,7 @@ from typing import assert_never
 from tenfold.drivers import logs, releases
 from tenfold.drivers.env import Surroundings, environment_for, service_of, with_address
 from tenfold.drivers.fence import Fence
-from tenfold.drivers.freeport import HOST, FreePorts
+from tenfold.drivers.freeport import HOST, FreePorts, is_free
 from tenfold.drivers.instances import Instance, Instances
 from tenfold.drivers.limits import Limits
 from tenfold.drivers.network import Loopback, Network
@@ -186,7 +186,7 @@ class ProcessDriver:
             environment.REGION: effect.region,
             environment.RELEASE: effect.release,
         }
-        port = (ended.port if ended else None) or self._ports.take(self.instances.ports()) if service.http else None
+        port = self._port_of(ended) if service.http else None
         address = {"PORT": str(port), "HOST": HOST} if port is not None else {}
         around = self.surroundings(release, effect.service, effect.region, address)
         if port is not None:
@@ -222,6 +222,12 @@ class ProcessDriver:
             )
         )
         return f"pid {process.pid}" + (f", port {port}" if port is not None else "")
+
+    def _port_of(self, ended: Instance | None) -> int:
+        """The port of what is restarted in its place (None: a new one), unless another program has taken it: that may be what ended it."""
+        if ended is not None and ended.port is not None and is_free(ended.port):
+            return ended.port
+        return self._ports.take(self.instances.ports())
 
     def _ended(self, effect: StartInstance) -> Instance:
         """What is to be restarted in its place; raises `Refused` unless it has ended as it was seen to have."""

@@ -14,7 +14,7 @@ import pytest
 
 from tenfold.drivers import logs
 from tenfold.drivers.proctable import read_stat
-from tenfold.effects import StopInstance
+from tenfold.effects import StartInstance, StopInstance
 from tenfold.model import Health, InstanceSize, Service
 from tenfold.ports import Permanent, Refused, Retryable
 
@@ -48,6 +48,24 @@ async def test_the_same_start_sent_twice_runs_once(bench: Any, habit: Any) -> No
     await bench.reaches("web-1", "exited")
     assert (await bench.start("web-1")).outcome == "done"
     assert (await bench.instance("web-1")).state == "exited"
+
+
+async def test_what_is_restarted_goes_elsewhere_where_its_port_was_taken(bench: Any, habit: Any) -> None:
+    """In its place and at its port, unless another program listens there meanwhile: there it would end over and over."""
+    bench.release(web=habit("serve"))
+    await bench.start("web-1")
+    first = await bench.reaches("web-1", "ready")
+    os.kill(first.pid, signal.SIGKILL)
+    await bench.reaches("web-1", "exited")
+    assert (await bench.send(StartInstance("web-1", "web", "local", "r1", attempt=2))).outcome == "done"
+    again = await bench.reaches("web-1", "ready")
+    assert again.port == first.port
+    os.kill(again.pid, signal.SIGKILL)
+    await bench.reaches("web-1", "exited")
+    with socket.create_server(("127.0.0.1", first.port)):
+        assert (await bench.send(StartInstance("web-1", "web", "local", "r1", attempt=3))).outcome == "done"
+        moved = await bench.reaches("web-1", "ready")
+        assert moved.port != first.port
 
 
 async def test_a_killed_instance_is_reported_at_once_until_it_is_told_to_stop(bench: Any, habit: Any) -> None:
