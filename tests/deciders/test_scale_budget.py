@@ -350,7 +350,14 @@ def test_more_that_is_expected_never_gives_fewer(
         memory = ScaleMemory({"web@local": PoolScale(wanted, "", 0.0)})
         quantiles = tuple(tuple(load * high for _ in range(3)) for high in (0.5, 1.0, 1.5, 2.0))
         forecast = ForecastSeen(
-            "web@local.requests_per_s", MID, load, (60.0, 600.0, 3600.0), (0.05, 0.5, 0.95, 0.99), quantiles, 86_400.0
+            "web@local.requests_per_s",
+            MID,
+            load,
+            load,
+            (60.0, 600.0, 3600.0),
+            (0.05, 0.5, 0.95, 0.99),
+            quantiles,
+            86_400.0,
         )
         for second in range(6):
             shot = replace(

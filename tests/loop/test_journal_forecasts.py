@@ -11,7 +11,7 @@ from typing import Any
 from tenfold.deciders import Decided, Memory
 from tenfold.effects import Decision
 from tenfold.estimators.forecast.fit import HORIZONS
-from tenfold.estimators.forecast.forecaster import LEVELS
+from tenfold.estimators.forecast.batch import LEVELS
 from tenfold.facts import ForecastSeen, Snapshot, WorkSeen
 from tenfold.loop import Entry, Journal, JournalReader, tidy
 from tenfold.loop.codec import pack, unpack
@@ -38,7 +38,7 @@ def foretold(random: Random, minute: int, pools: int) -> Mapping[str, Any]:
             series = f"svc{n}@local{figure}"
             quantiles = tuple(tuple(row[i] for row in rows) for i in range(len(LEVELS)))
             forecasts[series] = ForecastSeen(
-                series, minute * 60.0, usual, HORIZONS_S, LEVELS, quantiles, 9 * DAY_S, "days and weeks"
+                series, minute * 60.0, usual, usual, HORIZONS_S, LEVELS, quantiles, 9 * DAY_S, "days and weeks"
             )
     return {"forecasts": forecasts, "works": works}
 

@@ -8,13 +8,14 @@ class ForecastSeen:
     """What a series of the journal's minutes is expected to be; key is its name (`web@local.requests_per_s`).
 
     `quantiles[i][j]` is the value that minute `seen_at + horizons_s[j]` stays below with chance `levels[i]` (0..1; one of them 0.5), in
-    the unit of the series. `seen_at` is the end of the newest minute that it knows, and `value` was that minute's. `history_s` is how
-    much of the past it rests on, and `basis` says in words how it was made.
+    the unit of the series. `seen_at` is the end of the newest minute that it knows, and `value` was that minute's; `usual` is the mean of
+    the last day's. `history_s` is how much of the past it rests on, and `basis` says in words how it was made.
     """
 
     series: str
     seen_at: float
     value: float
+    usual: float
     horizons_s: tuple[float, ...]
     levels: tuple[float, ...]
     quantiles: tuple[tuple[float, ...], ...]

@@ -1,39 +1,45 @@
-"""How many instances a pool will need, by what is expected of its load. Stage: forecasts -> needs, for `pool`.
+"""How many instances a pool will need, by what is expected of its load. Stage: needs -> instances, for `pool`.
 
-How sure is sure enough depends on what it costs. At each time ahead the need is the load y for which
+`needs` tells which load is worth preparing for, by what being short is worth: of the blueprint's confidence c, w = c / (1 - c), 19 at 95%. A
+tenth of it decides when to add, half of it how much, and four fifths what is kept.
 
-    y / median + w (1 - P(load <= y))        is least
-
-`y / median` is what so many instances cost, in pools of the expected size; w is how much worse a minute short of instances is than paying
-for that whole pool once more. A steady load is so covered nearly for certain, at little cost, and a wild one as far as it pays (the
-newsvendor's rule with a price on time short: Arrow, Harris & Marschak, Optimal inventory policy, 1951). The blueprint's confidence c gives
-w = c / (1 - c), 19 at 95%: a fifth of it decides when to add, half of it how much.
+Changing a pool has a price of its own: starts, moved connections, somebody who wonders. What goes must save more than that until it is
+needed again (the setup cost of a lot: Wagner & Whitin, Dynamic version of the economic lot size model, 1958).
 
 What an instance is asked for at most is what its triggers bear: `capacity` in requests/s, `concurrency` by how long a request keeps it busy
 (Little's law), `cpu` by what a request costs (the utilisation law), a posted metric as it is.
 """
 
 import math
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
 
 from tenfold.deciders.scale.floors import starts_s
+from tenfold.deciders.scale.needs import (
+    FORESEEN_MINUTES,
+    MINUTE_S,
+    Need,
+    at_level,
+    level_of,
+    need_at,
+    needs,
+    until,
+    usual_size,
+)
 from tenfold.deciders.scale.triggers import duration
 from tenfold.facts import CapacitySeen, ForecastSeen, Snapshot
 from tenfold.model import Service, Trigger
 
 FORECAST_AGE_S_MAX = 180.0
 """An older forecast has not heard of the last minutes: it is no reason for anything."""
-MINUTE_S = 60.0
-ADD_WORTH_RATIO = 0.2
+ADD_WORTH_RATIO = 0.1
 ENOUGH_WORTH_RATIO = 0.5
-STEADY_HORIZONS = 2.0
-"""What is not needed within so many horizons may go."""
+KEEP_WORTH_RATIO = 0.8
+ACTION_S = 420.0
+"""An action is worth so many seconds of the whole pool at its usual size."""
 FORESEEN = ("concurrency", "cpu", "capacity")
 """Triggers whose reading follows from requests/s."""
-NOTHING = 1e-9
-TRIED_LEVELS = (0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.985, 0.99, 0.9925, 0.995, 0.9965, 0.998)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +51,24 @@ class _Load:
     unit: str
 
 
-class _Need(NamedTuple):
-    """The load worth preparing for, when it is expected, and the chance (0..1) that there is no more then."""
-
-    load: float
-    ahead_s: float
-    level: float
-
-
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a pool will need: `due` when an instance that is started now would be ready, `enough` for the horizon from then on, and no more
-    than `steady` at any time within two horizons.
+    """What a pool will need: `due` when an instance that is started now would be ready, `enough` so that it does for a while then.
 
-    `enough_for` and `steady_for` are what they are made of, `doubts` the loads that what it has now bears when `due` is. `known_at` is what
-    the newest of it rests on.
+    `fewest` will do for the horizon. `kept` is the fewest that may be kept: those that are asked for at any rate, and no fewer than are worth
+    the action (what it has, where no action is worth it); they do for `kept_s` at least. `enough_for` and `kept_for` are what these are
+    made of, `doubts` the loads that what it has now bears when `due` is. `known_at` is what the newest of it rests on.
     """
 
     due: int
     enough: int
-    steady: int
+    fewest: int
+    kept: int
+    kept_s: float
     lead_s: float
     known_at: float
-    enough_for: tuple[_Load, _Need]
-    steady_for: tuple[_Load, _Need]
+    enough_for: tuple[_Load, Need]
+    kept_for: tuple[_Load, float]
     doubts: tuple[tuple[_Load, float], ...]
 
     @property
@@ -79,12 +79,21 @@ class Outlook:
     @property
     def words(self) -> str:
         """What `enough` is made of."""
-        return _words(*self.enough_for)
+        load, need = self.enough_for
+        return (
+            f"{figure(at_level(load.forecast, need.ahead_s, 0.5))} {load.unit} expected in {duration(need.ahead_s)} "
+            f"(now {figure(load.forecast.value)}), up to {figure(need.load)} with {100 * need.level:.3g}% confidence; "
+            f"one bears {figure(load.each)}"
+        )
 
     @property
-    def steady_words(self) -> str:
-        """What `steady` is made of."""
-        return _words(*self.steady_for)
+    def kept_words(self) -> str:
+        """What `kept` is made of."""
+        load, highest = self.kept_for
+        return (
+            f"no more than {figure(highest)} {load.unit} expected for {duration(self.kept_s)} (now {figure(load.forecast.value)}), "
+            f"surprises included; one bears {figure(load.each)}"
+        )
 
 
 def is_foreseen(trigger: Trigger) -> bool:
@@ -99,9 +108,10 @@ def outlook(
     triggers: tuple[Trigger, ...],
     holds: CapacitySeen | None,
     wanted: int,
+    least: int,
 ) -> Outlook | None:
-    """What is to come for a pool that is to have `wanted`; None where a trigger that could be foreseen is not (no forecast, an old one, or
-    nothing known of what a request takes): then only what is seen counts."""
+    """What is to come for a pool that has `wanted`, `least` of them at any rate; None where a trigger that could be foreseen is not (no
+    forecast, an old one, or nothing known of what a request takes): then only what is seen counts."""
     asked = service.scaling.forecast
     loads = _loads(service, region, snapshot, triggers, holds) if asked is not None else []
     if asked is None or not loads:
@@ -110,58 +120,78 @@ def outlook(
     worth = asked.confidence_ratio / (1 - asked.confidence_ratio)
     best: Outlook | None = None
     for load in loads:
-        # An instance serves from the end of its start, and a forecast is of whole minutes: the next one after that.
-        lead_s = max(snapshot.taken_at - load.forecast.seen_at, 0.0) + ready_s + MINUTE_S
-        found = _outlook(load, lead_s, asked.horizon_s, worth, wanted)
+        age_s = max(snapshot.taken_at - load.forecast.seen_at, 0.0)
+        found = _outlook(load, age_s, ready_s, asked.horizon_s, worth, wanted, least)
         best = found if best is None else _larger(best, found)
     return best
 
 
 def _larger(one: Outlook, other: Outlook) -> Outlook:
     most = max(one, other, key=lambda each: (each.enough, each.due))
-    steadiest = max(one, other, key=lambda each: each.steady)
+    keeps = max(one, other, key=lambda each: each.kept)
+    return replace(
+        keeps,
+        due=max(one.due, other.due),
+        enough=most.enough,
+        fewest=max(one.fewest, other.fewest),
+        lead_s=most.lead_s,
+        known_at=max(one.known_at, other.known_at),
+        enough_for=most.enough_for,
+        doubts=one.doubts + other.doubts,
+    )
+
+
+def _outlook(
+    load: _Load, age_s: float, ready_s: float, horizon_s: float, worth: float, wanted: int, least: int
+) -> Outlook:
+    # An instance serves from the end of its start, and a forecast is of whole minutes: the next one after that.
+    seen, from_s = load.forecast, ready_s + MINUTE_S
+    lead_s = age_s + from_s
+    enough = need_at(needs(seen, worth * ENOUGH_WORTH_RATIO), lead_s)
+    keep_worth = worth * KEEP_WORTH_RATIO
+    by_minute = _instances(load, keep_worth, from_s)
+    horizon = min(max(round(horizon_s / MINUTE_S), 1), FORESEEN_MINUTES)
+    fewest = by_minute[horizon - 1]
+    kept = _worth_keeping(by_minute, max(least, fewest), wanted, ACTION_S * usual_size(seen, enough.load) / load.each)
+    minutes = bisect_right(by_minute, kept)
     return Outlook(
-        max(one.due, other.due),
-        most.enough,
-        steadiest.steady,
-        most.lead_s,
-        max(one.known_at, other.known_at),
-        most.enough_for,
-        steadiest.steady_for,
-        one.doubts + other.doubts,
+        due=_ceil(need_at(needs(seen, worth * ADD_WORTH_RATIO), lead_s).load, load.each),
+        enough=_ceil(enough.load, load.each),
+        fewest=fewest,
+        kept=kept,
+        kept_s=minutes * MINUTE_S,
+        lead_s=lead_s,
+        known_at=seen.seen_at,
+        enough_for=(load, enough),
+        kept_for=(load, until(seen, keep_worth, from_s)[max(minutes, 1) - 1]),
+        doubts=((load, wanted * load.each),),
     )
 
 
-def _outlook(load: _Load, lead_s: float, horizon_s: float, worth: float, wanted: int) -> Outlook:
-    to_add, to_have, steady = _needs(load.forecast, worth, STEADY_HORIZONS * horizon_s)
-    due = _at(to_add, lead_s)
-    enough = _most(to_have, lead_s, lead_s + horizon_s)
-    if lead_s > STEADY_HORIZONS * horizon_s:
-        steady = _most(to_have, MINUTE_S, lead_s)
-    return Outlook(
-        _ceil(due, load),
-        _ceil(enough, load),
-        _ceil(steady, load),
-        lead_s,
-        load.forecast.seen_at,
-        (load, enough),
-        (load, steady),
-        ((load, wanted * load.each),),
-    )
+def _worth_keeping(by_minute: tuple[int, ...], fewest: int, wanted: int, action_s: float) -> int:
+    """How many of `wanted` to keep, given how many are needed until each minute: the fewest, `fewest` at least, whose others save more
+    than an action is worth (`action_s`, in seconds of an instance) until they are needed again. Where that is foreseen, adding
+    them again is an action too."""
+    price_s = action_s * (2 if by_minute[-1] >= wanted else 1)
+    kept = fewest
+    while kept < wanted:
+        minutes = bisect_right(by_minute, kept)
+        if (wanted - kept) * minutes * MINUTE_S >= price_s:
+            return kept
+        if minutes == len(by_minute):
+            break
+        kept = by_minute[minutes]
+    return wanted
 
 
-def _words(load: _Load, need: _Need) -> str:
-    """What is expected, and by how much of it the number is reckoned."""
-    seen = load.forecast
-    expected = at_level(seen, need.ahead_s, 0.5)
-    return (
-        f"{figure(expected)} {load.unit} expected in {duration(need.ahead_s)} (now {figure(seen.value)}), up to {figure(need.load)} with "
-        f"{100 * need.level:.3g}% confidence; one bears {figure(load.each)}"
-    )
+@lru_cache(maxsize=4096)
+def _instances(load: _Load, worth: float, from_s: float) -> tuple[int, ...]:
+    """How many instances are needed until each minute to come."""
+    return tuple(_ceil(highest, load.each) for highest in until(load.forecast, worth, from_s))
 
 
-def _ceil(need: _Need, load: _Load) -> int:
-    return max(1, math.ceil(need.load / load.each - 1e-9))
+def _ceil(load: float, each: float) -> int:
+    return max(1, math.ceil(load / each - 1e-9))
 
 
 def _loads(
@@ -197,105 +227,6 @@ def _loads(
 def _fresh(snapshot: Snapshot, series: str) -> ForecastSeen | None:
     seen = snapshot.forecasts.get(series)
     return seen if seen is not None and -MINUTE_S <= snapshot.taken_at - seen.seen_at <= FORECAST_AGE_S_MAX else None
-
-
-# --- a forecast's quantiles -------------------------------------------------------------------------------------------
-
-
-def _most(needs: tuple[_Need, ...], from_s: float, to_s: float) -> _Need:
-    """The highest need between two times ahead, the soonest where there are several."""
-    most = _at(needs, from_s)
-    for need in needs:
-        if from_s < need.ahead_s <= to_s and need.load > most.load:
-            most = need
-    return most
-
-
-def _at(needs: tuple[_Need, ...], ahead_s: float) -> _Need:
-    """The need at a time ahead: between two horizons in proportion, outside them the nearest."""
-    before = needs[0]
-    for need in needs:
-        if need.ahead_s >= ahead_s:
-            width = need.ahead_s - before.ahead_s
-            part = (ahead_s - before.ahead_s) / width if width > 0 and ahead_s > before.ahead_s else float(width <= 0)
-            level = before.level + part * (need.level - before.level)
-            return _Need(before.load + part * (need.load - before.load), ahead_s, level)
-        before = need
-    return _Need(before.load, ahead_s, before.level)
-
-
-_Needs = tuple[_Need, ...]
-
-
-@lru_cache(maxsize=4096)
-def _needs(seen: ForecastSeen, worth: float, steady_s: float) -> tuple[_Needs, _Needs, _Need]:
-    """The loads that are worth preparing for at each horizon: those for which some are added, those that there should be enough for, and
-    the highest of these until `steady_s`. A forecast stands for a minute, and is looked at every second."""
-    middle = seen.levels.index(0.5)
-    places = [_place(seen.levels, level) for level in TRIED_LEVELS]
-    tried = [
-        (horizon_s, max(column[middle], NOTHING), [_between(column, place, part) for place, part in places])
-        for horizon_s, column in zip(seen.horizons_s, zip(*seen.quantiles, strict=True), strict=True)
-    ]
-    enough = _least(tried, worth * ENOUGH_WORTH_RATIO)
-    return _least(tried, worth * ADD_WORTH_RATIO), enough, _most(enough, MINUTE_S, steady_s)
-
-
-def _least(tried: list[tuple[float, float, list[float]]], worth: float) -> _Needs:
-    """What costs least of the loads `tried` at each horizon, given that, the expected load, and the loads by level."""
-    shorts = [worth * (1 - level) for level in TRIED_LEVELS]
-    needs = []
-    for horizon_s, pool, values in tried:
-        costs = [value / pool + short for value, short in zip(values, shorts, strict=True)]
-        best = costs.index(min(costs))
-        needs.append(_Need(values[best], horizon_s, TRIED_LEVELS[best]))
-    return tuple(needs)
-
-
-def _column(seen: ForecastSeen, ahead_s: float) -> tuple[float, ...]:
-    """The quantiles at a time ahead, by level: between two horizons in proportion, outside them the nearest."""
-    horizons = seen.horizons_s
-    after = next((i for i, horizon_s in enumerate(horizons) if horizon_s >= ahead_s), len(horizons) - 1)
-    before = max(0, after - 1)
-    width = horizons[after] - horizons[before]
-    part = min(max((ahead_s - horizons[before]) / width, 0.0), 1.0) if width > 0 else 1.0
-    return tuple(row[before] + part * (row[after] - row[before]) for row in seen.quantiles)
-
-
-def _value(levels: tuple[float, ...], column: tuple[float, ...], level: float) -> float:
-    """The quantile at `level`: between two that are known, in proportion to the logarithm of what lies above."""
-    return _between(column, *_place(levels, level))
-
-
-def _between(column: tuple[float, ...], place: int, part: float) -> float:
-    return column[place - 1] + part * (column[place] - column[place - 1]) if place < len(column) else column[-1]
-
-
-@lru_cache(maxsize=1024)
-def _place(levels: tuple[float, ...], level: float) -> tuple[int, float]:
-    """Which of the known levels is the next one up, and how far on the way to it `level` is; asked thousands of times for a few."""
-    for i in range(1, len(levels)):
-        if level <= levels[i] + 1e-12:
-            low, high = math.log(1 - levels[i - 1]), math.log(1 - levels[i])
-            return i, max((math.log(1 - level) - low) / (high - low), 0.0)
-    return len(levels), 0.0
-
-
-def at_level(seen: ForecastSeen, ahead_s: float, level: float) -> float:
-    """What the series stays below with chance `level` at a time ahead."""
-    return _value(seen.levels, _column(seen, ahead_s), level)
-
-
-def level_of(seen: ForecastSeen, ahead_s: float, value: float) -> float:
-    """The chance that the series stays below `value` at a time ahead; as far as the levels that are known tell."""
-    column = _column(seen, ahead_s)
-    for i, high in enumerate(column):
-        if value < high:
-            if i == 0:
-                return seen.levels[0] * max(value, 0.0) / high
-            low = column[i - 1]
-            return seen.levels[i - 1] + (value - low) / (high - low) * (seen.levels[i] - seen.levels[i - 1])
-    return seen.levels[-1]
 
 
 def figure(value: float) -> str:

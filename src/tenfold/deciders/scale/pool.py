@@ -10,8 +10,8 @@ Where `tenfold measure` has told what one instance holds, requests per second ag
 What was measured of another source or command than what serves says nothing, and then there is no such trigger.
 
 With a forecast (see `ahead`) instances are there before the load is, and go once it will not be back soon, instead of after a cooldown.
-Actions are few: what was added stays for eleven minutes; after some were let go no more go for a quarter of an hour, and for eleven minutes
-none is added for what is only expected; fewer than a tenth are not worth it; and the forecasts of the last ten minutes have to agree.
+Actions are few: what was added stays for eleven minutes; for so long after some were let go no more go, and none is added for what is only
+expected; what goes must be worth it; and the forecasts of the last eight minutes have to agree.
 """
 
 import math
@@ -32,15 +32,12 @@ it adds a quarter, then waits this long to see the effect."""
 STAYS_S = 660.0
 """What was added stays so long, and after some were let go nothing is added for so long for what is only expected: an action is never
 taken back within ten minutes, but for what is seen."""
-LOWER_GAP_S = 900.0
-AGREED_S = 600.0
+AGREED_S = 480.0
 """The forecasts of so long must agree before any instance goes."""
 EVERY_S = 60.0
 """Forecasts come once a minute."""
 EXPECTED_RATIO_MAX = 0.99
 """What is only expected is never as sure as what is seen."""
-WORTH_RATIO = 0.1
-"""Fewer than so many of all are not worth an action."""
 
 
 def scale_pool(
@@ -69,7 +66,10 @@ def scale_pool(
     readings = tuple(read(t, service, region, snapshot, ready, holds) for t in triggers)
     memory = _remember(before, readings, _troubled(pool, ready, before, now), now)
     stays = low if least is None else max(low, least)
-    coming = outlook(service, region, snapshot, triggers, holds, before.wanted)
+    asked = max(
+        (_to_bound(r, len(ready)) for r in readings if r.value is not None and is_foreseen(r.trigger)), default=1
+    )
+    coming = outlook(service, region, snapshot, triggers, holds, before.wanted, max(stays, asked))
     raised = _raise(memory, key, readings, len(ready), high, coming, now)
     if coming is None:
         # A forecast that is late takes back nothing that was added for it.
@@ -135,9 +135,19 @@ def _raise(
 def _asked(reading: Reading, ready: int, coming: Outlook | None) -> int:
     """How many instances a reading asks for: as many as bring it to the middle of its band; where a forecast keeps room for what is to
     come, no more than bring it to its bound."""
-    if coming is None or reading.value is None or not is_foreseen(reading.trigger):
-        return reading.wanted(ready)
+    is_covered = coming is not None and is_foreseen(reading.trigger)
+    return _to_bound(reading, ready) if is_covered else reading.wanted(ready)
+
+
+def _to_bound(reading: Reading, ready: int) -> int:
+    """As many instances as bring the reading to its bound."""
+    assert reading.value is not None
     return math.ceil(ready * reading.value / reading.trigger.up_above - 1e-9)
+
+
+def _asked_now(readings: tuple[Reading, ...], ready: int) -> int:
+    """How many instances what is seen asks for at least, of what can be foreseen."""
+    return max((_to_bound(r, ready) for r in readings if r.value is not None and is_foreseen(r.trigger)), default=1)
 
 
 def _more(
@@ -182,11 +192,14 @@ def _lower(
 
 
 def _agree(memory: PoolScale, coming: Outlook) -> PoolScale:
-    """Remember what this forecast says will go on to be needed, beside those of the last minutes."""
-    if memory.steady and memory.steady[-1] == (coming.known_at, coming.steady):
-        return memory
+    """Remember the most that was to be kept since this forecast was made, beside what those of the last minutes said."""
+    most = coming.kept
+    if memory.steady and memory.steady[-1][0] == coming.known_at:
+        most = max(most, memory.steady[-1][1])
+        if most == memory.steady[-1][1]:
+            return memory
     kept = tuple(each for each in memory.steady if coming.known_at - AGREED_S < each[0] < coming.known_at)
-    return replace(memory, steady=(*kept, (coming.known_at, coming.steady)))
+    return replace(memory, steady=(*kept, (coming.known_at, most)))
 
 
 def _raise_ahead(
@@ -207,10 +220,8 @@ def _lower_ahead(
     memory: PoolScale, key: str, readings: tuple[Reading, ...], coming: Outlook, ready: int, low: int, now: float
 ) -> tuple[PoolScale, Decision | None]:
     """Fewer instances, when those that go will not be needed soon and nothing says hold; otherwise the memory as it is."""
-    steady = max(needed for _, needed in memory.steady)
-    seen = [_asked(r, ready, coming) for r in readings if r.value is not None and is_foreseen(r.trigger)]
-    wanted = max(low, steady, *seen)
-    if memory.wanted - wanted < max(1, WORTH_RATIO * memory.wanted) or not ready:
+    wanted = max(kept for _, kept in memory.steady)
+    if wanted >= memory.wanted or not ready:
         return _hold(memory, key, "")
     missing = [r for r in readings if r.value is None]
     if missing:
@@ -223,20 +234,22 @@ def _lower_ahead(
     if _is_within(memory.troubled_at, AFTER_OUTAGE_S, now):
         why = f"{key} keeps {count(memory.wanted)} although fewer would do: it could not serve a short while ago"
         return _hold(memory, key, why)
-    if _is_within(memory.raised_at, STAYS_S, now) or _is_within(memory.lowered_at, LOWER_GAP_S, now):
+    if _is_within(memory.raised_at, STAYS_S, now) or _is_within(memory.lowered_at, STAYS_S, now):
         return _hold(memory, key, "")
     if memory.steady[-1][0] - memory.steady[0][0] < AGREED_S - EVERY_S:
         # A new pool, or forecasts that have only just come again.
         return _hold(memory, key, "")
     clamps = []
-    if wanted > steady:
-        by = "the least at this hour" if wanted == low else "what is asked of them now"
-        clamps.append(f"{wanted} instead of {steady}: {by}")
-    if steady > coming.steady:
+    if coming.kept > coming.fewest:
+        by = "fewer would be needed again too soon to be worth it"
+        by = "what is asked of them now" if coming.kept == _asked_now(readings, ready) else by
+        by = "the least at this hour" if coming.kept == low else by
+        clamps.append(f"{coming.kept} instead of {coming.fewest}: {by}")
+    if wanted > coming.kept:
         clamps.append(
-            f"damping: {steady} instead of {coming.steady}: the forecasts of the last {duration(AGREED_S)} have to agree"
+            f"damping: {wanted} instead of {coming.kept}: the forecasts of the last {duration(AGREED_S)} have to agree"
         )
-    why = f"{key} will do with {count(wanted)} instead of {memory.wanted}: {coming.steady_words}"
+    why = f"{key} will do with {count(wanted)} instead of {memory.wanted}: {coming.kept_words}"
     memory, decision = _change(memory, key, wanted, why, readings, now)
     return memory, replace(decision, clamps=tuple(clamps))
 
