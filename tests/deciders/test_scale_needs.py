@@ -23,7 +23,8 @@ WILD = st.lists(
 
 
 def needs(rows: list[list[float]], times: float, usual: float, horizon_s: float, confidence: float) -> tuple[int, ...]:
-    """What is due, enough, fewest and kept (of a thousand) for a forecast whose quantiles are `times` the running sums of `rows`, 100 requests/s for each."""
+    """What is due, enough, fewest and kept (of a thousand) for a forecast whose quantiles are `times` the running sums of `rows`, 100
+    requests/s for each."""
     sums = [[times * 100 * sum(row[: i + 1]) for i in range(len(row))] for row in rows]
     seen = ForecastSeen("web@local.requests_per_s", AT, 1.0, usual, HORIZONS_S, LEVELS, tuple(zip(*sums, strict=True)))
     service = Service("web", "serve", scaling=Scaling(1, 1000, (TRIGGER,), Forecast(horizon_s, confidence)))
@@ -45,7 +46,7 @@ def needs(rows: list[list[float]], times: float, usual: float, horizon_s: float,
 def test_more_of_the_same_load_never_needs_fewer(
     rows: list[list[float]], times: float, usual: float, horizon_s: float, confidence: float
 ) -> None:
-    """A load that is so many times as large, in all its quantiles, needs as many instances at least, now, soon and after, whatever is usual."""
+    """A load that is so many times as large, in all its quantiles, needs as many instances at least, whatever is usual."""
     few, many = needs(rows, 1.0, usual, horizon_s, confidence), needs(rows, times, usual, horizon_s, confidence)
     assert all(one <= other for one, other in zip(few, many, strict=True)), (few, many)
 

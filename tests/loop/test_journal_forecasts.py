@@ -10,8 +10,8 @@ from typing import Any
 
 from tenfold.deciders import Decided, Memory
 from tenfold.effects import Decision
-from tenfold.estimators.forecast.fit import HORIZONS
 from tenfold.estimators.forecast.batch import LEVELS
+from tenfold.estimators.forecast.fit import HORIZONS
 from tenfold.facts import ForecastSeen, Snapshot, WorkSeen
 from tenfold.loop import Entry, Journal, JournalReader, tidy
 from tenfold.loop.codec import pack, unpack

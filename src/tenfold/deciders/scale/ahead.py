@@ -1,7 +1,7 @@
 """How many instances a pool will need, by what is expected of its load. Stage: needs -> instances, for `pool`.
 
-`needs` tells which load is worth preparing for, by what being short is worth: of the blueprint's confidence c, w = c / (1 - c), 19 at 95%. A
-tenth of it decides when to add, half of it how much, and four fifths what is kept.
+`needs` tells which load is worth preparing for, by what being short is worth: by the blueprint's confidence c, w = c / (1 - c), 19 at 95%.
+A tenth of it decides when to add, half of it how much, and four fifths what is kept.
 
 Changing a pool has a price of its own: starts, moved connections, somebody who wonders. What goes must save more than that until it is
 needed again (the setup cost of a lot: Wagner & Whitin, Dynamic version of the economic lot size model, 1958).
@@ -55,9 +55,9 @@ class _Load:
 class Outlook:
     """What a pool will need: `due` when an instance that is started now would be ready, `enough` so that it does for a while then.
 
-    `fewest` will do for the horizon. `kept` is the fewest that may be kept: those that are asked for at any rate, and no fewer than are worth
-    the action (what it has, where no action is worth it); they do for `kept_s` at least. `enough_for` and `kept_for` are what these are
-    made of, `doubts` the loads that what it has now bears when `due` is. `known_at` is what the newest of it rests on.
+    `fewest` will do for the horizon. `kept` is what to go down to: to no less than is asked for at any rate, and only as far as it is worth
+    the action (what it has, where it is not); these do for `kept_s` at least. `enough_for` and `kept_for` are what the numbers are made
+    of, `doubts` the loads that what it has now bears when `due` is. `known_at` is what the newest of it rests on.
     """
 
     due: int

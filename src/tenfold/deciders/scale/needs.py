@@ -4,11 +4,11 @@ How sure is sure enough depends on what it costs. At each time ahead the need is
 
     y / usual + w (1 - P(load <= y))        is least
 
-`y / usual` is what so many instances cost, in pools of the size that is usual over a day: room for one request more costs the same by night as
-by day. w is how much worse a minute short of instances is than paying for that whole pool once more. A steady load is so covered nearly
-for certain, at little cost, and a wild one as far as it pays (the newsvendor's rule with a price on time short: Arrow, Harris & Marschak,
-Optimal inventory policy, 1951). Taken alone, the rule gives a wild load up where covering it no longer pays; here it keeps what it would
-for any smaller load of that shape, so that more load never needs fewer instances.
+`y / usual` is what so many instances cost, in pools of the size that is usual over a day: room for one request more costs the same by
+night as by day. w is how much worse a minute short of instances is than paying for that whole pool once more. A steady load is so
+covered nearly for certain, at little cost, and a wild one as far as it pays (the newsvendor's rule with a price on time short: Arrow,
+Harris & Marschak, Optimal inventory policy, 1951). Taken alone the rule gives a wild load up where covering it no longer pays; here it
+keeps what it would keep for any smaller load of that shape, so that more load never needs fewer instances.
 """
 
 import math
