@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 T = TypeVar("T")
 
 
-async def _over(work: Callable[[Load], T]) -> list[T]:
+async def over_loads(work: Callable[[Load], T]) -> list[T]:
     """`work` on each load, on two processes: the forecasts take the time."""
     running = asyncio.get_running_loop()
     with ProcessPoolExecutor(2) as pool:
@@ -55,7 +55,7 @@ class Told:
 async def forecast(tell: Tell) -> list[Figure]:
     """Three days of each load, forecast every minute."""
     found: list[Told] = []
-    for each in await _over(forecast_of):
+    for each in await over_loads(forecast_of):
         tell(
             f"{each.name}: error {each.near_ratio:.2f} of the best seasonal-naive, 95% covers {each.covered_ratio:.1%}"
         )
@@ -179,7 +179,7 @@ def played(start_minutes: int, load: Load) -> Played:
 
 
 async def _policies(tell: Tell, start_minutes: int) -> list[Figure]:
-    results = await _over(partial(played, start_minutes))
+    results = await over_loads(partial(played, start_minutes))
     for each in results:
         ours = each.ran["tenfold"]
         tell(

@@ -7,6 +7,7 @@ from bench import (
     ahead,
     brain,
     chain,
+    clairvoyant,
     console,
     crashes,
     days,
@@ -96,6 +97,7 @@ BRAIN: Mapping[str, Row] = {
     "forecast": Row("three days of recorded loads, forecast each minute", ahead.forecast),
     "policy-2min": Row("the same, scaled by it and by others; instances take 2 min to start", ahead.policies_2),
     "policy-5min": Row("instances take 5 min to start", ahead.policies_5),
+    "clairvoyant": Row("the cheapest that one who knows all could do with so few actions", clairvoyant.clairvoyant),
     "forty-services": Row("a simulated day of 40 services, ticks of 10 s, hourly refits, real deciders", days.forty),
     "lost-region": Row("a simulated day of 100,000 users in 3 regions, one lost at the peak", days.lost),
 }
