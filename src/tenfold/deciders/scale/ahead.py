@@ -23,7 +23,6 @@ from tenfold.deciders.scale.needs import (
     at_level,
     level_of,
     need_at,
-    needs,
     until,
     usual_size,
 )
@@ -147,7 +146,7 @@ def _outlook(
     # An instance serves from the end of its start, and a forecast is of whole minutes: the next one after that.
     seen, from_s = load.forecast, ready_s + MINUTE_S
     lead_s = age_s + from_s
-    enough = need_at(needs(seen, worth * ENOUGH_WORTH_RATIO), lead_s)
+    enough = need_at(seen, worth * ENOUGH_WORTH_RATIO, lead_s)
     keep_worth = worth * KEEP_WORTH_RATIO
     by_minute = _instances(load, keep_worth, from_s)
     horizon = min(max(round(horizon_s / MINUTE_S), 1), FORESEEN_MINUTES)
@@ -155,7 +154,7 @@ def _outlook(
     kept = _worth_keeping(by_minute, max(least, fewest), wanted, ACTION_S * usual_size(seen, enough.load) / load.each)
     minutes = bisect_right(by_minute, kept)
     return Outlook(
-        due=_ceil(need_at(needs(seen, worth * ADD_WORTH_RATIO), lead_s).load, load.each),
+        due=_ceil(need_at(seen, worth * ADD_WORTH_RATIO, lead_s).load, load.each),
         enough=_ceil(enough.load, load.each),
         fewest=fewest,
         kept=kept,

@@ -12,7 +12,10 @@ keeps what it would keep for any smaller load of that shape, so that more load n
 """
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from tenfold.facts import ForecastSeen
@@ -35,18 +38,37 @@ class Need(NamedTuple):
     level: float
 
 
-@lru_cache(maxsize=4096)
-def needs(seen: ForecastSeen, worth: float) -> tuple[Need, ...]:
-    """What is worth preparing for at each horizon, `worth` being w. A forecast stands for a minute, and is looked at every second."""
-    places = [_place(seen.levels, level) for level in TRIED_LEVELS]
-    middle = seen.levels.index(0.5)
-    found = []
-    for horizon_s, column in zip(seen.horizons_s, zip(*seen.quantiles, strict=True), strict=True):
-        loads = [_between(column, place, part) for place, part in places]
-        load = _worth_having(loads, worth * usual_size(seen, column[middle]))
-        level = max(level for level, tried in zip(TRIED_LEVELS, loads, strict=True) if tried <= load + NOTHING)
-        found.append(Need(load, horizon_s, level))
-    return tuple(found)
+def need_at(seen: ForecastSeen, worth: float, ahead_s: float) -> Need:
+    """What is worth preparing for at a time ahead: between two horizons in proportion, outside them that of the nearest."""
+    before, after = _needs_around(seen, worth, bisect_left(seen.horizons_s, ahead_s))
+    width_s = after.ahead_s - before.ahead_s
+    if width_s <= 0:
+        return Need(before.load, ahead_s, before.level)
+    part = (ahead_s - before.ahead_s) / width_s
+    return Need(
+        before.load + part * (after.load - before.load), ahead_s, before.level + part * (after.level - before.level)
+    )
+
+
+@lru_cache(maxsize=8192)
+def _needs_around(seen: ForecastSeen, worth: float, after: int) -> tuple[Need, Need]:
+    """At the horizon with the number `after` and at the one before. A forecast stands for a minute, and is looked at every second."""
+    return _need(seen, worth, max(after - 1, 0)), _need(seen, worth, min(after, len(seen.horizons_s) - 1))
+
+
+def _need(seen: ForecastSeen, worth: float, horizon: int) -> Need:
+    """At the horizon with that number."""
+    column = [row[horizon] for row in seen.quantiles]
+    loads = [_between(column, place, part) for place, part in _tried(seen.levels)]
+    load = _worth_having(loads, worth * usual_size(seen, column[seen.levels.index(0.5)]))
+    level = max(level for level, tried in zip(TRIED_LEVELS, loads, strict=True) if tried <= load + NOTHING)
+    return Need(load, seen.horizons_s[horizon], level)
+
+
+@lru_cache(maxsize=64)
+def _tried(levels: tuple[float, ...]) -> tuple[tuple[int, float], ...]:
+    """Where `TRIED_LEVELS` lie among the levels that are known."""
+    return tuple(_place(levels, level) for level in TRIED_LEVELS)
 
 
 def usual_size(seen: ForecastSeen, expected: float) -> float:
@@ -83,32 +105,33 @@ def until(seen: ForecastSeen, worth: float, lead_s: float) -> tuple[float, ...]:
     When a minute comes its forecast will have been made `lead_s` before, and be as sure as one is now that looks so far. So the room for
     surprises is that of `lead_s`, and grows and shrinks as what is expected does.
     """
-    room = need_at(needs(seen, worth), lead_s).load
-    middle = seen.levels.index(0.5)
-    medians = tuple(
-        Need(median, horizon_s, 0.5) for horizon_s, median in zip(seen.horizons_s, seen.quantiles[middle], strict=True)
-    )
-    base = need_at(medians, lead_s).load
-    highest, found = 0.0, []
-    for minute in range(1, FORESEEN_MINUTES + 1):
-        expected = need_at(medians, minute * MINUTE_S).load
-        growth = min(expected / base, GROWTH_MAX) if base > NOTHING else 1.0
-        highest = max(highest, expected, room * growth)
-        found.append(highest)
-    return tuple(found)
+    room = need_at(seen, worth, lead_s).load
+    medians = seen.quantiles[seen.levels.index(0.5)]
+    places = _minutes(seen.horizons_s)
+    expected = [medians[before] + part * (medians[after] - medians[before]) for before, after, part in places]
+    before, after, part = _around(seen.horizons_s, lead_s)
+    base = medians[before] + part * (medians[after] - medians[before])
+    if base <= NOTHING:
+        return tuple(accumulate((load if load > room else room for load in expected), max))
+    growths = (load / base for load in expected)
+    rooms = (room * (growth if growth < GROWTH_MAX else GROWTH_MAX) for growth in growths)
+    return tuple(accumulate((most if most > load else load for load, most in zip(expected, rooms, strict=True)), max))
 
 
-def need_at(found: tuple[Need, ...], ahead_s: float) -> Need:
-    """The need at a time ahead: between two horizons in proportion, outside them the nearest."""
-    before = found[0]
-    for need in found:
-        if need.ahead_s >= ahead_s:
-            width = need.ahead_s - before.ahead_s
-            part = (ahead_s - before.ahead_s) / width if width > 0 and ahead_s > before.ahead_s else float(width <= 0)
-            level = before.level + part * (need.level - before.level)
-            return Need(before.load + part * (need.load - before.load), ahead_s, level)
-        before = need
-    return Need(before.load, ahead_s, before.level)
+@lru_cache(maxsize=64)
+def _minutes(horizons_s: tuple[float, ...]) -> tuple[tuple[int, int, float], ...]:
+    """Where each of the minutes to come lies among the horizons: the same for every forecast."""
+    return tuple(_around(horizons_s, minute * MINUTE_S) for minute in range(1, FORESEEN_MINUTES + 1))
+
+
+def _around(horizons_s: tuple[float, ...], ahead_s: float) -> tuple[int, int, float]:
+    """The horizons before and after a time ahead, and how far on the way between them it lies; outside them the nearest."""
+    after = bisect_left(horizons_s, ahead_s)
+    if after in (0, len(horizons_s)):
+        nearest = min(after, len(horizons_s) - 1)
+        return nearest, nearest, 0.0
+    before = after - 1
+    return before, after, (ahead_s - horizons_s[before]) / (horizons_s[after] - horizons_s[before])
 
 
 # --- a forecast's quantiles -------------------------------------------------------------------------------------------
@@ -129,7 +152,7 @@ def _value(levels: tuple[float, ...], column: tuple[float, ...], level: float) -
     return _between(column, *_place(levels, level))
 
 
-def _between(column: tuple[float, ...], place: int, part: float) -> float:
+def _between(column: Sequence[float], place: int, part: float) -> float:
     return column[place - 1] + part * (column[place] - column[place - 1]) if place < len(column) else column[-1]
 
 
