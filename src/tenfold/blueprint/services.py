@@ -137,11 +137,11 @@ _SCALES = (
         Section(
             "a mapping of forecast settings",
             (
-                Key("horizon", units.duration("10m", low_s=1.0), "How far ahead to look.", "horizon_s"),
+                Key("horizon", units.duration("10m", low_s=1.0), "What will be needed within it is kept.", "horizon_s"),
                 Key(
                     "confidence",
                     units.percent("95%", low=0.5, high=0.999),
-                    "How sure a forecast must be to add instances.",
+                    "How sure it should be that there are enough instances.",
                     "confidence_ratio",
                 ),
             ),

@@ -60,7 +60,7 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """How far ahead (`horizon_s`) and how sure (`confidence_ratio`, 0..1) a forecast must be to add instances."""
+    """What will be needed within `horizon_s` is kept; `confidence_ratio` (0..1) is how sure it should be that there is enough."""
 
     horizon_s: float = 600.0
     confidence_ratio: float = 0.95
