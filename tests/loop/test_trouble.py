@@ -2,19 +2,23 @@
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tenfold.effects import StopInstance
-from tenfold.loop import Journal, JournalError, JournalReader, replay
+from tenfold.facts import DeployRequest, UpRequest
+from tenfold.loop import Desk, Journal, JournalError, JournalReader, replay
 from tenfold.loop.store import SCHEMA_VERSION
+from tenfold.model import Release
 
 Fill = Callable[..., None]
 
@@ -168,6 +172,27 @@ def test_removed_while_it_is_used(path: Path, fill: Fill) -> None:
     fill(journal, 2)
     with JournalReader(path) as reader:
         assert [(t.seq, t.memory.decisions) for t in reader.ticks(1, 99)] == [(4, 4), (5, 5)]
+    journal.close()
+
+
+def test_what_runs_stays_known_when_the_file_is_replaced(path: Path, fill: Fill, release: Release) -> None:
+    """The release that serves is in the file that is begun when its own was taken away, and in an older one that is put back."""
+    newer = replace(release, id="r2")
+    journal = Journal(path)
+    journal.open()
+    Desk(path).append(UpRequest("up", 1.0, release))
+    fill(journal, 1)
+    shutil.copy(path, path.with_name("older"))
+    Desk(path).append(DeployRequest("deploy", 2.0, newer))
+    assert list(journal.releases()) == [release.id, "r2"]
+    for put in (lambda: None, lambda: shutil.copy(path.with_name("older"), path)):
+        for file in path.parent.glob("journal.db*"):
+            file.unlink()
+        put()
+        with pytest.raises(JournalError, match="removed or replaced"):
+            fill(journal, 1)
+        assert journal.releases() == {release.id: release, "r2": newer}
+        fill(journal, 1)
     journal.close()
 
 

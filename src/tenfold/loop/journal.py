@@ -173,10 +173,19 @@ class Journal:
             with told(self.path, "opened"):
                 newest = "SELECT max(coalesce((SELECT max(seq) FROM ticks), 0), coalesce((SELECT max(last) FROM segments), 0))"
                 self._seq = max(self._seq, db.execute(newest).fetchone()[0])
+                self._carry_over(db)
             self._db, self._file = db, _identity(self.path)
             self._version = -1
             self._ticks_since_keyframe = KEYFRAME_TICKS
         return self._db
+
+    def _carry_over(self, db: sqlite3.Connection) -> None:
+        """Give a file that took another's place the releases that are known: instances of one it lacks would be let go."""
+        there = {id_ for (id_,) in db.execute("SELECT id FROM releases")}
+        lacking = [(id_, RELEASES.encode(release)) for id_, release in self._releases.items() if id_ not in there]
+        if lacking:
+            with transaction(db):
+                db.executemany("INSERT OR IGNORE INTO releases (id, body) VALUES (?, ?)", lacking)
 
     def _fail(self) -> None:
         """Begin afresh with the next tick."""
