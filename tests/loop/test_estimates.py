@@ -10,6 +10,7 @@ import pytest
 
 from tenfold.deciders import Decided, Memory, decide
 from tenfold.effects import Notify
+from tenfold.estimators.forecast.series import Series
 from tenfold.facts import DownRequest, PoolSeen, Snapshot, UpRequest
 from tenfold.loop import Desk, End, Entry, Journal, JournalReader, Loop, World, replay
 from tenfold.loop.estimates import Estimates
@@ -168,12 +169,12 @@ FORESEEN = replace(
 BEFORE_MINUTES = 3000
 
 
-def write_minutes(path: Path, now: float, ahead_minutes: int = 0) -> None:
-    """A journal that has seen two days of 20 requests/s; its last tick is after so many minutes that have not been yet."""
+def write_minutes(path: Path, now: float, ahead_minutes: int = 0, series: tuple[str, ...] = (RATE,)) -> None:
+    """A journal that has seen two days of 20 requests/s in each `series`; its last tick is after so many minutes that have not been yet."""
     journal = Journal(path)
     journal.open()
     first = int(now // 60) - BEFORE_MINUTES
-    minutes = {(first + i, RATE): 20.0 + i % 3 for i in range(BEFORE_MINUTES)}
+    minutes = {(first + i, name): 20.0 + i % 3 for i in range(BEFORE_MINUTES) for name in series}
     minutes |= {(int(now // 60) + i, RATE): 900.0 for i in range(ahead_minutes)}
     at = now + 60.0 * ahead_minutes if ahead_minutes else now - 100.0
     snapshot = journal.seen(Snapshot(at, epoch=1))
@@ -247,6 +248,29 @@ def looks(estimates: Estimates, start: float, seconds: int, per_s: float = 20.0)
 
 
 NOW = 29_000_000 * 60.0
+
+
+def test_after_a_start_no_tick_fits_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven series are fitted in four ticks, and when the first minute ends each is forecast by the days before."""
+    names, fits, real = [f"s{i}" for i in range(7)], [0], Series.refit
+
+    def counted(self: Series) -> None:
+        fits[-1] += 1
+        real(self)
+
+    monkeypatch.setattr(Series, "refit", counted)
+    services = {name: replace(FORESEEN.services["web"], name=name) for name in names}
+    write_minutes(tmp_path / "journal.db", NOW, series=tuple(f"{name}@local.requests_per_s" for name in names))
+    estimates = Estimates(replace(FORESEEN, services=services), tmp_path / "journal.db", lambda text: None)
+    for second in range(62):
+        at = NOW + second
+        pools = {f"{name}@local": PoolSeen(name, "local", at, requests_per_s=20.0, in_flight=2.0) for name in names}
+        snapshot = estimates.look(Snapshot(at, observed={"gateway": at}, pools=pools))
+        estimates.add(snapshot)
+        fits.append(0)
+    assert [count for count in fits if count] == [2, 2, 2, 1]
+    assert all("this time of day on 2 days" in fact.basis for fact in snapshot.forecasts.values())
+    assert len(snapshot.forecasts) == 7
 
 
 def test_a_clock_that_is_set_back_costs_no_history(tmp_path: Path) -> None:
