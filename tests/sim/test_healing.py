@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
-from tenfold.effects import Notify, StartInstance
+from tenfold.deciders import decide
+from tenfold.effects import Notify, StartInstance, StopInstance
 from tenfold.effects.faults import Freeze, Kill
-from tenfold.facts import InstanceState
+from tenfold.facts import InstanceState, UpRequest
+from tenfold.model import Health, Model, Region, Release, Scaling, Service
 from tenfold.model.alerts import Alerts, Escalation
-from tenfold.sim import Behaviour, Simulation, steps
+from tenfold.sim import Behaviour, Simulation, World, steps
 from tests.sim.spread import Globe
 
 STEADY = {"web@local": steps((0, 20))}
@@ -44,6 +46,27 @@ def test_a_restart_whose_control_plane_dies_is_not_doubled(shop) -> None:
         here.run(40)
         assert len(here.ready()) == len(here.world.living("web", "local")) == 2
         assert here.world.counts["doubled"] == 0
+
+
+def test_too_much_load_ends_no_instance_that_answers() -> None:
+    """One instance under twice what it holds fails its checks, answers what it can all the same, and nobody gives it up."""
+    web = Service("web", "serve", paths=("/",), health=Health("/health"), scaling=Scaling(1, 1))
+    world = World(
+        Model("shop", {"web": web}, {"local": Region("local")}),
+        74,
+        rates={"web@local": steps((0, 100))},
+        behaviours={"web": Behaviour(cpu_ms=20, wait_ms=30, start_s=30.0)},
+    )
+    here = Simulation(world, decide)
+    here.ask(UpRequest("up", world.clock.now(), Release("r1", world.model.services, "source", 0.0)))
+    answered = 0.0
+    for _ in range(500):
+        here.step()
+        seen = here.snapshot.pools.get("web@local")
+        answered += seen.requests_per_s - seen.errors_per_s if seen is not None else 0.0
+    assert any("load may be what ails it" in made.why for _, made in here.decided)
+    assert not any(isinstance(effect, StopInstance) for _, made in here.decided for effect in made.effects)
+    assert answered > 0.35 * 500 * 100, "it holds 43 of 100"
 
 
 def test_a_crash_loop_asks_a_person_once_and_says_what_was_tried(shop) -> None:
