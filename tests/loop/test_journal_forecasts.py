@@ -122,3 +122,22 @@ def test_a_journal_of_before_is_read(tmp_path: Path) -> None:
         assert before.decisions[0].confidence_ratio == 1.0
         assert after.snapshot.forecasts == known["forecasts"]
         assert after.decisions == (sure,)
+
+
+def test_a_forecast_of_before_its_usual_was_told_is_read(tmp_path: Path) -> None:
+    """A journal with forecasts of an older Tenfold is no damaged one."""
+    path, known = tmp_path / "journal.db", foretold(Random(SEED), 1, 1)
+    journal = Journal(path)
+    journal.open()
+    journal.append(Entry(MODEL, journal.seen(Snapshot(BEGUN, epoch=1, **known)), Decided((), (), Memory())))
+    journal.close()
+    with sqlite3.connect(path) as db:
+        ((seq, body),) = db.execute("SELECT seq, body FROM ticks").fetchall()
+        plain = unpack(body)
+        for forecast in plain["s"]["forecasts"].values():
+            del forecast["usual"]
+        db.execute("UPDATE ticks SET body = ? WHERE seq = ?", (pack(plain), seq))
+    with JournalReader(path) as reader:
+        latest = reader.latest()
+        assert latest is not None
+        assert latest.snapshot.forecasts == {key: replace(fact, usual=0.0) for key, fact in known["forecasts"].items()}
