@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from tenfold.deciders.memory import PoolScale
 from tenfold.deciders.scale.ahead import FORECAST_AGE_S_MAX
 from tenfold.deciders.scale.floors import Least, starts_s
+from tenfold.deciders.scale.needs import at_level
 from tenfold.deciders.scale.pool import AFTER_OUTAGE_S
 from tenfold.deciders.scale.triggers import TRAFFIC_AGE_S_MAX, count, duration, warm_cores
 from tenfold.effects import Decision
@@ -146,18 +147,17 @@ def _due(service: Service, region: str, snapshot: Snapshot) -> _Call | None:
         (level for level in seen.levels if level >= asked.confidence_ratio), default=max(seen.levels, default=0.0)
     )
     most = _most(seen, bound, snapshot.taken_at, until)
-    if most is None or most < DUE_PER_S:
+    if most < DUE_PER_S:
         return None
-    due = [level for level in seen.levels if (_most(seen, level, snapshot.taken_at, until) or 0.0) >= DUE_PER_S]
+    due = [level for level in seen.levels if _most(seen, level, snapshot.taken_at, until) >= DUE_PER_S]
     within = duration(until - snapshot.taken_at)
     return _Call(f"up to {most:.3g} requests/s are expected within {within} ({bound:.0%} bound)", 1 - min(due))
 
 
-def _most(seen: ForecastSeen, level: float, now: float, until: float) -> float | None:
-    """The highest value of that quantile between now and then; None where it has no minute there."""
-    values = seen.quantiles[seen.levels.index(level)] if level in seen.levels else ()
-    there = [v for v, h in zip(values, seen.horizons_s, strict=False) if now <= seen.seen_at + h <= until]
-    return max(there, default=None)
+def _most(seen: ForecastSeen, level: float, now: float, until: float) -> float:
+    """The highest value of that quantile between now and then: horizons lie minutes apart, and what is due may lie between two."""
+    within = (h for h in seen.horizons_s if now <= seen.seen_at + h <= until)
+    return max(at_level(seen, ahead_s, level) for ahead_s in (*within, until - seen.seen_at))
 
 
 # --- whether it is idle -----------------------------------------------------------------------------------------------
