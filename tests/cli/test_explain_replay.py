@@ -56,7 +56,7 @@ def seen(snapshot: Snapshot) -> Snapshot:
     minute = snapshot.taken_at // 60 * 60
     quantiles = ((90.0, 90.0, 90.0), (100.0, 110.0, 120.0), (120.0, 150.0, 140.0))
     forecast = ForecastSeen(
-        SERIES, minute, 101.0, 100.0, (60.0, 120.0, 600.0), (0.05, 0.5, 0.975), quantiles, 9 * 86_400.0, "days and weeks"
+        SERIES, minute, 101.0, (60.0, 120.0, 600.0), (0.05, 0.5, 0.975), quantiles, 9 * 86_400.0, "days and weeks"
     )
     capacity = CapacitySeen("web", "all", "other", 80.0, 5.0, 0.0, 50.0, 90.0, 0.0, minute, limited_by="the processor")
     return replace(

@@ -33,7 +33,7 @@ POOL = "web@local"
 NOW = 6_000.0
 QUANTILES = ((90.0, 90.0, 90.0, 90.0), (100.0, 110.0, 120.0, 100.0), (120.0, 150.0, 140.0, 130.0))
 FORECAST = ForecastSeen(
-    f"{POOL}.requests_per_s", NOW - 30, 101.0, 90.0, (60.0, 120.0, 300.0, 600.0), (0.05, 0.5, 0.975), QUANTILES
+    f"{POOL}.requests_per_s", NOW - 30, 101.0, (60.0, 120.0, 300.0, 600.0), (0.05, 0.5, 0.975), QUANTILES
 )
 WEB = InstanceSeen("web-1", "web", "local", "r1", InstanceState.READY, NOW, NOW, NOW)
 SNAPSHOT = Snapshot(

@@ -353,7 +353,6 @@ def test_more_that_is_expected_never_gives_fewer(
             "web@local.requests_per_s",
             MID,
             load,
-            load,
             (60.0, 600.0, 3600.0),
             (0.05, 0.5, 0.95, 0.99),
             quantiles,

@@ -26,7 +26,9 @@ def needs(rows: list[list[float]], times: float, usual: float, horizon_s: float,
     """What is due, enough, fewest and kept (of a thousand) for a forecast whose quantiles are `times` the running sums of `rows`, 100
     requests/s for each."""
     sums = [[times * 100 * sum(row[: i + 1]) for i in range(len(row))] for row in rows]
-    seen = ForecastSeen("web@local.requests_per_s", AT, 1.0, usual, HORIZONS_S, LEVELS, tuple(zip(*sums, strict=True)))
+    seen = ForecastSeen(
+        "web@local.requests_per_s", AT, 1.0, HORIZONS_S, LEVELS, tuple(zip(*sums, strict=True)), usual=usual
+    )
     service = Service("web", "serve", scaling=Scaling(1, 1000, (TRIGGER,), Forecast(horizon_s, confidence)))
     shot = Snapshot(
         AT, forecasts={seen.key: seen}, works={"web@local": WorkSeen("web", "local", AT, busy_s=0.1, start_s=55.0)}

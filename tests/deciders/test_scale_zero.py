@@ -284,7 +284,6 @@ def forecast(story: Story, due_s: float, value: float = 2.0) -> None:
         "web@local.requests_per_s",
         story.now,
         0.0,
-        0.0,
         horizons,
         (0.5, 0.95),
         (tuple(0.0 for _ in horizons), upper),

@@ -107,7 +107,7 @@ class Lived(Written):
     def _foresee(self, snapshot: Snapshot) -> Snapshot:
         now = snapshot.taken_at
         if self.foretold and now - self.begun >= RISES_S - 60.0:
-            seen = ForecastSeen(SERIES, now // 60 * 60, 100.0, 100.0, (120.0,), (0.5, 0.95), ((550.0,), (600.0,)))
+            seen = ForecastSeen(SERIES, now // 60 * 60, 100.0, (120.0,), (0.5, 0.95), ((550.0,), (600.0,)))
             snapshot = replace(snapshot, forecasts={SERIES: seen})
         pool, ready = snapshot.pools.get(POOL), sum(i.state is InstanceState.READY for i in snapshot.instances.values())
         # Counted by hand, for the tick that begins now.
@@ -218,7 +218,7 @@ class Told:
         if foreseen is None:
             foreseen = [WorkSeen("web", "local", self.at, start_s=START_S)]
             if expected:
-                foreseen += [ForecastSeen(SERIES, self.at, 1.0, 1.0, (60.0,), (0.5, 0.95), ((expected,), (expected,)))]
+                foreseen += [ForecastSeen(SERIES, self.at, 1.0, (60.0,), (0.5, 0.95), ((expected,), (expected,)))]
         snapshot = Snapshot(
             self.at,
             observed={"process": self.at, "gateway": self.at, "capacity": self.at},

@@ -38,7 +38,7 @@ def foretold(random: Random, minute: int, pools: int) -> Mapping[str, Any]:
             series = f"svc{n}@local{figure}"
             quantiles = tuple(tuple(row[i] for row in rows) for i in range(len(LEVELS)))
             forecasts[series] = ForecastSeen(
-                series, minute * 60.0, usual, usual, HORIZONS_S, LEVELS, quantiles, 9 * DAY_S, "days and weeks"
+                series, minute * 60.0, usual, HORIZONS_S, LEVELS, quantiles, 9 * DAY_S, "days and weeks", usual
             )
     return {"forecasts": forecasts, "works": works}
 

@@ -120,7 +120,7 @@ class Life(Written):
             rows = [sorted(self.random.random() * scale for _ in LEVELS) for _ in HORIZONS_S]
             quantiles = tuple(tuple(row[i] for row in rows) for i in range(len(LEVELS)))
             self.expected[series] = ForecastSeen(
-                series, now // 60 * 60 - old_s, scale / 2, scale / 3, HORIZONS_S, LEVELS, quantiles, 86_400.0, "drawn"
+                series, now // 60 * 60 - old_s, scale / 2, HORIZONS_S, LEVELS, quantiles, 86_400.0, "drawn", scale / 3
             )
 
 

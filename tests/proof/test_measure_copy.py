@@ -26,7 +26,7 @@ services:
 
 @pytest.mark.parametrize("instances", [1, 4])
 def test_the_copy_can_be_read_whatever_an_instance_takes(instances: int) -> None:
-    """Triggers are those of the original: the default ones need not fit. Nothing of it scales, and what is not measured runs once."""
+    """Triggers are those of the original: the default ones need not fit; nothing of it scales, and what is not measured runs once."""
     model = load(ASKED, default_name="shop")
     copied = cut_down(ASKED.encode(), FILE, model, "web", instances, 8099)
     of_copy = load(yaml.safe_dump(copied), default_name="shop").services

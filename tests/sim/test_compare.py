@@ -142,9 +142,7 @@ class Seer:
 
     def facts(self, now: float) -> tuple[ForecastSeen, ...]:
         value = self.minutes[-1][1].get("web@local.requests_per_s", 0.0) if self.minutes else 0.0
-        return (
-            ForecastSeen("web@local.requests_per_s", now, value, value, (300.0,), (0.5, 0.95), ((value,), (value,))),
-        )
+        return (ForecastSeen("web@local.requests_per_s", now, value, (300.0,), (0.5, 0.95), ((value,), (value,))),)
 
 
 def test_the_forecaster_hears_every_minute_once_and_in_order() -> None:

@@ -9,19 +9,19 @@ class ForecastSeen:
 
     `quantiles[i][j]` is the value that minute `seen_at + horizons_s[j]` stays below with chance `levels[i]` (0..1; one of them 0.5), in
     the unit of the series. `seen_at` is the end of the newest minute that it knows, and `value` was that minute's; `usual` is the mean of
-    the last day's, 0 in journals of before that was told. `history_s` is how much of the past it rests on, and `basis` says in words how
+    the last day's (0 in journals of before that was told). `history_s` is how much of the past it rests on, and `basis` says in words how
     it was made.
     """
 
     series: str
     seen_at: float
     value: float
-    usual: float = 0.0
-    horizons_s: tuple[float, ...] = ()
-    levels: tuple[float, ...] = ()
-    quantiles: tuple[tuple[float, ...], ...] = ()
+    horizons_s: tuple[float, ...]
+    levels: tuple[float, ...]
+    quantiles: tuple[tuple[float, ...], ...]
     history_s: float = 0.0
     basis: str = ""
+    usual: float = 0.0
 
     @property
     def key(self) -> str:

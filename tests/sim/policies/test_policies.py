@@ -255,7 +255,7 @@ def test_the_reactive_policy_does_not_know_what_is_to_come() -> None:
     watched.memory = ScaleMemory({"web@local": PoolScale(0, "", START)})
     watched.now += 1.0
     shot = watched.shot(0.0, 0.0, 0, 0.5)
-    told = ForecastSeen("web@local.requests_per_s", watched.now, 0.0, 100.0, (60.0, 600.0), (0.5, 0.99), ((100.0,) * 2,) * 2)
+    told = ForecastSeen("web@local.requests_per_s", watched.now, 0.0, (60.0, 600.0), (0.5, 0.99), ((100.0,) * 2,) * 2)
     forewarned = replace(shot, forecasts={told.key: told})
     asked = watched.model, watched.release
     ours, _ = scale(*asked, forewarned, watched.memory)

@@ -39,6 +39,8 @@ ACTION_S = 420.0
 """An action is worth so many seconds of the whole pool at its usual size."""
 FORESEEN = ("concurrency", "cpu", "capacity")
 """Triggers whose reading follows from requests/s."""
+SHOWN_MIN = 0.001
+"""Less is told as that: nobody wants to read 4.29e-05 requests/s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,4 +232,6 @@ def _fresh(snapshot: Snapshot, series: str) -> ForecastSeen | None:
 
 def figure(value: float) -> str:
     """`0.42`, `41.5`, `12,345`."""
+    if 0 < value < SHOWN_MIN:
+        return f"less than {SHOWN_MIN}"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
