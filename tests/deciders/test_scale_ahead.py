@@ -19,7 +19,7 @@ def test_instances_are_asked_for_before_the_load_comes() -> None:
     decision = story.look(forecast(START, 150.0, 150, 400, 800))
     assert decision is not None
     assert decision.why == (
-        "web@local will need 4 instances instead of 2 in 2 min: 296 requests/s expected in 2 min (now 150), up to 338 with 99.6% "
+        "web@local will need 4 instances instead of 2 in 2 min: 275 requests/s expected in 2 min (now 150), up to 315 with 99.6% "
         "confidence; one bears 100"
     )
     assert 0.9 < decision.confidence_ratio <= 0.99

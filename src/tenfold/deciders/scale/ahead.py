@@ -121,8 +121,10 @@ def outlook(
     worth = asked.confidence_ratio / (1 - asked.confidence_ratio)
     best: Outlook | None = None
     for load in loads:
-        age_s = max(snapshot.taken_at - load.forecast.seen_at, 0.0)
-        found = _outlook(load, age_s, ready_s, asked.horizon_s, worth, wanted, least)
+        # An instance serves from the end of its start, and a forecast is of whole minutes: the next one after that, counted from its own.
+        late_minutes = max(snapshot.taken_at - load.forecast.seen_at, 0.0) // MINUTE_S
+        from_s = ready_s + MINUTE_S
+        found = _outlook(load, from_s, from_s + late_minutes * MINUTE_S, asked.horizon_s, worth, wanted, least)
         best = found if best is None else _larger(best, found)
     return best
 
@@ -142,12 +144,12 @@ def _larger(one: Outlook, other: Outlook) -> Outlook:
     )
 
 
+@lru_cache(maxsize=4096)
 def _outlook(
-    load: _Load, age_s: float, ready_s: float, horizon_s: float, worth: float, wanted: int, least: int
+    load: _Load, from_s: float, lead_s: float, horizon_s: float, worth: float, wanted: int, least: int
 ) -> Outlook:
-    # An instance serves from the end of its start, and a forecast is of whole minutes: the next one after that.
-    seen, from_s = load.forecast, ready_s + MINUTE_S
-    lead_s = age_s + from_s
+    """By one load. A start takes until `from_s`, `lead_s` after the forecast's own minute. Asked every second, it changes by the minute."""
+    seen = load.forecast
     enough = need_at(seen, worth * ENOUGH_WORTH_RATIO, lead_s)
     keep_worth = worth * KEEP_WORTH_RATIO
     by_minute = _instances(load, keep_worth, from_s)
