@@ -61,7 +61,11 @@ class Step:
 
 
 LADDER = (
-    Step(Rung.RESTART, "it is started again in its place: same name, same port", RESTARTS_MAX),
+    Step(
+        Rung.RESTART,
+        "it is started again in its place: same name, same port (another where a program has taken it)",
+        RESTARTS_MAX,
+    ),
     Step(Rung.REPLACE, "it is ended, and a new one takes its place", MOVE_AFTER),
     Step(Rung.MOVE, "other regions run more of it for as long as this one can't", GIVE_UP_AFTER),
     Step(Rung.ASK, "a person is asked, and it is tried only now and then", None),
