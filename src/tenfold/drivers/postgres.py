@@ -149,10 +149,8 @@ class _Embedded:
             program = await asyncio.to_thread(readable_copy, WHEEL, program, _FOLDERS, home.user, self._shared)
         data = postgres_data.data_folder(home)
         await postgres_data.remove_half_made(home)
-        settings, notes = self._settle(home, region)
-        settings = replace(settings, follow=start.follow)
-        save_settings(home, settings)
-        self._made[region] = (home, settings)
+        settings, notes = replace(self._settle(home), follow=start.follow), []
+        self._remember(region, home, settings)
         if data.exists():
             postgres_data.check_data(home, int(wheel(WHEEL).version.split(".")[0]))
             postgres_data.clear_stale_lock(home)
@@ -166,6 +164,10 @@ class _Embedded:
             notes.append(await self._follow(home, region, start.follow, program))
         else:
             await self._lead(home, settings, start, program)
+        # Making data takes seconds, in which another program can take a port: it is looked at last.
+        settings, note = self._at_a_free_port(region, settings)
+        self._remember(region, home, settings)
+        notes.append(note)
         self._watched.pop(region, None)
         sockets = postgres_data.make_socket_folder(home)
         spread = {} if self._front is None else {**SETTINGS, "hba_file": str(home.folder / "pg_hba.conf")}
@@ -178,8 +180,8 @@ class _Embedded:
             note=" ".join(note for note in notes if note),
         )
 
-    def _settle(self, home: Home, region: str) -> tuple[PostgresSettings, list[str]]:
-        """Port and passwords, the old ones where there are some; what a person should know of them."""
+    def _settle(self, home: Home) -> PostgresSettings:
+        """Port and passwords, the old ones where there are some."""
         settings = load_settings(home, PostgresSettings)
         if settings is None:
             if postgres_data.data_folder(home).exists():
@@ -187,15 +189,18 @@ class _Embedded:
                     f"{home.settings}, which holds the passwords of the database, is gone: put a copy of it back."
                 )
             settings = self._new_settings()
-        notes = []
-        with self._network.inside(region):
-            if not is_free(settings.port, self._network.host(region)):
-                port = self._ports.take()
-                notes.append(f"port {settings.port} is taken by another program, so PostgreSQL listens on {port}.")
-                settings = replace(settings, port=port)
         if self._front is not None and not settings.replica_password:
             settings = replace(settings, replica_password=secrets.token_urlsafe(24))
-        return settings, notes
+        return settings
+
+    def _at_a_free_port(self, region: str, settings: PostgresSettings) -> tuple[PostgresSettings, str]:
+        """The settings with a port that is free, and what a person should know of it."""
+        with self._network.inside(region):
+            if is_free(settings.port, self._network.host(region)):
+                return settings, ""
+            port = self._ports.take()
+        note = f"port {settings.port} is taken by another program, so PostgreSQL listens on {port}."
+        return replace(settings, port=port), note
 
     async def _lead(self, home: Home, settings: PostgresSettings, start: StartEngine, program: Path) -> None:
         """Make the data ready to take writes, new ones where there are none."""

@@ -1,8 +1,10 @@
 """The embedded PostgreSQL, run for real: what it gives the app, how it starts, stops and is found again."""
 
 import asyncio
+import json
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +14,7 @@ import psutil
 import psycopg
 import pytest
 
+from tenfold.drivers import postgres_data
 from tenfold.drivers.postgres import PostgresDriver
 from tenfold.drivers.wheels import RunUser, blocked_at, wheel_file
 from tenfold.effects import Order, Outcome, StartEngine, StopEngine
@@ -75,8 +78,6 @@ async def test_wrong_password_is_refused(place: Any, connect: Connect) -> None:
 
 async def test_taken_port_is_stepped_over_and_said(place: Any) -> None:
     """Another program listens on the remembered port; PostgreSQL takes the next free one, says so, and keeps it from then on."""
-    import socket
-
     driver = place.postgres()
     before = await place.run(driver)
     await place.stop(driver)
@@ -90,6 +91,28 @@ async def test_taken_port_is_stepped_over_and_said(place: Any) -> None:
         assert f"port {before.address.split(':')[1]} is taken" in receipt.note
     await place.stop(driver)
     assert (await place.run(driver)).address == after.address
+
+
+async def test_port_that_is_taken_while_data_are_made(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making data takes seconds: when another program listens on the chosen port by then, PostgreSQL takes the next free one."""
+    made = postgres_data.make_data
+    others: list[socket.socket] = []
+
+    async def meanwhile(*asked: Any) -> None:
+        await made(*asked)
+        other = socket.create_server(
+            ("127.0.0.1", json.loads((place.postgres_home / "settings.json").read_text())["port"])
+        )
+        others.append(other)
+
+    monkeypatch.setattr(postgres_data, "make_data", meanwhile)
+    driver = place.postgres()
+    receipt = await place.start(driver)
+    seen = await place.until(driver, EngineState.READY)
+    (other,) = others
+    with other:
+        assert f"port {other.getsockname()[1]} is taken" in receipt.note
+        assert seen.address != f"127.0.0.1:{other.getsockname()[1]}"
 
 
 async def test_started_twice_at_once(place: Any) -> None:
