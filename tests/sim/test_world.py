@@ -3,6 +3,7 @@
 import asyncio
 import math
 from random import Random
+from statistics import fmean
 
 import pytest
 from hypothesis import given
@@ -122,6 +123,16 @@ def test_below_capacity_everything_is_answered_and_little_holds() -> None:
     assert totals.failed == before
     assert pool.in_flight == pytest.approx(pool.requests_per_s * pool.response_ms_mean / 1000, rel=1e-6)
     assert pool.response_ms_p50 < pool.response_ms_mean < pool.response_ms_p95 < pool.response_ms_p99
+
+
+def test_the_noise_of_single_seconds_is_not_counted_twice() -> None:
+    """Two instances of eight requests a second are asked for 11.2, by chance: they answer in about the 0.42 s of M/M/1, in steps of a second too."""
+    world = served_world(5, 11.2, 2, Behaviour(cpu_ms=125, wait_ms=0))
+    means_ms = []
+    for _ in range(600):
+        pass_time(world, 1)
+        means_ms.append(pool_of(world).response_ms_mean or 0.0)
+    assert 350 < fmean(means_ms) < 650
 
 
 def test_above_capacity_the_queue_grows_until_requests_time_out() -> None:

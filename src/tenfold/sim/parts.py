@@ -57,6 +57,7 @@ class Instance:
     cpu_cores: float | None = None
     in_flight: float = 0.0
     backlog: float = 0.0
+    rate_per_s: float | None = None
     sockets: int = 0
     response_s: float = 0.0
     queue: Station = field(init=False)

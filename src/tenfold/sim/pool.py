@@ -16,6 +16,8 @@ KNOWN_AFTER = 100.0
 """So many answers make the usual time of a route known."""
 TIMEOUT_S = 60.0
 """How long an instance may be silent where no table says it."""
+SETTLES_S = 10.0
+"""How long a queue takes to become as long as it will be at another rate of arrivals."""
 NOBODY = 0.01
 """Fewer requests than this in flight are none: a fluid's tail never quite ends."""
 
@@ -194,6 +196,7 @@ class Pool:
         held = max(instance.in_flight, instance.backlog)
         self._lost += held * (1 - instance.behaviour.idempotent_ratio) if others else held
         instance.in_flight = instance.backlog = 0.0
+        instance.rate_per_s = None
         instance.sockets = 0
 
     def seen(self, at: float) -> PoolSeen:
@@ -279,16 +282,19 @@ class _Served:
     step: Step
     timeout_s: float
     queue: Station | None = None
-    before: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    after: tuple[float, float, float, float, float, float, float, float] = (0.0,) * 8
+    before: tuple[float, float, float | None, float] = (0.0, 0.0, None, 0.0)
+    after: tuple[float, float, float, float, float, float, float, float, float] = (0.0,) * 9
 
     def by(self, member: Instance, arrivals: float) -> None:
         """`member` gets `arrivals` more requests."""
-        work = (member.backlog, member.in_flight, arrivals)
+        work = (member.backlog, member.in_flight, member.rate_per_s, arrivals)
         if member.queue is not self.queue or work != self.before:
             self.queue, self.before = member.queue, work
             self.after = self._reckoned(member, arrivals)
-        done, timed_out, fixed_s, random_s, member.backlog, member.response_s, member.in_flight, used = self.after
+        done, timed_out, fixed_s, random_s, member.backlog, member.response_s, member.in_flight, used, rate_per_s = (
+            self.after
+        )
+        member.rate_per_s = rate_per_s
         member.cpu_cores = member.behaviour.idle_cpu_cores + used
         step = self.step
         step.answered += done
@@ -299,7 +305,7 @@ class _Served:
 
     def _reckoned(
         self, member: Instance, arrivals: float
-    ) -> tuple[float, float, float, float, float, float, float, float]:
+    ) -> tuple[float, float, float, float, float, float, float, float, float]:
         """What is done, what times out, the sums of the two parts of its time, and how the instance is afterwards."""
         queue, seconds = member.queue, self.step.seconds
         behind = member.backlog + arrivals
@@ -308,7 +314,11 @@ class _Served:
         timed_out = max(0.0, backlog - queue.capacity_per_s * self.timeout_s)
         backlog -= timed_out
         fixed = queue.wait_s + backlog / queue.capacity_per_s
-        random = queue.cpu_s + (queue.queueing_s(arrivals / seconds) if arrivals > 0 else 0.0)
+        # The formula for a steady rate has the noise of arrivals in it: that of single seconds would be counted twice.
+        rate_per_s = arrivals / seconds
+        if member.rate_per_s is not None:
+            rate_per_s += (member.rate_per_s - rate_per_s) * math.exp(-seconds / SETTLES_S)
+        random = queue.cpu_s + (queue.queueing_s(rate_per_s) if arrivals > 0 else 0.0)
         response_s = fixed + random
         still = member.in_flight * math.exp(-seconds / (queue.wait_s + queue.cpu_s + 1e-9))
         still = still if still >= NOBODY else 0.0
@@ -322,4 +332,5 @@ class _Served:
             response_s,
             in_flight,
             done * queue.cpu_s / seconds,
+            rate_per_s,
         )
