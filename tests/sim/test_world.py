@@ -126,7 +126,7 @@ def test_below_capacity_everything_is_answered_and_little_holds() -> None:
 
 
 def test_the_noise_of_single_seconds_is_not_counted_twice() -> None:
-    """Two instances of eight requests a second are asked for 11.2, by chance: they answer in about the 0.42 s of M/M/1, in steps of a second too."""
+    """Asked by chance for 70% of what they hold, instances answer in about the 0.42 s of M/M/1, in steps of a second too."""
     world = served_world(5, 11.2, 2, Behaviour(cpu_ms=125, wait_ms=0))
     means_ms = []
     for _ in range(600):
