@@ -3,6 +3,7 @@
 The pictures of docs/img are those of this test: `make pictures` draws them anew.
 """
 
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -143,7 +144,8 @@ async def looking_back(pictures: Pictures, moment: float) -> None:
     page = pictures.pages["dark"]
     slider = page.get_by_role("slider")
     first = float(await slider.get_attribute("min") or 0)
-    await slider.fill(f"{first + round(moment - first):.6f}")
+    # Its steps are whole seconds: the one before the moment may lie before the loss.
+    await slider.fill(f"{first + math.ceil(moment - first):.6f}")
     await expect(page.locator("#line")).to_contain_text("Paused at")
     await expect(page.locator(f"#region-{LOST} .state").first).to_have_text("out")
     await pictures.take("past", "dark")
