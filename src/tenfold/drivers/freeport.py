@@ -42,6 +42,16 @@ class FreePorts:
         """Go on after `port`, which an earlier control plane gave out last."""
         self._next = port + 1 if _FIRST <= port < _LAST else _FIRST
 
+    def keep(self, port: int, host: str, whose: str) -> tuple[int, str]:
+        """`port` where nothing listens there, or else the next free one, and what a person should know of it.
+
+        Raises `Retryable` when all are busy.
+        """
+        if is_free(port, host):
+            return port, ""
+        other = self.take()
+        return other, f"port {port} is taken by another program, so {whose} listens on {other}."
+
     def take(self, taken: Container[int] = ()) -> int:
         """The next free port that is not in `taken` (those given to something that does not listen yet).
 

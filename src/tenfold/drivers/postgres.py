@@ -26,7 +26,7 @@ from tenfold.drivers.enginehome import (
     space_note,
 )
 from tenfold.drivers.fence import Fence
-from tenfold.drivers.freeport import FreePorts, is_free
+from tenfold.drivers.freeport import FreePorts
 from tenfold.drivers.network import Loopback, Network
 from tenfold.drivers.postgres_replica import (
     SETTINGS,
@@ -165,7 +165,9 @@ class _Embedded:
         else:
             await self._lead(home, settings, start, program)
         # Making data takes seconds, in which another program can take a port: it is looked at last.
-        settings, note = self._at_a_free_port(region, settings)
+        with self._network.inside(region):
+            port, note = self._ports.keep(settings.port, self._network.host(region), "PostgreSQL")
+        settings = replace(settings, port=port)
         self._remember(region, home, settings)
         notes.append(note)
         self._watched.pop(region, None)
@@ -192,15 +194,6 @@ class _Embedded:
         if self._front is not None and not settings.replica_password:
             settings = replace(settings, replica_password=secrets.token_urlsafe(24))
         return settings
-
-    def _at_a_free_port(self, region: str, settings: PostgresSettings) -> tuple[PostgresSettings, str]:
-        """The settings with a port that is free, and what a person should know of it."""
-        with self._network.inside(region):
-            if is_free(settings.port, self._network.host(region)):
-                return settings, ""
-            port = self._ports.take()
-        note = f"port {settings.port} is taken by another program, so PostgreSQL listens on {port}."
-        return replace(settings, port=port), note
 
     async def _lead(self, home: Home, settings: PostgresSettings, start: StartEngine, program: Path) -> None:
         """Make the data ready to take writes, new ones where there are none."""

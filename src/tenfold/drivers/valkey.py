@@ -16,7 +16,7 @@ from tenfold.drivers.byurl import EngineByUrl, resolve_url, url_address
 from tenfold.drivers.engine import Launch
 from tenfold.drivers.enginehome import Home, load_settings, own_home, save_settings, space_note, write_file
 from tenfold.drivers.fence import Fence
-from tenfold.drivers.freeport import HOST, FreePorts, is_free
+from tenfold.drivers.freeport import HOST, FreePorts
 from tenfold.drivers.network import Loopback, Network
 from tenfold.drivers.project import Project
 from tenfold.drivers.store import (
@@ -175,10 +175,7 @@ class _Embedded:
     def _settle(self, region: str, settings: ValkeySettings) -> tuple[ValkeySettings, str]:
         """The settings with a port that is free, and what a person should know of it."""
         with self._network.inside(region):
-            if is_free(settings.port, self._network.host(region)):
-                return settings, ""
-            port = self._ports.take()
-        note = f"port {settings.port} is taken by another program, so Valkey listens on {port}."
+            port, note = self._ports.keep(settings.port, self._network.host(region), "Valkey")
         return replace(settings, port=port), note
 
     def _spread(self, region: str, settings: ValkeySettings) -> tuple[str, ...]:
