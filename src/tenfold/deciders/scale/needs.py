@@ -25,6 +25,7 @@ NOTHING = 1e-9
 FORESEEN_MINUTES = 59
 """So far ahead is looked for when instances are needed again: within the furthest horizon."""
 UNUSUAL_RATIO = 2.0
+"""What is expected counts as so many times the usual load at the most."""
 GROWTH_MAX = 10.0
 """Room for surprises grows so many times at the most where the load is expected to: next to nothing may grow a thousandfold."""
 TRIED_LEVELS = (0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.985, 0.99, 0.9925, 0.995, 0.9965, 0.998)
@@ -147,18 +148,14 @@ def _column(seen: ForecastSeen, ahead_s: float) -> tuple[float, ...]:
     return tuple(row[before] + part * (row[after] - row[before]) for row in seen.quantiles)
 
 
-def _value(levels: tuple[float, ...], column: tuple[float, ...], level: float) -> float:
-    """The quantile at `level`: between two that are known, in proportion to the logarithm of what lies above."""
-    return _between(column, *_place(levels, level))
-
-
 def _between(column: Sequence[float], place: int, part: float) -> float:
     return column[place - 1] + part * (column[place] - column[place - 1]) if place < len(column) else column[-1]
 
 
 @lru_cache(maxsize=1024)
 def _place(levels: tuple[float, ...], level: float) -> tuple[int, float]:
-    """Which of the known levels is the next one up, and how far on the way to it `level` is; asked thousands of times for a few."""
+    """Which of the known levels is the next one up, and how far on the way to it `level` is, by the logarithm of what lies above; asked
+    thousands of times for a few."""
     for i in range(1, len(levels)):
         if level <= levels[i] + 1e-12:
             low, high = math.log(1 - levels[i - 1]), math.log(1 - levels[i])
@@ -168,7 +165,7 @@ def _place(levels: tuple[float, ...], level: float) -> tuple[int, float]:
 
 def at_level(seen: ForecastSeen, ahead_s: float, level: float) -> float:
     """What the series stays below with chance `level` at a time ahead."""
-    return _value(seen.levels, _column(seen, ahead_s), level)
+    return _between(_column(seen, ahead_s), *_place(seen.levels, level))
 
 
 def level_of(seen: ForecastSeen, ahead_s: float, value: float) -> float:

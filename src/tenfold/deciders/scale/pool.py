@@ -19,6 +19,7 @@ from dataclasses import replace
 
 from tenfold.deciders.memory import PoolScale
 from tenfold.deciders.scale.ahead import Outlook, is_foreseen, outlook
+from tenfold.deciders.scale.needs import MINUTE_S
 from tenfold.deciders.scale.triggers import TRAFFIC_AGE_S_MAX, Reading, count, describe, duration, read, triggers_of
 from tenfold.effects import Decision
 from tenfold.facts import CapacitySeen, InstanceSeen, PoolSeen, Snapshot
@@ -34,8 +35,6 @@ STAYS_S = 660.0
 taken back within ten minutes, but for what is seen."""
 AGREED_S = 480.0
 """The forecasts of so long must agree before any instance goes."""
-EVERY_S = 60.0
-"""Forecasts come once a minute."""
 EXPECTED_RATIO_MAX = 0.99
 """What is only expected is never as sure as what is seen."""
 
@@ -236,7 +235,7 @@ def _lower_ahead(
         return _hold(memory, key, why)
     if _is_within(memory.raised_at, STAYS_S, now) or _is_within(memory.lowered_at, STAYS_S, now):
         return _hold(memory, key, "")
-    if memory.steady[-1][0] - memory.steady[0][0] < AGREED_S - EVERY_S:
+    if memory.steady[-1][0] - memory.steady[0][0] < AGREED_S - MINUTE_S:
         # A new pool, or forecasts that have only just come again.
         return _hold(memory, key, "")
     clamps = []
