@@ -153,10 +153,13 @@ async def test_errors_and_silence_of_a_region(regions: Regions) -> None:
     """What an app answers with 5xx counts as errors of its region; tries that a frozen gateway leaves without an answer do not."""
     await regions.look()
     async with load(regions.port, ("GET",), "/broken", rps=60.0, headers=[near("eu")]):
-        seen = await regions.until(RegionSeen, "eu", lambda seen: seen.errors_per_s > 30)
-        seen = await regions.until(RegionSeen, "eu", lambda seen: seen.errors_per_s > 30)
-        # On a busy machine some of a second's tries are answered in the next.
-        assert seen.tries_per_s * 0.7 < seen.errors_per_s + seen.unanswered_per_s < seen.tries_per_s * 1.3
+        await regions.until(RegionSeen, "eu", lambda seen: seen.errors_per_s > 30)
+        # On a busy machine some of a second's tries are answered in the next: not every look is even.
+        await regions.until(
+            RegionSeen,
+            "eu",
+            lambda seen: seen.errors_per_s + seen.unanswered_per_s == pytest.approx(seen.tries_per_s, rel=0.1),
+        )
     engine = await regions.see(EngineSeen, "gateway/eu")
     try:
         async with load(regions.port, ("GET",), rps=60.0, headers=[near("eu")]) as tally:
@@ -178,16 +181,17 @@ async def test_the_ways_between_regions(regions: Regions) -> None:
     """All ways are asked; to a killed gateway none is answered, and of a frozen one nobody says that the ways from it are lost."""
     for origin in regions.names:
         for region in set(regions.names) - {origin}:
-            seen = await regions.until(LinkSeen, f"{origin}>{region}", lambda seen: seen.probes >= 3)
+            seen = await regions.until(
+                LinkSeen, f"{origin}>{region}", lambda seen: seen.probes >= 3 and seen.late_ratio == 0
+            )
             assert 0 < seen.rtt_ms < 100
-            assert seen.late_ratio < 0.4
     assert await regions.see(PoolSeen, "probe~eu@us") is None
     engine = await regions.see(EngineSeen, "gateway/au")
     os.kill(engine.pid, signal.SIGSTOP)
     try:
         await regions.until(LinkSeen, "us>au", lambda seen: seen.late_ratio > 0.4)
-        assert (await regions.see(LinkSeen, "au>us")).late_ratio < 0.4
-        assert (await regions.see(LinkSeen, "us>eu")).late_ratio < 0.4
+        for way in ("au>us", "us>eu"):
+            await regions.until(LinkSeen, way, lambda seen: seen.late_ratio == 0)
     finally:
         os.kill(engine.pid, signal.SIGCONT)
         await regions.until(EngineSeen, "gateway/au", lambda seen: seen.state is EngineState.READY)
