@@ -29,6 +29,7 @@ from tenfold.proof.load import (
     run_apart,
 )
 from tenfold.proof.load.worker import Assignment, Line
+from tests.processes import children
 
 
 def plan(target: Target, mix: str, *, rps: float = 200, s: float = 0.2, **more: float) -> LoadPlan:
@@ -275,9 +276,7 @@ async def test_a_process_of_its_own_stops_and_is_gone(strange: Target) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    # Children of other tests may have ended and not been waited for: those have no command line any more.
-    lines = [child.as_dict(["cmdline"])["cmdline"] or () for child in psutil.Process().children()]
-    assert not [line for line in lines if "tenfold.proof.load" in line]
+    assert not [line for line in children().values() if "tenfold.proof.load" in line]
 
 
 async def test_a_target_without_address_is_a_sentence() -> None:

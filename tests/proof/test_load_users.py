@@ -27,6 +27,7 @@ from tenfold.proof.load import (
     run,
     run_users,
 )
+from tests.processes import children
 
 
 class Club:
@@ -347,10 +348,9 @@ async def test_several_processes_say_what_one_would(strange: Target) -> None:
     assert_it_adds_up(result)
 
 
-def children() -> list[psutil.Process]:
+def load_processes() -> list[psutil.Process]:
     """The load processes of this test."""
-    lines = [(child, child.as_dict(["cmdline"])["cmdline"] or ()) for child in psutil.Process().children()]
-    return [child for child, line in lines if "tenfold.proof.load" in line]
+    return [child for child, line in children().items() if "tenfold.proof.load" in line]
 
 
 async def begun(task: "asyncio.Task[LoadResult]", told: list[Progress]) -> None:
@@ -367,10 +367,10 @@ async def test_a_killed_process_ends_the_run_with_a_sentence(strange: Target) ->
     plan = UserPlan(strange, played, UserCurve.steps((600, 4)), processes=2)
     task = asyncio.create_task(run_users(plan, told.append))
     await begun(task, told)
-    os.kill(children()[0].pid, signal.SIGKILL)
+    os.kill(load_processes()[0].pid, signal.SIGKILL)
     with pytest.raises(LoadError, match="SIGKILL"):
         await asyncio.wait_for(task, 10)
-    assert not children()
+    assert not load_processes()
 
 
 async def test_a_stopped_run_of_several_tells_what_it_has(strange: Target) -> None:
@@ -390,7 +390,7 @@ async def test_a_stopped_run_of_several_tells_what_it_has(strange: Target) -> No
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    assert not children()
+    assert not load_processes()
 
 
 async def test_two_runs_at_once_do_not_disturb_one_another(strange: Target) -> None:

@@ -17,6 +17,7 @@ from tenfold.drivers.wheels import RunUser
 from tenfold.effects import Outcome
 from tenfold.facts import EngineState
 from tenfold.ports import Permanent, Retryable
+from tests.processes import children
 
 Connect = Callable[[str], Any]
 AS_ROOT = os.geteuid() == 0
@@ -102,8 +103,7 @@ async def test_orphans_of_a_killed_server_do_not_hinder_the_next(place: Any, con
 
     busy = threading.Thread(target=compute)
     busy.start()
-    server = psutil.Process(seen.pid)
-    await place.eventually(lambda: any("SELECT" in "".join(child.cmdline()) for child in server.children()))
+    await place.eventually(lambda: any("SELECT" in line for line in children(seen.pid).values()))
     os.kill(seen.pid, signal.SIGKILL)
     await place.until(driver, EngineState.EXITED)
     await place.run(driver)

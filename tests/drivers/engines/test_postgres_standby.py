@@ -19,6 +19,7 @@ from tenfold.drivers.postgres_seen import Watched, look
 from tenfold.effects import Order, Outcome, Promote, StartEngine, StopEngine
 from tenfold.facts import EngineState, ReplicaRole
 from tenfold.ports import Permanent, Refused, Retryable
+from tests.processes import children
 
 Connect = Callable[[str], Any]
 Pair = Any
@@ -88,8 +89,9 @@ async def test_standby_follows_and_says_so(postgres_pair: Pair, connect: Connect
     assert len({url.replace(f"@{region}.", "@") for region, url in urls.items()}) == 1
     secret = (pair.home("b") / "replica.pass").read_text().strip().rpartition(":")[2]
     engine, _ = await pair.facts("b")
-    tree = [psutil.Process(engine.pid), *psutil.Process(engine.pid).children()]
-    assert secret not in " ".join(" ".join(process.cmdline()) for process in tree)
+    lines = children(engine.pid).values()
+    assert any("walreceiver" in line for line in lines)
+    assert secret not in " ".join((*psutil.Process(engine.pid).cmdline(), *lines))
     assert (pair.home("b") / "replica.pass").stat().st_mode & 0o777 == 0o600
     assert secret not in (pair.home("b") / "pgdata" / "postgresql.auto.conf").read_text()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -141,8 +143,8 @@ async def test_asynchronous_loses_what_the_standby_had_not_got(postgres_pair: Pa
     await pair.fence("a")
     # What waits in its socket's buffer would still arrive: a region that is cut off has no such thing.
     engine, _ = await pair.facts("b")
-    for child in psutil.Process(engine.pid).children():
-        if "walreceiver" in "".join(child.cmdline()):
+    for child, line in children(engine.pid).items():
+        if "walreceiver" in line:
             child.kill()
     pair.signal("b", signal.SIGCONT)
     await pair.until("b", lambda engine, seen: engine.state is EngineState.READY and not seen.follows)
