@@ -190,7 +190,10 @@ def _worth_keeping(by_minute: tuple[int, ...], fewest: int, wanted: int, action_
 @lru_cache(maxsize=4096)
 def _instances(load: _Load, worth: float, from_s: float) -> tuple[int, ...]:
     """How many instances are needed until each minute to come."""
-    return tuple(_ceil(highest, load.each) for highest in until(load.forecast, worth, from_s))
+    loads = until(load.forecast, worth, from_s)
+    # Few of them are unlike the minute before.
+    each = {highest: _ceil(highest, load.each) for highest in set(loads)}
+    return tuple([each[highest] for highest in loads])
 
 
 def _ceil(load: float, each: float) -> int:

@@ -12,10 +12,9 @@ keeps what it would keep for any smaller load of that shape, so that more load n
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
 from typing import NamedTuple
 
 from tenfold.facts import ForecastSeen
@@ -58,12 +57,46 @@ def _needs_around(seen: ForecastSeen, worth: float, after: int) -> tuple[Need, N
 
 
 def _need(seen: ForecastSeen, worth: float, horizon: int) -> Need:
-    """At the horizon with that number."""
+    """At the horizon with that number: the load y where each part of the chance to be short is worth so much load.
+
+    A step up to a load pays while the load costs less than the step is worth. Where it costs k times as much, a k-th of the same
+    load would still be covered so far: at least that is.
+    """
+    curve = _curve(seen, horizon)
+    pays = worth * usual_size(seen, curve.expected)
+    load = max((load * min(1.0, pays * ratio) for load, ratio in curve.steps), default=0.0)
+    load = max(load, curve.loads[0])
+    return Need(load, seen.horizons_s[horizon], TRIED_LEVELS[bisect_right(curve.loads, load + NOTHING) - 1])
+
+
+class _Curve(NamedTuple):
+    """What is expected at one horizon: the median, and the loads at `TRIED_LEVELS`. `steps` are those of the loads above the first that
+    may be best, each with the chance per load of the step up to it."""
+
+    expected: float
+    loads: tuple[float, ...]
+    steps: tuple[tuple[float, float], ...]
+
+
+@lru_cache(maxsize=8192)
+def _curve(seen: ForecastSeen, horizon: int) -> _Curve:
+    """At the horizon with that number; asked for each worth."""
     column = [row[horizon] for row in seen.quantiles]
-    loads = [_between(column, place, part) for place, part in _tried(seen.levels)]
-    load = _worth_having(loads, worth * usual_size(seen, column[seen.levels.index(0.5)]))
-    level = max(level for level, tried in zip(TRIED_LEVELS, loads, strict=True) if tried <= load + NOTHING)
-    return Need(load, seen.horizons_s[horizon], level)
+    loads = tuple([_between(column, place, part) for place, part in _tried(seen.levels)])
+    # Only steps that pay ever less matter: what lies below the line between two others is never best.
+    steps: list[tuple[int, float]] = []
+    for i, load in enumerate(loads):
+        ratio = math.inf
+        while steps:
+            below, ratio_below = steps[-1]
+            rise = load - loads[below]
+            ratio = (TRIED_LEVELS[i] - TRIED_LEVELS[below]) / rise if rise > NOTHING else math.inf
+            if ratio < ratio_below:
+                break
+            steps.pop()
+            ratio = math.inf
+        steps.append((i, ratio))
+    return _Curve(column[seen.levels.index(0.5)], loads, tuple((loads[i], ratio) for i, ratio in steps[1:]))
 
 
 @lru_cache(maxsize=64)
@@ -77,28 +110,6 @@ def usual_size(seen: ForecastSeen, expected: float) -> float:
     return max(seen.usual, expected / UNUSUAL_RATIO)
 
 
-def _worth_having(loads: list[float], pays: float) -> float:
-    """The load y, given those at `TRIED_LEVELS`, where each part of the chance to be short is worth so much load.
-
-    A step up to a load pays while the load costs less than the step is worth. Where it costs k times as much, a k-th of the same
-    load would still be covered so far: at least that is.
-    """
-    # Only steps that pay ever less matter: what lies below the line between two others is never best.
-    steps: list[tuple[int, float]] = []
-    for i, load in enumerate(loads):
-        worth = math.inf
-        while steps:
-            below, worth_below = steps[-1]
-            rise = load - loads[below]
-            worth = pays * (TRIED_LEVELS[i] - TRIED_LEVELS[below]) / rise if rise > NOTHING else math.inf
-            if worth < worth_below:
-                break
-            steps.pop()
-            worth = math.inf
-        steps.append((i, worth))
-    return max(loads[i] * min(1.0, worth) for i, worth in steps)
-
-
 @lru_cache(maxsize=4096)
 def until(seen: ForecastSeen, worth: float, lead_s: float) -> tuple[float, ...]:
     """The highest load worth preparing for from the next minute until each of the `FORESEEN_MINUTES` to come.
@@ -108,15 +119,16 @@ def until(seen: ForecastSeen, worth: float, lead_s: float) -> tuple[float, ...]:
     """
     room = need_at(seen, worth, lead_s).load
     medians = seen.quantiles[seen.levels.index(0.5)]
-    places = _minutes(seen.horizons_s)
-    expected = [medians[before] + part * (medians[after] - medians[before]) for before, after, part in places]
     before, after, part = _around(seen.horizons_s, lead_s)
     base = medians[before] + part * (medians[after] - medians[before])
-    if base <= NOTHING:
-        return tuple(accumulate((load if load > room else room for load in expected), max))
-    growths = (load / base for load in expected)
-    rooms = (room * (growth if growth < GROWTH_MAX else GROWTH_MAX) for growth in growths)
-    return tuple(accumulate((most if most > load else load for load, most in zip(expected, rooms, strict=True)), max))
+    highest, expected, found = -math.inf, -math.inf, []
+    for before, after, part in _minutes(seen.horizons_s):
+        load = medians[before] + part * (medians[after] - medians[before])
+        if load > expected:
+            expected = load
+            highest = max(load, room * min(load / base, GROWTH_MAX) if base > NOTHING else room)
+        found.append(highest)
+    return tuple(found)
 
 
 @lru_cache(maxsize=64)
