@@ -1,5 +1,7 @@
 """One holder at a time on a machine, each with an epoch of its own, whatever way the one before ended."""
 
+import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tenfold.loop import FileLease, LeaseError
+from tenfold.loop import FileLease, JournalError, LeaseError
 
 HOLDER = """
 import asyncio, sys, time
@@ -88,6 +90,39 @@ async def test_asking_for_the_holder_does_not_keep_others_out(path: Path) -> Non
         asker.stdout.close()
 
 
+async def test_a_look_that_takes_long_keeps_nobody_out(path: Path) -> None:
+    """Whoever asks for the holder may be held up in the middle of it: a control plane waits for that, and refuses nothing."""
+    mine, other = FileLease(path), FileLease(path)
+    assert await mine.acquire() == 1
+    await mine.release()
+    with path.open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        acquiring = asyncio.create_task(mine.acquire())
+        await asyncio.sleep(0.3)
+        assert not acquiring.done()
+        assert other.holder() is None
+    assert await acquiring == 2
+    assert await other.acquire() is None
+    await mine.release()
+
+
+async def test_the_newest_epoch_is_asked_for_under_the_lock(path: Path) -> None:
+    """Who does not get the lease asks no journal, and one that can't be read lets go of the lock."""
+
+    def unreadable() -> int:
+        raise JournalError("damaged")
+
+    first, second = FileLease(path), FileLease(path, unreadable)
+    assert await first.acquire() == 1
+    assert await second.acquire() is None
+    await first.release()
+    with pytest.raises(JournalError, match="damaged"):
+        await second.acquire()
+    assert second.holder() is None
+    assert await first.acquire() == 2
+    await first.release()
+
+
 async def test_a_lease_whose_file_went_is_lost(path: Path) -> None:
     """When the file is removed somebody else could lock a new one: the holder finds that it holds nothing any more."""
     first = FileLease(path)
@@ -103,10 +138,10 @@ async def test_a_lease_whose_file_went_is_lost(path: Path) -> None:
 
 async def test_the_epoch_never_falls_below_the_journals(path: Path) -> None:
     """With the whole folder gone, epochs go on above the newest that the journal knows, and above the file's if that is higher."""
-    first = FileLease(path, epoch_min=41)
+    first = FileLease(path, lambda: 41)
     assert await first.acquire() == 42
     await first.release()
-    second = FileLease(path, epoch_min=7)
+    second = FileLease(path, lambda: 7)
     assert await second.acquire() == 43
     await second.release()
 

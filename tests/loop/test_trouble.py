@@ -16,7 +16,7 @@ import pytest
 
 from tenfold.effects import StopInstance
 from tenfold.facts import DeployRequest, UpRequest
-from tenfold.loop import Desk, Journal, JournalError, JournalReader, replay
+from tenfold.loop import Desk, Journal, JournalError, JournalReader, replay, store
 from tenfold.loop.store import SCHEMA_VERSION
 from tenfold.model import Release
 
@@ -243,6 +243,25 @@ def test_not_a_journal_at_all(path: Path) -> None:
     db.close()
     with pytest.raises(JournalError, match="another program's database"):
         Journal(path).open()
+
+
+def test_another_makes_it_at_the_same_moment(path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who found no journal, and finds one when about to make it, uses that one, and does not take it for another program's."""
+    make = store._create
+
+    def late(db: sqlite3.Connection, path: Path) -> None:
+        monkeypatch.setattr(store, "_create", make)
+        other = Journal(path)
+        other.open()
+        fill(other, 1)
+        other.close()
+        make(db, path)
+
+    monkeypatch.setattr(store, "_create", late)
+    journal = Journal(path)
+    journal.open()
+    assert journal.seq == 1
+    journal.close()
 
 
 def test_written_by_a_newer_program(path: Path, fill: Fill) -> None:

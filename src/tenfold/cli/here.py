@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -123,9 +124,9 @@ class Here:
             raise Fail(str(error)) from None
 
 
-def lease_of(project: Project, epoch_min: int = 0) -> FileLease:
-    """The lease that the project's control planes contend for; a new epoch is above `epoch_min`."""
-    return FileLease(project.run / "lease", epoch_min)
+def lease_of(project: Project, newest: Callable[[], int] = lambda: 0) -> FileLease:
+    """The lease that the project's control planes contend for; a new epoch is above `newest()`."""
+    return FileLease(project.run / "lease", newest)
 
 
 def own(project: Project) -> Project:

@@ -72,8 +72,9 @@ def fence_of(project: Project) -> Fence:
 async def take_lease(project: Project, model: Model, network: Network) -> tuple[Lease, int]:
     """The lease and its new epoch, for who begins; raises `Fail` when another control plane leads."""
     try:
-        # The lease's own record of the epoch may have been deleted with the folder; the journal's may not be undercut.
-        lock = lease_of(project, _journal_epoch(project))
+        # The lease's own record of the epoch may have been deleted with the folder; the journal's may not be undercut. Only who
+        # has the lock opens the journal: several that make it at the same moment would be in each other's way.
+        lock = lease_of(project, lambda: _journal_epoch(project))
         epoch = await lock.acquire()
     except (LeaseError, JournalError) as error:
         raise Fail(str(error)) from None
@@ -97,7 +98,7 @@ async def take_over(
     From the first step on no driver obeys the one before; when this returns its process is gone.
     """
     fence_of(project).check(epoch)
-    lock = lease_of(project, epoch - 1)
+    lock = lease_of(project, lambda: epoch - 1)
     from_s = time.monotonic()
     while await lock.acquire() is None:
         waited_s = time.monotonic() - from_s

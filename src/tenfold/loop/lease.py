@@ -9,12 +9,13 @@ so that no two holders ever have the same one.
 import asyncio
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 EPOCH_DIGITS_MAX = 18
-ASK_TIMES = 5
+ASK_TIMES = 250
 ASK_EVERY_S = 0.02
-"""Whoever asks for the holder locks the file for a moment too: a lock that is taken is asked for again before it counts."""
+"""Whoever asks for the holder shares the lock for a moment, on a busy machine for a long one: so often they are waited for."""
 
 
 class LeaseError(Exception):
@@ -24,16 +25,16 @@ class LeaseError(Exception):
 class FileLease:
     """The lease whose lock is `path` and whose epoch is `path` + `.epoch`: the `Lease` port on one machine."""
 
-    def __init__(self, path: Path, epoch_min: int = 0) -> None:
-        """Epochs begin above `epoch_min`: the newest that the journal knows, should the lease's own file have been removed."""
+    def __init__(self, path: Path, newest: Callable[[], int] = lambda: 0) -> None:
+        """A new epoch is above `newest()` too, asked once the lock is ours: the lease's own file may have been removed."""
         self._path = path
         self._epoch_path = path.with_name(path.name + ".epoch")
-        self._epoch_min = epoch_min
+        self._newest = newest
         self._epoch = 0
         self._fd: int | None = None
 
     async def acquire(self) -> int | None:
-        """The new epoch, or None when another holds the lease (`taken` says who). Raises `LeaseError`."""
+        """The new epoch, or None when another holds the lease (`taken` says who). Raises `LeaseError`, and what `newest` raises."""
         assert self._fd is None, "acquired twice"
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -42,22 +43,16 @@ class FileLease:
             raise LeaseError(
                 f"the lease {self._path} can't be opened ({error.strerror}): check the folder's rights"
             ) from error
-        if not await _lock(fd):
-            os.close(fd)
-            return None
         try:
-            self._epoch = max(self._read_epoch(), self._epoch_min) + 1
-            self._write_epoch()
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        except OSError as error:
-            os.close(fd)
-            raise LeaseError(
-                f"the lease {self._epoch_path} can't be written ({error.strerror}): free some space or check its rights"
-            ) from error
-        except LeaseError:
+            is_ours = await _lock(fd)
+            if is_ours:
+                self._begin(fd)
+        except BaseException:
             os.close(fd)
             raise
+        if not is_ours:
+            os.close(fd)
+            return None
         self._fd = fd
         return self._epoch
 
@@ -98,6 +93,19 @@ class FileLease:
         who = f"process {pid}" if pid else "another process"
         return f"this project is run by {who} already: see `tenfold status`, or stop it with `tenfold down`"
 
+    def _begin(self, fd: int) -> None:
+        """A new epoch, and in the locked file `fd` who has it."""
+        epoch = max(self._read_epoch(), self._newest()) + 1
+        try:
+            self._epoch = epoch
+            self._write_epoch()
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise LeaseError(
+                f"the lease {self._epoch_path} can't be written ({error.strerror}): free some space or check its rights"
+            ) from error
+
     def _read_epoch(self) -> int:
         try:
             text = self._epoch_path.read_bytes().strip()
@@ -124,11 +132,20 @@ class FileLease:
 
 
 async def _lock(fd: int) -> bool:
+    """True once the lock is ours; False at once when another has it for itself. Where it is merely shared, that is waited out."""
     for _ in range(ASK_TIMES):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await asyncio.sleep(ASK_EVERY_S)
-        else:
+        if _try(fd, fcntl.LOCK_EX):
             return True
+        if not _try(fd, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        await asyncio.sleep(ASK_EVERY_S)
     return False
+
+
+def _try(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -127,7 +127,13 @@ def open_to_write(path: Path, busy_s: float) -> sqlite3.Connection:
 
 
 def _create(db: sqlite3.Connection, path: Path) -> None:
-    if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    # Both of one moment: another process may be making it.
+    with transaction(db, "BEGIN"):
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if version:
+        return
+    if tables:
         raise JournalError(f"{path} is another program's database: move it away and run `tenfold up` again")
     db.execute("PRAGMA auto_vacuum=INCREMENTAL")
     db.execute("PRAGMA journal_mode=WAL")
