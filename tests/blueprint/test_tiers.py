@@ -24,7 +24,7 @@ services:
         agency: {triggers: {cpu: {up_above: 70%, down_below: 30%}}}
   worker: {command: work}
 tiers:
-  enterprise: {tenants: [acme, globex], domains: [acme.example]}
+  enterprise: {tenants: [acme, globex], domains: [acme.example], share: 12.5%}
   agency: {tenants: [initech], cache: 30m}
   starter: {}
 environments:
@@ -59,6 +59,13 @@ def test_environments_change_it_too() -> None:
     services = read("production").services
     numbers = {n: (s.scaling.instances_min, s.scaling.instances_max) for n, s in services.items() if n != "worker"}
     assert numbers == {"web": (2, 9), "web-enterprise": (2, 20), "web-agency": (3, 9)}
+
+
+def test_how_many_are_in_a_tier() -> None:
+    """A share of all users, none where that is not said; shares that are a whole as people write them are no more than that."""
+    assert [tier.share_ratio for tier in read().tiers.values()] == [0.125, None, None]
+    tenth = ", ".join(f"t{n}: {{share: 10%}}" for n in range(10))
+    assert len(load(f"services: {{web: {{command: run}}}}\ntiers: {{{tenth}}}", default_name="shop").tiers) == 10
 
 
 def test_says_where_its_number_stands() -> None:

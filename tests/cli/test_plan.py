@@ -18,10 +18,10 @@ from tenfold.cli.levels import lines
 from tenfold.cli.past import Past
 from tenfold.cli.users import pace_of, residents_of
 from tenfold.deciders import Decided, Memory
-from tenfold.estimators.advice import SEEN_MINUTES_MIN
 from tenfold.estimators.allocation import WORKS
 from tenfold.estimators.database import CLASSES_CORES, COPY_USERS
 from tenfold.estimators.growth import DAYS, Pace
+from tenfold.estimators.minutes import SEEN_MINUTES_MIN
 from tenfold.estimators.phases import PHASES, outlook
 from tenfold.estimators.users import HEADROOM_RATIO, Question
 from tenfold.facts import Snapshot, SpendSeen, Window

@@ -127,6 +127,12 @@ TIER = Section(
         Key("preload", units.flag(), "Whether its pages are fetched before they are asked for."),
         Key("requests", units.rate("100/min"), "Requests each tenant may make."),
         *WHOSE,
+        Key(
+            "share",
+            units.percent("20%"),
+            "Which part of all users is in it, for `tenfold plan --users` and `tenfold simulate`.",
+            "share_ratio",
+        ),
     ),
     Tier,
 )

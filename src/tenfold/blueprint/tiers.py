@@ -10,6 +10,8 @@ from tenfold.blueprint.read import Reading
 from tenfold.blueprint.services import SERVICE_NAME, ScalingSaid
 from tenfold.model import Model, ResidencyRule, Scaling, Service, Tier
 
+ROUNDING = 1e-9
+"""Shares that are 100% together may be a little more as floats."""
 _ATTRIBUTES = tuple(known.name for known in fields(Scaling))
 
 
@@ -51,8 +53,14 @@ def _problems(pool: Service, tiers: Mapping[str, Tier], taken: Collection[str]) 
 
 def check_tiers(model: Model, reading: Reading) -> None:
     """Note in `reading` what does not fit of who is in which tier."""
-    if reading.sound("tiers"):
-        told_apart("tiers", model.tiers, "is in the tier", model, reading)
+    if not reading.sound("tiers"):
+        return
+    told_apart("tiers", model.tiers, "is in the tier", model, reading)
+    shares = {name: tier.share_ratio for name, tier in model.tiers.items() if tier.share_ratio}
+    whole = sum(shares.values())
+    if whole > 1 + ROUNDING:
+        largest = max(shares, key=shares.__getitem__)
+        reading.note(f"tiers.{largest}.share", f"all tiers together have {whole * 100:.6g}% of the users; lower one")
 
 
 def told_apart(

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tenfold.cli.fragment import fragment
 from tenfold.cli.tables import table
+from tenfold.cli.users import part_words
 from tenfold.estimators.advice import Advice
 from tenfold.estimators.allocation import WORKS
 from tenfold.estimators.growth import Pace
@@ -152,7 +153,7 @@ def _tell_phase(told: Told, phase: Phase) -> None:
     when = f", reached about {reached}" if reached is not None and phase.users > told.users_today else ""
     asked = " (what you asked about)" if phase.is_asked else " (what comes next)" if phase.is_next else ""
     click.secho(f"\nup to {phase.users:,} users{when}{asked}", bold=True)
-    for line in _needs(phase):
+    for line in _needs(told, phase):
         click.echo(f"  {line}")
     for name, text in _rows(told, phase):
         click.echo(f"  {click.style(f'{name:13}', dim=True)}{text}")
@@ -162,15 +163,24 @@ def _tell_phase(told: Told, phase: Phase) -> None:
         _tell_ways(phase)
 
 
-def _needs(phase: Phase) -> Iterator[str]:
+def _needs(told: Told, phase: Phase) -> Iterator[str]:
     for need in phase.needs:
         count = "1 instance" if need.instances == 1 else f"{need.instances:,} instances"
         if not need.is_asked:
-            yield f"{need.service}@{need.region}  {count}, as the blueprint says: the scenario asks nothing of it"
+            yield f"{need.service}@{need.region}  {count}, as the blueprint says: {_why_standing(need)}"
             continue
         is_over = need.instances > need.instances_max
         of = f", but {need.instances_max} are allowed" if is_over else f", of at most {need.instances_max}"
-        yield f"{need.service}@{need.region}  {count}{of}: {_rps(need.requests_per_s)} requests/s, {_basis(need)}"
+        part = part_words(need.portion, told.model.services[need.service].base)
+        yield f"{need.service}@{need.region}  {count}{of}: {_rps(need.requests_per_s)} requests/s{part and f' ({part})'}, {_basis(need)}"
+
+
+def _why_standing(need: Need) -> str:
+    if need.untold:
+        return need.untold
+    if need.portion is not None and need.portion.ratio == 0:
+        return f"no request comes to it, {need.portion.why}"
+    return "the scenario asks nothing of it"
 
 
 def _basis(need: Need) -> str:
@@ -205,8 +215,10 @@ def _rows(told: Told, phase: Phase) -> Iterator[tuple[str, str]]:
 
 def _cost(told: Told, phase: Phase) -> str:
     cost = phase.cost
-    parts = [("instances", cost.instances), ("database", cost.database), ("cache", cost.cache)]
-    of = ", ".join(f"{name} {amount:,.2f}" for name, amount in parts if amount > 0)
+    tiers = " and ".join(f"{amount:,.2f} for {tier}" for tier, amount in cost.tiers.items())
+    instances = f"instances {cost.instances:,.2f}{tiers and f' with {tiers}'}"
+    parts = [(instances, cost.instances), (f"database {cost.database:,.2f}", cost.database)]
+    of = ", ".join(words for words, amount in [*parts, (f"cache {cost.cache:,.2f}", cost.cache)] if amount > 0)
     budget = told.model.budget
     share = (
         f"; {cost.budget_ratio:,.0%} of the budget of {budget.monthly}"

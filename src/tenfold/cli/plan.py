@@ -115,7 +115,8 @@ def _told(
 ) -> Told:
     """What is to be told of so many users. Raises `WrongCall`."""
     pace = pace_of(growth) if growth is not None else None
-    asked, past = asked_of(here, model, digest, users, scenario, work), past_of(here)
+    past = past_of(here)
+    asked = asked_of(here, model, digest, users, scenario, work, past)
     seen_users = past.users
     return Told(
         model=model,

@@ -105,7 +105,9 @@ def simulate_command(
     outcomes, is_cut = _play(setting, names)
     if not outcomes:
         raise SystemExit(130)
-    compared = Compared(model.name, model.environment.name, setting.began_at, told, outcomes, _command())
+    programs = {service.base for service in model.services.values() if service.tier is not None}
+    apart = tuple(name for name, service in model.services.items() if service.base in programs)
+    compared = Compared(model.name, model.environment.name, setting.began_at, told, outcomes, _command(), apart)
     _tell(compared, decision, json_path, html_path)
     if is_cut:
         left = names[len(outcomes) :]

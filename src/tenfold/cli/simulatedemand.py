@@ -233,7 +233,11 @@ def _curve(model: Model, region: str, seed: int) -> Sequence[float]:
 def _shared(question: Question, parts: Mapping[str, float]) -> list[str]:
     """How demand is shared, where there is something to share it over."""
     told = []
-    shares = {name: share for name, share in question.shares.items() if share > 0}
+    shares: dict[str, float] = {}
+    for name, share in question.shares.items():
+        program = question.model.services[name].base
+        shares[program] = shares.get(program, 0.0) + share
+    shares = {name: share for name, share in shares.items() if share > 0}
     if len(shares) > 1:
         told.append("services by the scenario's requests: " + ", ".join(f"{n} {s:.0%}" for n, s in shares.items()))
     if len(parts) > 1:

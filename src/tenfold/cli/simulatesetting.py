@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tenfold.blueprint import not_acted_on
 from tenfold.cli.here import Fail, Here, WrongCall
+from tenfold.cli.past import past_of
 from tenfold.cli.simulateblows import blow_of
 from tenfold.cli.simulatedemand import Demand, needing, of_trace, of_users
-from tenfold.cli.users import Asked, asked_of
+from tenfold.cli.users import Asked, asked_of, part_words
 from tenfold.drivers.releases import source_digest
 from tenfold.estimators.allocation import UNHINDERED, USUAL
 from tenfold.estimators.forecast import Forecasts
@@ -56,7 +57,7 @@ def setting_of(here: Here, model: Model, asked: Called) -> tuple[Setting, tuple[
         digest = source_digest(here.project(), model.keep, any(service.build for service in model.services.values()))
     except DriverError as error:
         raise Fail(str(error)) from None
-    about: Asked = asked_of(here, model, digest, asked.users or 1, asked.scenario, None)
+    about: Asked = asked_of(here, model, digest, asked.users or 1, asked.scenario, None, past_of(here))
     question = about.question
     if not any(share > 0 for share in question.shares.values()):
         raise WrongCall("no service of this blueprint is asked over HTTP, so there is no demand to play")
@@ -91,7 +92,7 @@ def setting_of(here: Here, model: Model, asked: Called) -> tuple[Setting, tuple[
     notes += told
     notes += [
         f"one instance of {name} holds {holds[name]:,.4g} requests/s within {latency_ms:g} ms"
-        for name in _served(question)
+        for name in dict.fromkeys(model.services[pool].base for pool in _served(question))
     ]
     notes += [
         *about.notes,
@@ -117,7 +118,7 @@ def _served(question: Question) -> list[str]:
 def _latency_ms(model: Model, question: Question) -> float:
     """Within what answers should come: the target, or what such work takes at the least."""
     bound = model.targets.latency.p95_ms or LATENCY_MS
-    unmeasured = any(name not in question.capacities for name in _served(question))
+    unmeasured = any(question.measured(name) is None for name in _served(question))
     return max(bound, UNHINDERED * (USUAL.cpu_ms + USUAL.wait_ms)) if unmeasured else bound
 
 
@@ -128,9 +129,9 @@ def _behaviours(here: Here, question: Question, start_s: float | None) -> tuple[
     told, found = [], {}
     write_ratio = WRITE_RATIO if model.data is not None else 0.0
     for name, service in model.services.items():
-        seen = question.capacities.get(name)
+        seen, portion = question.measured(name), question.portions.get(name)
         cpu_ms, wait_ms = costs_of(seen, service.instance) if seen is not None else (USUAL.cpu_ms, USUAL.wait_ms)
-        begins_s = start_s or measured_s.get(name, START_S)
+        begins_s = start_s or measured_s.get(name, measured_s.get(service.base, START_S))
         found[name] = Behaviour(
             cpu_ms=cpu_ms, wait_ms=wait_ms, start_s=begins_s, start_spread_ratio=0.0, write_ratio=write_ratio
         )
@@ -141,7 +142,10 @@ def _behaviours(here: Here, question: Question, start_s: float | None) -> tuple[
                 if seen is not None
                 else f"NOT measured ({USUAL.name} work is assumed: `tenfold measure` finds it out)"
             )
-            told.append(f"{name}: {what}, {of}")
+            part = part_words(portion, service.base)
+            told.append(f"{name}: {part}" if service.tier else f"{name}: {what}, {of}{part and f'; {part}'}")
+        elif portion is not None and portion.ratio is None:
+            told.append(f"{name}: {portion.why}, so it keeps its least and the pool of all gets all requests")
         elif service.runs_always:
             told.append(f"{name}: nobody asks it for anything here, so it keeps its least")
     how = (
@@ -218,9 +222,9 @@ def _without_posted(model: Model) -> tuple[Model, list[str]]:
 
 def _of_kpa(setting: Setting, names: tuple[str, ...]) -> list[str]:
     """Services whose instances are full long before they have as many requests at hand as Knative's autoscaler aims at."""
-    told = []
-    for name in dict.fromkeys(key.partition("@")[0] for key in setting.rates) if "kpa" in names else ():
-        service, cost = setting.model.services[name], setting.behaviours[name]
+    told, services = [], setting.model.services
+    for name in dict.fromkeys(services[key.partition("@")[0]].base for key in setting.rates) if "kpa" in names else ():
+        service, cost = services[name], setting.behaviours[name]
         size = service.instance
         one = station(cost.cpu_ms, cost.wait_ms, size.cpu_cores, size.concurrency)
         per_s = setting.held(service)

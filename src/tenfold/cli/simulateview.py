@@ -8,7 +8,7 @@ from rich.text import Text
 
 from tenfold.cli.here import WrongCall
 from tenfold.cli.tables import table
-from tenfold.proof.report.compared import MEANT, Compared, cells, struck_text
+from tenfold.proof.report.compared import MEANT, Compared, cells, pool_rows, struck_text
 from tenfold.proof.words import percent, percent_at_most, seconds
 from tenfold.sim.tally import Made, Outcome
 
@@ -22,6 +22,12 @@ def view(compared: Compared) -> RenderableType:
     for outcome in compared.outcomes:
         for struck in outcome.struck:
             parts.append(Text.assemble(f"{struck.name} under ", (outcome.policy, "bold"), f": {struck_text(struck)}"))
+    if rows := pool_rows(compared):
+        policies = tuple(outcome.policy for outcome in compared.outcomes)
+        pools = table("instances of", *policies, right=policies)
+        for key, *had in rows:
+            pools.add_row(Text(key, style="bold"), *had)
+        parts += [Text(), pools]
     parts += [Text.assemble(("  - ", "dim"), line) for line in _pools(compared)]
     parts.append(Text())
     parts += [Text(f"  {line}", style="dim") for line in compared.told]

@@ -5,15 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tenfold.cli.here import Here, WrongCall
+from tenfold.cli.past import Past
 from tenfold.drivers.capacity import read_capacities
 from tenfold.drivers.postgres_data import CONNECTIONS_MAX
 from tenfold.estimators.allocation import WORKS
 from tenfold.estimators.growth import DAYS, Pace
+from tenfold.estimators.portions import Portion, portions, shared_out
 from tenfold.estimators.users import Question
 from tenfold.facts import CapacitySeen
 from tenfold.model import Model, Residency, Scenario, Service
 from tenfold.ports import Permanent
 from tenfold.proof.measure import default_scenario, share_of
+from tenfold.proof.words import percent
 
 USERS_MAX = 1_000_000_000
 _PACE = re.compile(rf"(\d{{1,12}}(?:\.\d{{1,9}})?) ?(%?) ?/ ?({'|'.join(DAYS)})", re.ASCII)
@@ -27,20 +30,33 @@ class Asked:
     notes: tuple[str, ...]
 
 
-def asked_of(here: Here, model: Model, digest: str, users: int, scenario_name: str | None, work: str | None) -> Asked:
-    """What is asked with the folder as it is (`digest`). Raises `WrongCall`."""
+def asked_of(
+    here: Here, model: Model, digest: str, users: int, scenario_name: str | None, work: str | None, past: Past
+) -> Asked:
+    """What is asked with the folder as it is (`digest`), knowing its `past`. Raises `WrongCall`."""
     if not 1 <= users <= USERS_MAX:
         raise WrongCall(f"--users {users}: give a number of people from 1 to {USERS_MAX:,}")
     scenario = scenario_of(model, scenario_name)
     services = tuple(model.services.values())
     shares = {each.name: share_of(each.name, scenario, services) for each in services}
+    parts = portions(model, past.window)
     current, notes = _current(here, model, digest, scenario)
     if work is not None and current:
         notes = (*notes, f"{', '.join(current)} was measured; --work {work} is reckoned with instead")
     own = model.data is not None and model.data.url is not None
     allowed = None if own else CONNECTIONS_MAX
     chosen = WORKS[work] if work is not None else None
-    return Asked(Question(model, scenario, shares, current, allowed, chosen, residents_of(model, scenario)), notes)
+    question = Question(
+        model,
+        scenario,
+        shared_out(shares, model, parts),
+        current,
+        allowed,
+        chosen,
+        residents=residents_of(model, scenario),
+        portions=parts,
+    )
+    return Asked(question, notes)
 
 
 def scenario_of(model: Model, name: str | None) -> Scenario:
@@ -62,6 +78,14 @@ def first_service(model: Model) -> Service:
             "none of this project's services speaks HTTP, and what an instance holds is told by its answers"
         )
     return model.services["web"] if model.services.get("web") in listening else listening[0]
+
+
+def part_words(portion: Portion | None, program: str) -> str:
+    """Which part of the requests to a program comes to one of its pools, and how that is known; empty where all of them do, or nobody
+    knows."""
+    if portion is None or portion.ratio is None or not portion.why:
+        return ""
+    return f"{percent(round(portion.ratio, 4))} of those to {program}, {portion.why}"
 
 
 def held_rps_of(here: Here) -> Mapping[str, float]:

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from tenfold.estimators.advice_hours import hours_advised
 from tenfold.estimators.allocation import CAREFUL_RATIO
-from tenfold.estimators.minutes import MINUTE_S
+from tenfold.estimators.minutes import MINUTE_S, SEEN_MINUTES_MIN
 from tenfold.estimators.spend import HOURS_A_MONTH
 from tenfold.estimators.users import HEADROOM_RATIO
 from tenfold.facts import Window
 from tenfold.model import InstanceSize, Model, Service, Trigger
 
-SEEN_MINUTES_MIN = 20 * 60
-"""Less than most of a day says little about what a day needs."""
 SAVES_RATIO_MIN = 0.05
 """What saves less of a pool's cost is not worth a change."""
 USED_RATIO = 0.6

@@ -28,20 +28,16 @@ def limits(
     unknown: list[str] = []
     at_most = needs(question, 1)
     found = [
-        *(_of_blueprint(need) for need in at_most if need.users_max is not None),
+        *(_of_blueprint(question, need) for need in at_most if need.users_max is not None),
         *_of_machine(question, unknown),
         *_of_regions(question),
         *_of_budget(question, cost),
         *(_of_database(question, database, unknown) if question.model.data is not None else ()),
     ]
-    guessed = sorted({need.service for need in at_most if need.work is not None})
+    guessed = sorted({question.model.services[need.service].base for need in at_most if need.work is not None})
     if guessed and question.work is None:
         unknown.append(f"what {', '.join(guessed)} really holds: `tenfold measure` finds it out")
-    standing = sorted({need.service for need in at_most if not need.is_asked})
-    if standing:
-        unknown.append(
-            f"how many instances {', '.join(standing)} will need: no request of the scenario goes there, so the least stays as it is"
-        )
+    unknown += _of_standing([need for need in at_most if not need.is_asked])
     return tuple(sorted(found, key=lambda limit: limit.users)), tuple(unknown)
 
 
@@ -57,12 +53,22 @@ def last_held(bound: float, of: Callable[[int], float]) -> int | None:
     return held
 
 
-def _of_blueprint(need: Need) -> Limit:
+def _of_standing(standing: Iterable[Need]) -> Iterable[str]:
+    """Of services that nobody asks, and of tiers' pools of which nobody says how many are in them."""
+    untold = {need.service: need.untold for need in standing if need.untold}
+    for name, why in sorted(untold.items()):
+        yield f"how many instances {name} will need: {why}, so its least stays as it is and the pool of all is planned for all"
+    idle = sorted({need.service for need in standing} - untold.keys())
+    if idle:
+        yield f"how many instances {', '.join(idle)} will need: no request of the scenario goes there, so the least stays as it is"
+
+
+def _of_blueprint(question: Question, need: Need) -> Limit:
     assert need.users_max is not None, "only services that are asked have one"
     return Limit(
         need.users_max,
         f"{need.instances_max} instances of {need.service} are the most the blueprint allows in {need.region}: "
-        f"raise services.{need.service}.scaling.instances.max",
+        f"raise {question.model.services[need.service].scaling_at}.instances.max",
     )
 
 

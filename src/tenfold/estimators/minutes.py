@@ -13,6 +13,8 @@ from typing import NamedTuple
 from tenfold.facts import InstanceSeen, InstanceState, MetricSeen, Snapshot
 
 MINUTE_S = 60.0
+SEEN_MINUTES_MIN = 20 * 60
+"""Less than most of a day says little about what a day needs."""
 FIGURES = (
     "requests_per_s",
     "errors_per_s",

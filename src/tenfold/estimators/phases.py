@@ -3,7 +3,7 @@
 A phase is told for as many users as it goes up to, at their busiest: what all of it costs a month is the most, not the mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -13,7 +13,6 @@ from tenfold.estimators.database import Database, database_for
 from tenfold.estimators.limits import Limit, limits
 from tenfold.estimators.spend import HOURS_A_MONTH
 from tenfold.estimators.users import AS_IT_IS, Need, Question, Times, needs
-from tenfold.model import InstanceSize, Prices
 
 PHASES = (1_000, 5_000, 50_000, 100_000)
 WAYS = (
@@ -31,7 +30,8 @@ class Cost:
     """What a month of 730 hours costs, in whole units of `currency`: instances, database machines, cache. Traffic, disks and the edge are
     not in it.
 
-    `budget_ratio` is the share of the month's budget; None without one, or with one in another currency.
+    `budget_ratio` is the share of the month's budget; None without one, or with one in another currency. `tiers` tells what of
+    `instances` are pools of tiers, by tier.
     """
 
     currency: str
@@ -39,6 +39,7 @@ class Cost:
     database: float
     cache: float
     budget_ratio: float | None
+    tiers: Mapping[str, float]
 
     @property
     def monthly(self) -> float:
@@ -186,20 +187,30 @@ def _cache_bytes(question: Question, users: int) -> int:
 
 def _cost(question: Question, users: int, wanted: Sequence[Need], database: Database | None) -> Cost:
     model, prices = question.model, question.model.prices
-    instances = sum(
-        (need.instances * _per_hour(model.services[need.service].instance, prices) for need in wanted), Decimal(0)
-    )
+    instances = _instances_per_hour(question, wanted)
     machine = database.machines * prices.per_hour(database.cores, database.memory_bytes) if database is not None else 0
     cache = prices.per_hour(0, _cache_bytes(question, users))
     a_month = [float(each) * HOURS_A_MONTH for each in (instances, machine, cache)]
     budget = model.budget
     is_same = budget is not None and budget.monthly.currency == prices.currency
     ratio = sum(a_month) / float(budget.monthly.amount) if budget is not None and is_same else None
-    return Cost(prices.currency, a_month[0], a_month[1], a_month[2], ratio)
+    tiers = dict.fromkeys(service.tier for service in model.services.values() if service.tier is not None)
+    of_tiers = {tier: [need for need in wanted if model.services[need.service].tier == tier] for tier in tiers}
+    return Cost(
+        currency=prices.currency,
+        instances=a_month[0],
+        database=a_month[1],
+        cache=a_month[2],
+        budget_ratio=ratio,
+        tiers={tier: float(_instances_per_hour(question, own)) * HOURS_A_MONTH for tier, own in of_tiers.items()},
+    )
 
 
-def _per_hour(size: InstanceSize, prices: Prices) -> Decimal:
-    return prices.per_hour(size.cpu_cores, size.memory_bytes)
+def _instances_per_hour(question: Question, wanted: Iterable[Need], times: Times = AS_IT_IS) -> Decimal:
+    """What all of these cost, on instances so many `times` as large."""
+    prices, services = question.model.prices, question.model.services
+    sizes = ((need.instances, times.of(services[need.service].instance)) for need in wanted)
+    return sum((count * prices.per_hour(size.cpu_cores, size.memory_bytes) for count, size in sizes), Decimal(0))
 
 
 def _regions(question: Question, users: int) -> tuple[int, str]:
@@ -224,10 +235,7 @@ def _ways(question: Question, users: int) -> tuple[Way, ...]:
     found: list[Way] = []
     for name, times in WAYS:
         asked = [need for need in needs(question, users, times) if need.is_asked]
-        prices, services = question.model.prices, question.model.services
-        per_hour = Decimal(0)
-        for need in asked:
-            per_hour += need.instances * _per_hour(times.of(services[need.service].instance), prices)
+        per_hour = _instances_per_hour(question, asked, times)
         count = sum(need.instances for need in asked)
         risk = _risk(question, times, asked, found[0].instances if found else None)
         found.append(Way(name, count, float(per_hour) * HOURS_A_MONTH, risk))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tenfold.estimators.allocation import USUAL, Holds, Work, connections_of, holds
+from tenfold.estimators.portions import Portion
 from tenfold.facts import CapacitySeen
 from tenfold.model import InstanceSize, Model, Residency, Scenario, Service
 
@@ -41,9 +42,10 @@ AS_IT_IS = Times()
 class Question:
     """What is asked: how many instances users of `scenario` take.
 
-    `shares` (0..1) tell which part of the scenario's requests goes to each service, `capacities` by service what was measured of the
-    source that is planned with. With `work` all is reckoned as such work, whatever was measured. `connections_max` is what the database
-    allows (None: not known). `residents` tells which share (0..1) of the users is bound to each residency.
+    `shares` (0..1) tell which part of the scenario's requests goes to each service, pools of tiers included, `capacities` by service what
+    was measured of the source that is planned with. With `work` all is reckoned as such work, whatever was measured. `connections_max` is
+    what the database allows (None: not known). `residents` tells which share (0..1) of the users is bound to each residency, `portions`
+    which part of their service's requests pools get where tiers have some. Tiers are taken to be alike in all regions.
     """
 
     model: Model
@@ -53,14 +55,20 @@ class Question:
     connections_max: int | None = None
     work: Work | None = None
     residents: Mapping[Residency, float] = field(default_factory=dict)
+    portions: Mapping[str, Portion] = field(default_factory=dict)
 
     @property
     def target_ms(self) -> float | None:
         return self.model.targets.latency.p95_ms
 
     def measured(self, service: str) -> CapacitySeen | None:
-        """What was measured of a service, unless work is said to be of another kind."""
-        return self.capacities.get(service) if self.work is None else None
+        """What was measured of a service (of all its pools alike), unless work is said to be of another kind."""
+        return self.capacities.get(self.model.services[service].base) if self.work is None else None
+
+    def portion_ratio(self, service: str) -> float:
+        """Which part (0..1) of its users is served by a service or pool of a tier, as far as it is known."""
+        portion = self.portions.get(service)
+        return 1.0 if portion is None else portion.ratio or 0.0
 
     @property
     def assumed(self) -> Work:
@@ -75,7 +83,7 @@ class Need:
     Of one instance `each_rps` requests/s are held; `limited_by` is what gives out first, in words. `connections` and `database_cores` are
     what they take of the database, None where that is not known. `users_max` is how many of all users the allowed instances would hold
     (None: nobody asks). `measured` is what it rests on, `work` the class that is taken instead; both are missing for a service that
-    nobody asks over HTTP, which keeps its least.
+    nobody asks over HTTP, which keeps its least. Where tiers have pools of it, `portion` tells which part comes here.
     """
 
     service: str
@@ -91,10 +99,16 @@ class Need:
     database_cores: float | None = None
     measured: CapacitySeen | None = None
     work: str | None = None
+    portion: Portion | None = None
 
     @property
     def is_asked(self) -> bool:
         return self.requests_per_s > 0
+
+    @property
+    def untold(self) -> str:
+        """Of a tier's pool, why it is not known what comes to it; empty where that is known."""
+        return self.portion.why if self.portion is not None and self.portion.ratio is None else ""
 
 
 def needs(question: Question, users: int, times: Times = AS_IT_IS) -> tuple[Need, ...]:
@@ -104,7 +118,7 @@ def needs(question: Question, users: int, times: Times = AS_IT_IS) -> tuple[Need
     return tuple(
         _asked(question, model.services[name], share, region, part, users, times)
         if (share := question.shares.get(name, 0.0)) > 0
-        else _standing(model.services[name], region)
+        else _standing(question, model.services[name], region)
         for name in model.services
         if model.services[name].runs_always
         for region, part in parts.items()
@@ -153,7 +167,7 @@ def _asked(
     measured, work = question.measured(service.name), question.assumed
     held = _held(question, service, times)
     if measured is not None:
-        per_user_rps = measured.requests_per_s / max(measured.users, 1e-9)
+        per_user_rps = question.portion_ratio(service.name) * measured.requests_per_s / max(measured.users, 1e-9)
         database_ms = measured.cpu_ms.get("postgres")
         each_connections = measured.connections or None
     else:
@@ -171,7 +185,7 @@ def _asked(
     return Need(
         service=service.name,
         region=region,
-        users=users,
+        users=users * question.portion_ratio(service.name),
         requests_per_s=rps,
         instances=wanted,
         instances_max=high,
@@ -182,6 +196,7 @@ def _asked(
         database_cores=rps * database_ms / 1000 if database_ms is not None else None,
         measured=measured,
         work=work.name if measured is None else None,
+        portion=question.portions.get(service.name),
     )
 
 
@@ -195,7 +210,8 @@ def _held(question: Question, service: Service, times: Times) -> Holds:
     return holds(question.assumed, times.of(service.instance), question.target_ms)
 
 
-def _standing(service: Service, region: str) -> Need:
-    """A service that nobody asks over HTTP: how its work grows with users nothing here tells."""
+def _standing(question: Question, service: Service, region: str) -> Need:
+    """A service that nobody asks over HTTP, or a pool of a tier of which nobody says how many are in it: how its work grows with users
+    nothing here tells."""
     low, high = service.scaling.instances_min, service.scaling.instances_max
-    return Need(service.name, region, 0.0, 0.0, low, high, None, 0.0, "")
+    return Need(service.name, region, 0.0, 0.0, low, high, None, 0.0, "", portion=question.portions.get(service.name))

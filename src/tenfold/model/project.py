@@ -46,7 +46,8 @@ class Region:
 class Tier:
     """A class of tenants, and what it gets: cache lifetime, preloading, request rate; pools of its own where services give it some.
 
-    In it are requests to `domains`, and those of `tenants`, told as in a `ResidencyRule`.
+    In it are requests to `domains`, and those of `tenants`, told as in a `ResidencyRule`: `share_ratio` (0..1) of all users, None
+    where that is not said.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Tier:
     requests: Rate | None = None
     domains: tuple[str, ...] = ()
     tenants: tuple[str, ...] = ()
+    share_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ MEANT = (
 @dataclass(frozen=True, slots=True)
 class Compared:
     """A simulation of several policies. It began at `began_at` (seconds since the epoch); `told` says what was played and what was taken
-    for granted; `command` plays it again."""
+    for granted; `command` plays it again. `told_apart` are the services whose pools are told one by one: those of tiers, and beside them
+    that of all."""
 
     name: str
     environment: str
@@ -31,6 +32,7 @@ class Compared:
     told: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
     command: str
+    told_apart: tuple[str, ...] = ()
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -62,6 +64,18 @@ def cells(compared: Compared, outcome: Outcome) -> tuple[str, ...]:
         f"{outcome.flaps:,}",
         f"{outcome.instances_min} / {outcome.instances_mean:.1f} / {outcome.instances_max}",
     )
+
+
+def pool_rows(compared: Compared) -> tuple[tuple[str, ...], ...]:
+    """Of each pool that is told apart its key, and what it had under each policy: instances, and how long it was short."""
+    rows: dict[str, list[str]] = {}
+    for outcome in compared.outcomes:
+        for pool in outcome.pools:
+            if pool.key.partition("@")[0] in compared.told_apart:
+                short = f", short {percent_at_most(pool.short_s / outcome.seconds)}" if pool.short_s > 0 else ""
+                had = f"{pool.instances_min} / {pool.instances_mean:.1f} / {pool.instances_max}{short}"
+                rows.setdefault(pool.key, []).append(had)
+    return tuple((key, *cells) for key, cells in rows.items())
 
 
 def money(amount: float) -> str:
@@ -104,6 +118,13 @@ def _table(compared: Compared) -> Iterator[str]:
         yield "".join(f'<td class="num">{escape(cell)}</td>' for cell in cells(compared, outcome)) + "</tr>\n"
     yield "</tbody></table>\n"
     yield f'<p class="small">{MEANT}</p>\n'
+    if rows := pool_rows(compared):
+        heads = "".join(f'<th class="num">{escape(outcome.policy)}</th>' for outcome in compared.outcomes)
+        yield f"<h2>Pools of tiers</h2>\n<table><thead><tr><th>pool</th>{heads}</tr></thead><tbody>\n"
+        for key, *had in rows:
+            yield f'<tr><td class="name">{escape(key)}</td>'
+            yield "".join(f'<td class="num">{each}</td>' for each in had) + "</tr>\n"
+        yield "</tbody></table>\n"
 
 
 def _struck(compared: Compared) -> Iterator[str]:
