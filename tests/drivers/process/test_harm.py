@@ -199,9 +199,17 @@ async def test_a_drill_that_is_killed_thaws_a_region(bench: Any, until: Any) -> 
         return not frozen(bench, made)
 
     await until(thawed)
+
+    async def watchers() -> list[int]:
+        return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _watches(path, bench.project.root)]
+
+    async def nobody_watches() -> bool:
+        return not await watchers()
+
+    await until(nobody_watches)
     harm = ProcessHarm(bench.driver.processes)
     await harm.inflict(Freeze("region/eu", 600.0))
-    (watcher,) = (int(path.name) for path in Path("/proc").glob("[0-9]*") if _watches(path, bench.project.root))
+    (watcher,) = await watchers()
     os.kill(watcher, signal.SIGKILL)
     await harm.undo()
     assert not frozen(bench, made)

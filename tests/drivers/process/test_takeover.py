@@ -37,7 +37,7 @@ async def main():
         await driver.apply(Order(StartInstance(f"{name}-1", name, "local", "r1"), 1, "d", time.time()))
     while sum(fact.state == "ready" for fact in await driver.observe() if hasattr(fact, "port")) < 4:
         await asyncio.sleep(0.05)
-    asyncio.create_task(driver.apply(Order(StopInstance("deaf-1", 2.0), 1, "d", time.time())))
+    asyncio.create_task(driver.apply(Order(StopInstance("deaf-1", 6.0), 1, "d", time.time())))
     await asyncio.sleep(0.3)
     print("up", flush=True)
     await asyncio.sleep(1000)
