@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from tenfold.blueprint import load
 from tenfold.cli.app import cli
+from tests.cli.test_plan import lived
 
 BLUEPRINT = """
 name: shop
@@ -70,6 +71,22 @@ def test_pools_in_every_phase_for_programs(place: Path) -> None:
             name.removeprefix("web-"): each * need["instances"] for name, need in needs.items() if name != "web"
         }
         assert phase["cost"]["tiers"] == pytest.approx(of_tiers)
+
+
+def test_what_runs_tells_better(place: Path) -> None:
+    """After a day of all pools the plan goes by what came to each, and says what the blueprint expected."""
+    names = ("web", "web-enterprise", "web-agency", "web-press")
+    lived(
+        place, {f"{name}@local.requests_per_s": [per_s] * 1440 for name, per_s in zip(names, (5, 3, 0, 2), strict=True)}
+    )
+    needs = {need["service"]: need for need in told(place, "20000")["needs"]}
+    assert {name: need["portion"]["ratio"] for name, need in needs.items()} == dict(
+        zip(names, (0.5, 0.3, 0, 0.2), strict=True)
+    )
+    text = call(place, "20000")
+    assert "30% of those to web, as 24 hours of the journal show (tiers.enterprise.share says 20%)" in text
+    assert "no request comes to it, as 24 hours of the journal show (tiers.agency.share says 2.5%)" in text
+    assert "20% of those to web, as 24 hours of the journal show)" in text
 
 
 @pytest.mark.parametrize("share", ["20%", "100%"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tenfold.effects import Decision
-from tenfold.proof.report.compared import Compared, cells, compared_page, money, struck_text
+from tenfold.proof.report.compared import Compared, cells, compared_page, money, pool_rows, struck_text
 from tenfold.sim.tally import Course, Made, Outcome, PoolCourse, Struck
 from tests.proof.markup import HOSTILE, seen
 
@@ -64,6 +64,17 @@ def test_the_figures_of_a_row() -> None:
 def test_what_a_fault_did(struck: Struck, says: str) -> None:
     """One sentence, also for what never came back."""
     assert struck_text(struck) == says
+
+
+def test_pools_of_tiers_have_rows() -> None:
+    """Of services that are told apart each pool has a row: its instances and how long it was short under each policy."""
+    pools = PoolCourse("web@local", 18.0, 1, 1.4, 2, 1, 0), PoolCourse("web-gold@local", 0.0, 2, 2.6, 4, 1, 0)
+    both = compared(*(replace(outcome(name, 0.1), pools=pools) for name in ("tenfold", "oracle")))
+    apart = replace(both, told_apart=("web-gold",))
+    assert pool_rows(apart) == (("web-gold@local", "2 / 2.6 / 4", "2 / 2.6 / 4"),)
+    assert pool_rows(replace(both, told_apart=("web",))) == (("web@local", *["1 / 1.4 / 2, short 10%"] * 2),)
+    assert "Pools of tiers" in compared_page(apart) and "Pools of tiers" not in compared_page(both)
+    assert seen(compared_page(apart)).tags.count("table") == seen(compared_page(both)).tags.count("table") + 1
 
 
 def test_the_page_is_whole() -> None:
