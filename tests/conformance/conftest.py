@@ -38,7 +38,7 @@ from tenfold.sim import Behaviour, Drivers, VirtualClock, World, run_virtual
 QUICK = Health(path="/", every_s=0.2, timeout_s=0.5, healthy_after=2, unhealthy_after=2)
 SERVICES = {
     "web": Service("web", f"exec {sys.executable} -m http.server {{port}} --bind {{host}}", health=QUICK),
-    "quits": Service("quits", "sleep 0.2; echo no database; exit 3", http=False),
+    "quits": Service("quits", "sleep 0.6; echo no database; exit 3", http=False),
     "mute": Service("mute", "exec sleep 1000", health=QUICK),
     "stubborn": Service("stubborn", "trap '' TERM; while :; do sleep 0.05; done", http=False),
     "tool": Service("tool", "true", http=False, schedule="0 3 * * *"),
@@ -55,7 +55,7 @@ BEHAVIOURS = {
     "slow": Behaviour(task_s=1000.0),
 }
 COMMANDS = {
-    "tool": "echo ran >> ran.txt; sleep 0.2; echo done",
+    "tool": "echo ran >> ran.txt; sleep 0.6; echo done",
     "broken": "echo ran >> ran.txt; echo the database said no; exit 4",
     "slow": "echo ran >> ran.txt; sleep 1000",
 }
@@ -171,7 +171,7 @@ class RealStage(Stage):
         self.project.state.mkdir(mode=0o700)
         self._release = self.project.releases / "r1"
         self._release.mkdir(parents=True)
-        self._shared, self._kinds = shared, kinds
+        self._shared, self._kinds, self._is_spread = shared, kinds, model.is_spread
 
     async def open(self) -> None:
         self.harm = ProcessHarm(Processes(self.project))
@@ -211,7 +211,7 @@ class RealStage(Stage):
             case "valkey":
                 return ValkeyDriver(self.project, ports, fence, front=self._front)
             case "gateway":
-                return EnvoyDriver(self.project, ports, fence, ports.take())
+                return EnvoyDriver(self.project, ports, fence, ports.take(), spread=self._is_spread)
             case _:
                 raise AssertionError(kind)
 
@@ -286,9 +286,10 @@ def play_engine(
 def play_store(
     request: pytest.FixtureRequest, open_folder: Path
 ) -> Callable[[Callable[[Any, str], Awaitable[None]]], None]:
-    """Stories of stores in two regions, `a` and `b`: they are told which kind they are about."""
+    """Stories of stores in two regions, `a` and `b`: they are told which kind they are about. Gateways may be started too."""
     world, _, kind = request.param.partition(" ")
-    play = play_sim([kind], SPREAD) if world == "sim" else play_real(open_folder, [kind], SPREAD)
+    kinds = ["gateway", kind]
+    play = play_sim(kinds, SPREAD) if world == "sim" else play_real(open_folder, kinds, SPREAD)
     return lambda story: play(lambda stage: story(stage, kind))
 
 

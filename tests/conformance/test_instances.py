@@ -203,8 +203,8 @@ def test_one_that_ignores_its_end_is_seen_stopping_and_then_killed(play) -> None
     async def story(stage) -> None:
         await stage.do(StartInstance("stubborn-1", "stubborn", "local", "r1"))
         await stage.until(InstanceSeen, "stubborn-1", is_in(InstanceState.READY))
-        stopping = asyncio.ensure_future(stage.do(StopInstance("stubborn-1", 1.0)))
-        await stage.until(InstanceSeen, "stubborn-1", is_in(InstanceState.STOPPING), within_s=1.0)
+        stopping = asyncio.ensure_future(stage.do(StopInstance("stubborn-1", 3.0)))
+        await stage.until(InstanceSeen, "stubborn-1", is_in(InstanceState.STOPPING), within_s=3.0)
         assert (await stopping).outcome is Outcome.DONE
         assert await stage.see(InstanceSeen, "stubborn-1") is None
         assert not stage.leftovers()

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tenfold.effects import Outcome, Promote, StartEngine, StopEngine
+from tenfold.effects import Outcome, Promote, PublishRoutes, StartEngine, StopEngine
 from tenfold.effects.faults import Kill
-from tenfold.facts import EngineSeen, EngineState, ReplicaRole, ReplicaSeen
+from tenfold.facts import EngineSeen, EngineState, GatewaySeen, ReplicaRole, ReplicaSeen
+from tenfold.model import RouteTable, StoreEnd
 from tenfold.ports import Permanent, Refused, Retryable
 
 START_S = 40.0
@@ -127,5 +128,25 @@ def test_a_primary_waits_for_its_standby_when_it_is_told_to(play_store) -> None:
         await stage.until(ReplicaSeen, f"{kind}/a", lambda s: s.is_synchronous)
         await start(stage, kind, "a", 4)
         assert not (await stage.see(ReplicaSeen, f"{kind}/a")).is_synchronous
+
+    play_store(story)
+
+
+def test_a_gateway_tells_which_stores_answer_it(play_store) -> None:
+    """A table that leads to a store is taken up before that answers; its way is told while it does, and no longer once it is gone."""
+
+    async def story(stage, kind: str) -> None:
+        await stage.do(StartEngine("gateway", "a"))
+        await stage.until(EngineSeen, "gateway/a", lambda seen: seen is not None and seen.state is EngineState.READY)
+        await start(stage, kind, "a", 1)
+        engine = await stage.until(EngineSeen, f"{kind}/a", lambda s: s is not None and s.address, START_S)
+        host, _, port = engine.address.rpartition(":")
+        end = StoreEnd(kind, host, int(port))
+        await stage.do(PublishRoutes(RouteTable("a", behind_entry=True, stores=(end,)), "aaaa", 1))
+        seen = await stage.until(GatewaySeen, "a", lambda seen: seen is not None and seen.stores == (end,), START_S)
+        assert seen.table_digest == "aaaa"
+        await stage.until(EngineSeen, f"{kind}/a", lambda s: s.state is EngineState.READY, START_S)
+        await stage.harm.inflict(Kill(f"{kind}/a"))
+        await stage.until(GatewaySeen, "a", lambda seen: seen.stores == ())
 
     play_store(story)

@@ -46,7 +46,7 @@ async def test_control_plane_killed_while_it_makes_the_data(place: Any) -> None:
     """Killed between the steps of making a data folder, at several moments, it leaves nothing that the next start trips over."""
     for wait_s in (0.0, 0.1, 0.25):
         pilot = place.pilot("postgres", "wait")
-        await place.eventually(lambda: list(place.postgres_home.glob("making-*")))
+        await place.eventually(lambda: [*place.postgres_home.glob("making-*"), *place.postgres_home.glob("pgdata")])
         await asyncio.sleep(wait_s)
         pilot.kill()
         pilot.communicate()
