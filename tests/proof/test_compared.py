@@ -6,6 +6,7 @@ import pytest
 
 from tenfold.effects import Decision
 from tenfold.proof.report.compared import Compared, cells, compared_page, money, pool_rows, struck_text
+from tenfold.proof.report.style import STYLE
 from tenfold.sim.tally import Course, Made, Outcome, PoolCourse, Struck
 from tests.proof.markup import HOSTILE, seen
 
@@ -98,3 +99,13 @@ def test_nothing_breaks_out_of_the_page(text: str) -> None:
     found = seen(page)
     assert set(found.tags) <= {*calm.tags, "code"}
     assert not [name for name, _ in found.attributes if name.startswith("on")]
+
+
+def test_a_phone_reads_the_table_whole() -> None:
+    """A table of more columns than a phone is wide moves within its own frame, with the policy's name in sight."""
+    page = compared_page(compared(outcome("tenfold", 1.0), outcome("oracle", 1.0)))
+    framed = page.partition('<div class="side" tabindex="0"><table>')[2].partition("</table></div>")[0]
+    assert '<td class="name">tenfold</td>' in framed and '<th class="num">instances</th>' in framed
+    narrow = STYLE.partition("@media (max-width:680px){")[2].partition("@media")[0]
+    assert ".side{overflow-x:auto}" in narrow
+    assert ".side .name{white-space:nowrap;position:sticky" in narrow

@@ -16,7 +16,7 @@ MARKS_MAX = 300
 ORACLE = "oracle"
 MEANT = (
     "short: of the time, some pool was asked for more than its ready instances hold within the target; lost: of the requests, failed or "
-    "refused; flaps: changes taken back within 10 min; instances: least / mean / most"
+    "refused; flaps: changes taken back within 10 min; instances: least / mean / most, those that start or end included"
 )
 
 
@@ -111,20 +111,21 @@ def _head(compared: Compared) -> Iterator[str]:
 
 
 def _table(compared: Compared) -> Iterator[str]:
-    yield "<h2>Policies</h2>\n<table><thead><tr><th>policy</th>"
+    yield '<h2>Policies</h2>\n<div class="side" tabindex="0"><table><thead><tr><th class="name">policy</th>'
     yield "".join(f'<th class="num">{head}</th>' for head in compared.heads) + "</tr></thead><tbody>\n"
     for outcome in compared.outcomes:
         yield f'<tr><td class="name">{escape(outcome.policy)}</td>'
         yield "".join(f'<td class="num">{escape(cell)}</td>' for cell in cells(compared, outcome)) + "</tr>\n"
-    yield "</tbody></table>\n"
+    yield "</tbody></table></div>\n"
     yield f'<p class="small">{MEANT}</p>\n'
     if rows := pool_rows(compared):
         heads = "".join(f'<th class="num">{escape(outcome.policy)}</th>' for outcome in compared.outcomes)
-        yield f"<h2>Pools of tiers</h2>\n<table><thead><tr><th>pool</th>{heads}</tr></thead><tbody>\n"
+        yield '<h2>Pools of tiers</h2>\n<div class="side" tabindex="0"><table><thead><tr><th class="name">pool</th>'
+        yield f"{heads}</tr></thead><tbody>\n"
         for key, *had in rows:
             yield f'<tr><td class="name">{escape(key)}</td>'
             yield "".join(f'<td class="num">{each}</td>' for each in had) + "</tr>\n"
-        yield "</tbody></table>\n"
+        yield "</tbody></table></div>\n"
 
 
 def _struck(compared: Compared) -> Iterator[str]:

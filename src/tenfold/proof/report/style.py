@@ -37,6 +37,7 @@ td{padding:10px 18px 10px 0;border-bottom:1px solid var(--line);vertical-align:t
 td:last-child,th:last-child{padding-right:0}
 .num{text-align:right;white-space:nowrap}
 .name{font-weight:600;white-space:nowrap}
+th.name{font-weight:500}
 .asked{white-space:nowrap}
 .badge{display:inline-block;border-radius:99px;padding:1px 10px 2px;font-size:13px;font-weight:600;white-space:nowrap}
 .met .badge{color:var(--good);background:var(--good-bg)}
@@ -92,6 +93,9 @@ svg.wide{display:none}svg.narrow{display:block}
 .verdicts td.name{order:1}.verdicts td.word{order:2}.verdicts td.asked{order:3;color:var(--soft)}.verdicts td.weight{order:4}
 .verdicts td.seen{order:5;grid-column:1/3}
 .name,.asked{white-space:normal}
+.side{overflow-x:auto}
+.side .name{white-space:nowrap;position:sticky;left:0;background:var(--bg)}
+.key{white-space:normal}
 .why{grid-template-columns:max-content 1fr}.why .by{display:none}
 .why.dated{grid-template-columns:max-content max-content 1fr;gap:2px 10px}.why.dated .by{display:block}
 dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}
