@@ -1,6 +1,9 @@
 """`tenfold simulate` at a terminal, without one: what is played, what is refused, and what it leaves behind."""
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -10,12 +13,16 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from tenfold.cli import simulate
+from tenfold.cli import simulateplay
 from tenfold.cli.app import cli
 from tenfold.cli.simulatedemand import minutes_of, of_users
 from tenfold.estimators.users import Question
 from tenfold.model import Action, Model, Region, Scaling, Scenario, Service, Step
 from tenfold.proof.load import Trace
+from tenfold.sim import compare
+from tenfold.sim.compare import Setting
+from tenfold.sim.tally import Outcome
+from tests.processes import children
 
 BLUEPRINT = """
 name: shop
@@ -191,19 +198,44 @@ def test_a_page_that_cannot_be_written(call: Call) -> None:
 
 
 def test_stopped_in_the_middle(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C ends it cleanly: what was played to its end is shown, and what was not is named."""
-    real = simulate.run
+    """Ctrl-C ends it cleanly: what was played to its end is shown, what was not is named, and no process is left."""
+    real, here = compare.run, os.getpid()
 
-    def stopped(setting: simulate.Setting, name: str, tell: Callable[[float], None]) -> simulate.Outcome:
-        if name == "hpa":
-            raise KeyboardInterrupt
-        return real(setting, name, tell)
+    def stopped(setting: Setting, name: str, tell: Callable[[float], None]) -> Outcome:
+        if name == "oracle":
+            return real(setting, name, tell)
+        if name == "kpa":
+            # Two play at a time: this one has begun since the oracle is done.
+            os.kill(here, signal.SIGINT)
+        time.sleep(600)
+        raise AssertionError("nobody ended it")
 
-    monkeypatch.setattr(simulate, "run", stopped)
+    monkeypatch.setattr(simulateplay, "run", stopped)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    before = children().keys()
     result = call(*HOUR, "--policy", "oracle,hpa,kpa")
     assert result.exit_code == 130
     assert "stopped: hpa, kpa were not played to their end" in result.output and "\noracle" in result.output
-    assert call(*HOUR, "--policy", "hpa").exit_code == 130
+    assert call(*HOUR, "--policy", "kpa").exit_code == 130
+    assert children().keys() <= before
+
+
+def test_one_that_dies_is_told(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed, as where memory is short, is no result: it is said whose it was, and the others are ended."""
+
+    def killed(setting: Setting, name: str, tell: Callable[[float], None]) -> Outcome:
+        if name == "hpa":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(600)
+        raise AssertionError("nobody ended it")
+
+    monkeypatch.setattr(simulateplay, "run", killed)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    before = children().keys()
+    result = call(*HOUR, "--policy", "oracle,hpa")
+    assert result.exit_code == 1
+    assert "the process that played hpa has died (SIGKILL): is memory short?" in result.output
+    assert children().keys() <= before
 
 
 def globe() -> Question:

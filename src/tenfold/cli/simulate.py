@@ -12,14 +12,12 @@ from rich.console import Console
 from tenfold.cli.here import Fail, Here, WrongCall
 from tenfold.cli.load import moment, seconds
 from tenfold.cli.simulateblows import HOW
+from tenfold.cli.simulateplay import play
 from tenfold.cli.simulatesetting import Called, setting_of
 from tenfold.cli.simulateview import as_data, decision_view, view
 from tenfold.proof.report.compared import Compared, compared_page
 from tenfold.proof.words import many
-from tenfold.proof.words import seconds as told_s
-from tenfold.sim.compare import CannotRun, Setting, run
 from tenfold.sim.policies import POLICIES, policy
-from tenfold.sim.tally import Outcome
 
 WIDTH = 120
 
@@ -102,17 +100,16 @@ def simulate_command(
     _check_outcome(names, decision, json_path, html_path)
     model = here.model()
     setting, told = setting_of(here, model, asked)
-    outcomes, is_cut = _play(setting, names)
-    if not outcomes:
+    played = play(setting, names)
+    if not played.outcomes:
         raise SystemExit(130)
     programs = {service.base for service in model.services.values() if service.tier is not None}
     apart = tuple(name for name, service in model.services.items() if service.base in programs)
-    compared = Compared(model.name, model.environment.name, setting.began_at, told, outcomes, _command(), apart)
+    compared = Compared(model.name, model.environment.name, setting.began_at, told, played.outcomes, _command(), apart)
     _tell(compared, decision, json_path, html_path)
-    if is_cut:
-        left = names[len(outcomes) :]
-        ends = "was not played to its end" if len(left) == 1 else "were not played to their end"
-        click.secho(f"stopped: {', '.join(left)} {ends}", fg="yellow", err=True)
+    if played.stopped:
+        ends = "was not played to its end" if len(played.stopped) == 1 else "were not played to their end"
+        click.secho(f"stopped: {', '.join(played.stopped)} {ends}", fg="yellow", err=True)
         raise SystemExit(130)
 
 
@@ -167,33 +164,6 @@ def _check_outcome(
     for path in filter(None, (json_path, html_path)):
         if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
             raise Fail(f"{path} can't be written: name a file in a folder that is there and may be written to")
-
-
-def _play(setting: Setting, names: tuple[str, ...]) -> tuple[tuple[Outcome, ...], bool]:
-    """Every policy that was played to its end, and whether a person stopped it."""
-    outcomes: list[Outcome] = []
-    is_tty = sys.stderr.isatty()
-    try:
-        for place, name in enumerate(names, 1):
-            head = f"{name} ({place} of {len(names)}), {told_s(setting.seconds)}"
-
-            def tell(ratio: float, head: str = head) -> None:
-                if is_tty:
-                    click.echo(f"\r{head}: {ratio:.0%}  ", nl=False, err=True)
-
-            if is_tty:
-                tell(0.0)
-            else:
-                click.echo(f"playing {head}", err=True)
-            outcomes.append(run(setting, name, tell))
-            if is_tty:
-                click.echo(f"\r{' ' * (len(head) + 8)}\r", nl=False, err=True)
-    except CannotRun as error:
-        raise Fail(str(error)) from None
-    except KeyboardInterrupt:
-        click.echo("", err=True)
-        return tuple(outcomes), True
-    return tuple(outcomes), False
 
 
 def _tell(compared: Compared, decision: str | None, json_path: Path | None, html_path: Path | None) -> None:
