@@ -69,7 +69,7 @@ def test_a_part_of_a_trace() -> None:
         ("1995-07-01T00:00,42\n1995-07-01T00:01\n", ":3: the row has 1"),
         ("1995-07-01T00:00,42\nyesterday,1\n", ":3: `yesterday` is not a time"),
         ("0001-01-01T00:00+23:59,42\n0001-01-02T00:00,1\n", ":2: `0001-01-01T00:00\\+23:59` is not a time"),
-        ("1995-07-01T00:01,42\n1995-07-01T00:01,43\n", ":3: 1995-07-01T00:01 does not come after"),
+        ("1995-07-01T00:01,42\n1995-07-01T00:01,43\n", ":3: 1995-07-01T00:01 is there twice"),
         ("1995-07-01T00:01,42\n1995-07-01T00:00,43\n", ":3: 1995-07-01T00:00 does not come after"),
         (
             "1995-07-01T00:00,1\n1995-07-01T00:02,1\n1995-07-01T00:05,1\n",
@@ -97,11 +97,13 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     """A file that is missing, a folder, empty or binary is a sentence, not a traceback."""
     (tmp_path / "binary.csv").write_bytes(b"\x7fELF\xff\xfe")
     (tmp_path / "empty.csv").write_bytes(b"")
+    (tmp_path / "windows.csv").write_text("timestamp,requests\n", encoding="utf-16")
     for name, says in (
         ("none.csv", "No such file"),
         ("", "directory"),
         ("binary.csv", "not text"),
         ("empty.csv", "0 rows"),
+        ("windows.csv", "not text in UTF-8: save it so"),
     ):
         with pytest.raises(LoadError, match=says):
             read_trace(tmp_path / name)
@@ -140,3 +142,12 @@ def test_the_generated_day_is_a_day() -> None:
     assert len(day.requests) == 1440 and max(day.requests) == 900
     assert min(hours[10], hours[15]) > 1.2 * hours[12] > 3 * max(hours[2:5])
     assert day == generated_day(seed=3, peak_per_minute=900) != generated_day(seed=4, peak_per_minute=900)
+
+
+def test_too_short_a_part_of_a_trace_is_no_fault_of_its_header() -> None:
+    """One row within the time that is asked for asks for a longer time; one row in all for more rows."""
+    rows = "timestamp,requests\n1995-07-01T00:00,42\n1995-07-01T00:01,42\n"
+    with pytest.raises(
+        LoadError, match="1 row in the time asked for; a trace needs two or more: ask for a longer time"
+    ):
+        parse_trace(rows, until=datetime(1995, 7, 1, 0, 1, tzinfo=UTC))

@@ -133,7 +133,7 @@ def test_lines_of_a_wrong_clock_are_no_trace_of_fifty_years() -> None:
         LoadError, match="nobody asked for anything for 20,454 days from 1970-01-05T09:02: give the part"
     ):
         parse_trace("".join(first + today))
-    assert len(parse_trace("".join(first + today), since=NINE).requests) == 8
+    assert len(parse_trace("".join(first + today), since=NINE).requests) == 9
     lines = [json.dumps({"ts": START + i * 20}) for i in range(600)]
     assert parse_trace("\n".join([*lines, json.dumps({"ts": 10**400})])).notes[0].startswith("1 of 601 lines")
 
@@ -148,10 +148,13 @@ def test_no_scale_makes_more_than_can_be_counted() -> None:
 
 
 def test_a_part_of_a_log() -> None:
-    """From is included, to is not."""
+    """From is included, to is not: minutes within a log are whole, and only its own ends are not."""
     text = "".join(combined(f"09:{i:02}:00") for i in range(10))
     part = parse_trace(text, since=datetime(2026, 1, 5, 9, 2), until=datetime(2026, 1, 5, 9, 8))  # noqa: DTZ001
-    assert (part.start, len(part.requests)) == (NINE.replace(minute=3), 4)
+    assert (part.start, len(part.requests)) == (NINE.replace(minute=2), 6)
+    assert len(parse_trace(text).requests) == 8
+    with pytest.raises(LoadError, match=r"1 minute in the time asked for.*: ask for a longer time"):
+        parse_trace(text, since=NINE.replace(minute=3), until=NINE.replace(minute=4))
 
 
 def test_packed_files(tmp_path: Path) -> None:

@@ -109,8 +109,11 @@ def of_trace(
     seconds = (ends - begins).total_seconds()
     if seconds < SECONDS_MIN:
         asked = "" if since is None and until is None else " in the time asked for"
-        holds = f"it holds {first:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC"
-        raise WrongCall(f"{file} has only {max(seconds, 0) / 60:.0f} minutes{asked} ({holds}): give ten or more")
+        holds = (
+            f"{'up to --to ' if until is not None else ''}it holds {first:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC"
+        )
+        minutes = many(round(max(seconds, 0) / 60), "minute")
+        raise WrongCall(f"{file} has only {minutes}{asked} ({holds}): give ten or more")
     first_s = (first - begins).total_seconds()
     per_s = minutes_of(trace)
     try:

@@ -87,7 +87,9 @@ def read_trace(path: Path, since: datetime | None = None, until: datetime | None
         with _opened(path) as file:
             return _read(file, str(path), Span.of(since, until))
     except UnicodeDecodeError as error:
-        raise LoadError(f"{path} is not text in UTF-8: {HELP}") from error
+        raise LoadError(
+            f"{path} is not text in UTF-8: save it so, as CSV, JSON of Prometheus or an access log"
+        ) from error
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise LoadError(f"{path} can't be unpacked ({error}): it is damaged, or cut off; pack it anew") from error
     except OSError as error:
@@ -135,6 +137,7 @@ def _read(file: TextIO, name: str, span: Span) -> Trace:
 
 def _check_two(rows: list[Row], name: str, span: Span, advice: str) -> None:
     if len(rows) < 2:
+        advice = "ask for a longer time" if span.words else advice
         raise LoadError(f"{name} has {many(len(rows), 'row')}{span.words}; a trace needs two or more: {advice}")
 
 
@@ -162,13 +165,14 @@ def _even(rows: list[Row], read_as: str, is_rate: bool) -> Trace:
 
 
 def _counted(log: Counted, name: str, span: Span) -> Trace:
-    """An access log's lines, by minute. Its first and its last minute are there only in part."""
+    """An access log's lines, by minute, but for its first and its last one, which are there only in part."""
     minutes = sorted(log.by_minute)
     if len(minutes) > 3:
-        minutes = minutes[1:-1]
+        minutes = [minute for minute in minutes if minute not in log.ends]
     if len(minutes) < 2:
         raise LoadError(
-            f"{name} has requests in {many(len(minutes), 'minute')}{span.words}; a trace needs two or more: give a longer log"
+            f"{name} has requests in {many(len(minutes), 'minute')}{span.words}; a trace needs two or more: "
+            f"{'ask for a longer time' if span.words else 'give a longer log'}"
         )
     notes = list(log.notes)
     for before, after in pairwise(minutes):

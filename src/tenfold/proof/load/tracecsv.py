@@ -34,7 +34,9 @@ def csv_rows(text: str, name: str, span: Span) -> tuple[list[Row], str]:
                 columns, unit = _columns(cells, where)
                 continue
             moment, count = _row(cells, columns, where)
-            if previous is not None and moment <= previous:
+            if moment == previous:
+                raise LoadError(f"{where}: {told(moment)} is there twice: keep one row of each time")
+            if previous is not None and moment < previous:
                 raise LoadError(f"{where}: {told(moment)} does not come after {told(previous)}: sort the rows")
             previous = moment
             if span.holds(moment):

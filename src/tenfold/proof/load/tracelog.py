@@ -27,9 +27,10 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Requests by minute since the epoch; which kind of log it was, and what a reader should doubt."""
+    """Requests by minute since the epoch; the log's own first and last minute, which kind of log it was, and what a reader should doubt."""
 
     by_minute: dict[int, int]
+    ends: tuple[int, ...]
     kind: str
     notes: tuple[str, ...] = ()
 
@@ -73,7 +74,8 @@ def count_log(lines: Iterable[str], name: str, span: Span) -> Counted:
         )
     notes = (f"{unreadable:,} of {total:,} lines are no requests, the first is line {first_bad}",) if unreadable else ()
     asked = {minute: count for minute, count in by_minute.items() if span.holds(of_epoch(minute * 60))}
-    return Counted(asked, kind, notes)
+    ends = (min(by_minute), max(by_minute)) if by_minute else ()
+    return Counted(asked, ends, kind, notes)
 
 
 def _minute_of_local(text: str, zone: str) -> int:
