@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from tenfold.drivers.limits import Limits
 from tenfold.drivers.procs import Processes, read_stat
 from tenfold.drivers.project import Project
 from tenfold.loop import FileLease
+from tests.ports import free_port
 
 PROGRAM = Path(sys.executable).parent / "tenfold"
 PATIENCE_S = 60.0
@@ -115,13 +115,6 @@ def surroundings(columns: int = 140) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("TENFOLD_", "PYTEST_"))}
     env["PATH"] = f"{PROGRAM.parent}{os.pathsep}{env['PATH']}"
     return env | {"COLUMNS": str(columns), "NO_COLOR": "1"}
-
-
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """Posting a metric never costs the app more than a moment, whoever answers where the control plane should be."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tenfold.drivers.clock import WallClock
 from tenfold.facts import MetricSeen
 from tenfold.sdk import post_metric
 from tenfold.wire import environment
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -25,12 +25,6 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setenv(environment.URL, f"http://127.0.0.1:{port}")
 
     return tell
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_share_arrives_past_any_proxy(

@@ -42,12 +42,17 @@ def until(happened: Callable[[], Any], what: str, patience_s: float = PATIENCE_S
     return answer
 
 
+HELD: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """Return a port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of loopback that nobody uses. It stays bound here, so that nobody but the server is given it."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    HELD.append(held)
+    port: int = held.getsockname()[1]
+    return port
 
 
 def package_folder(name: str) -> Path:

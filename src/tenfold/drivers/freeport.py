@@ -35,8 +35,7 @@ class FreePorts:
     def __init__(self, project: Project, kept: int | None = None) -> None:
         """`kept` is not handed out: the blueprint gives it to the edge, which may not listen there yet."""
         self._kept = kept
-        span = _LAST - _FIRST + 1
-        self._next = _FIRST + int(project.id, 16) % (span // 100) * 100
+        self._next = _FIRST + int(project.id, 16) % (_LAST - _FIRST + 1)
 
     def skip_past(self, port: int) -> None:
         """Go on after `port`, which an earlier control plane gave out last."""

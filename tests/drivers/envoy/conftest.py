@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from tenfold.effects import Effect, Order, PublishRoutes, Receipt, StartEngine, 
 from tenfold.facts import EngineSeen, EngineState, Fact, GatewaySeen, PoolSeen
 from tenfold.model import Endpoint, EndpointState, RouteTable, ServiceRoutes
 from tests.drivers.envoy.regions import Regions
+from tests.ports import free_port
 
 HANG_S = 20.0
 """Long enough for anything here; a wait that reaches it is a failure."""
@@ -32,13 +32,6 @@ HANG_S = 20.0
 
 WITHIN_MS = 1000.0
 """What is not sooner counts as late: far above what /wait takes on a busy machine, below the 1.5 s of /slow."""
-
-
-def free_port() -> int:
-    """A port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(what: str, check: Callable[[], Awaitable[bool]], timeout_s: float = HANG_S) -> None:

@@ -174,9 +174,11 @@ def test_the_port_of_the_edge_is_no_instances(tmp_path: Path) -> None:
 
 def test_busy_ports_are_stepped_over_and_projects_start_apart(tmp_path: Path) -> None:
     """The same project looks at the same ports first, another one elsewhere; one just used is not used again at once."""
-    one, two = Project(tmp_path / "a", "shop"), Project(tmp_path / "b", "shop")
+    starts = {FreePorts(Project(tmp_path / name, "shop")).take() for name in "abcdefgh"}
+    assert len(starts) >= 7, "two of eight may meet by chance once in a thousand times, three never do"
+    one = Project(tmp_path / "a", "shop")
     first = FreePorts(one).take()
-    assert FreePorts(one).take() == first and FreePorts(two).take() != first
+    assert FreePorts(one).take() == first
     assert is_free(first)
     ports = FreePorts(one)
     with subprocess.Popen(
