@@ -305,3 +305,11 @@ def test_status_tells_how_old_the_prices_are(place: Path) -> None:
     journal.close()
     [line] = [text.plain for text in lines(model, tick) if "cost" in text.plain]
     assert line.endswith("31.20 by its end; the budget is 400 USD; prices of 2026-06-17, 154 days old")
+
+
+def test_what_is_pasted_takes_nothing_away(place: Path) -> None:
+    """The piece holds less than a blueprint may, and says that the rest stays; a budget for nobody is told without a number of users."""
+    (place / "tenfold.yaml").write_text((place / "tenfold.yaml").read_text().replace("400 USD", "1 USD"))
+    text = call(place, "--users", "3000").output
+    assert "leave what is not here (health, forecast, floors) as it is" in text
+    assert "breaks first, from the first user on: the month costs more than its budget of 1 USD" in text

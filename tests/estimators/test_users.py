@@ -93,6 +93,15 @@ def test_the_budget_gives_out() -> None:
     assert growth(last, paid).asked.cost.monthly <= 700 < growth(last + 1, paid).asked.cost.monthly
 
 
+def test_a_budget_that_does_not_pay_for_one_user() -> None:
+    """What always runs costs more already: the limit says how much, and does not count users."""
+    poor = replace(MODEL, budget=Budget(Money(Decimal(20), "USD")))
+    [limit] = [limit for limit in growth(1000, poor).limits if "budget" in limit.what]
+    least = growth(1, poor).asked.cost.monthly
+    assert limit.users == 0
+    assert f"its budget of 20 USD, where {least:,.2f} USD is the least that it takes" in limit.what
+
+
 def test_a_budget_in_another_currency_is_not_compared() -> None:
     """Nothing is converted: neither a share nor a limit is made up."""
     found = growth(1000, replace(MODEL, budget=Budget(Money(Decimal(700), "EUR"))))

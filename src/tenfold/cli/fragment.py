@@ -34,7 +34,8 @@ def fragment(model: Model, outlook: Outlook) -> str:
     for each in outlook.allotments:
         programs.setdefault(model.services[each.service].base, []).append(each)
     lines = [
-        f"# for {outlook.users:,} users: what instances, timeouts and bounds should be; put these keys in the place of your own",
+        f"# for {outlook.users:,} users: what instances, timeouts and bounds should be",
+        "# put these keys in the place of your own, and leave what is not here (health, forecast, floors) as it is",
         "services:",
         *(line for name, given in programs.items() for line in _service(model, model.services[name], given)),
         *_tiers(model, outlook.allotments),

@@ -251,7 +251,9 @@ def _breaks(told: Told, phase: Phase) -> Iterator[tuple[str, str | None]]:
 
 
 def _at(told: Told, limit: Limit) -> str:
-    """`at 3,524 users, about 2027-03-01`."""
+    """`at 3,524 users, about 2027-03-01`; `from the first user on` of what does not do even for one."""
+    if limit.users < 1:
+        return "from the first user on"
     day = told.when(limit.users)
     is_now = told.pace is not None and limit.users <= told.users_today
     when = ", which is now" if is_now else f", about {day}" if day is not None else ""

@@ -113,9 +113,9 @@ def _of_budget(question: Question, cost: Callable[[int], float]) -> Iterable[Lim
     if budget is not None and budget.monthly.currency == question.model.prices.currency:
         held = last_held(float(budget.monthly.amount), cost)
         if held is not None:
-            yield Limit(
-                held, f"the month costs more than its budget of {budget.monthly}: raise it, or see what could cost less"
-            )
+            least = f", where {cost(1):,.2f} {budget.monthly.currency} is the least that it takes" if held == 0 else ""
+            what = f"the month costs more than its budget of {budget.monthly}{least}: raise it, or see what could cost less"
+            yield Limit(held, what)
 
 
 def _of_database(question: Question, database: Callable[[int], Database | None], unknown: list[str]) -> Iterable[Limit]:
@@ -129,7 +129,8 @@ def _of_database(question: Question, database: Callable[[int], Database | None],
     else:
         held = last_held(allowed, lambda users: sum(need.connections or 0.0 for need in needs(question, users)))
         if held is not None:
-            what = f"{allowed} connections are the most the database allows: let each instance keep fewer open, or put a pooler before it"
+            most = f"{allowed} connections are the most the embedded database allows"
+            what = f"{most}: let each instance keep fewer open, or put a pooler before it"
             yield Limit(held, what)
     if now is not None:
         held = last_held(now.shards, lambda users: found.shards if (found := database(users)) else math.inf)
