@@ -5,9 +5,10 @@ from typing import Any
 
 from tenfold.deciders import decide
 from tenfold.deciders.arbitrate import arbitrate
+from tenfold.deciders.memory import ReleaseMemory
 from tenfold.effects import AnswerRequest, Decision, PublishEntry, PublishRoutes, RunTask, StartInstance, StopInstance
 from tenfold.facts import EngineSeen, EngineState, GatewaySeen, UpRequest
-from tenfold.model import Data, Model, Region
+from tenfold.model import Data, Model, Region, StoreEnd
 from tests.deciders.conftest import START, release, service
 from tests.deciders.conftest import Story as Tale
 
@@ -73,7 +74,7 @@ def test_what_is_under_way_is_not_sent_again(serving: Story) -> None:
 
 
 def test_nothing_starts_before_its_gateway_leads_to_the_stores() -> None:
-    """Apps find their database by the gateway of their region: until each has taken up the way, neither hook nor instances start."""
+    """Apps find their stores by the gateway of their region: until these have answered each, neither hook nor instances start."""
     regions = {name: Region(name, (0.0, 40.0 * at)) for at, name in enumerate("ab")}
     r1 = release("r1", service(release_hook="migrate"))
     tale = Tale(Model("shop", r1.services, regions, data=Data(), releases={"r1": r1}))
@@ -84,10 +85,14 @@ def test_nothing_starts_before_its_gateway_leads_to_the_stores() -> None:
             kind, region, EngineState.READY, START, START, pid=port, address=f"127.0.0.1:{port}"
         )
     tables: dict[str, str] = {}
+    answering: dict[str, tuple[StoreEnd, ...]] = {}
 
     def tick() -> list[object]:
         tale.now += 1.0
-        tale.gateways = {n: GatewaySeen(n, tables.get(n, ""), tale.now, host="127.0.0.1", port=7) for n in "ab"}
+        tale.gateways = {
+            n: GatewaySeen(n, tables.get(n, ""), tale.now, host="127.0.0.1", port=7, stores=answering.get(n, ()))
+            for n in "ab"
+        }
         decided = decide(tale.model, tale.snapshot(), tale.memory)
         tale.memory = decided.memory
         return [effect for decision in decided.decisions for effect in decision.effects]
@@ -95,15 +100,31 @@ def test_nothing_starts_before_its_gateway_leads_to_the_stores() -> None:
     def tasks() -> list[object]:
         return [effect for effect in tick() if isinstance(effect, RunTask)]
 
+    def waits_for() -> str:
+        operation = tale.memory.release.operation
+        assert operation is not None
+        assert operation.step is not None
+        return operation.step.note
+
     published = {e.table.region: e for _ in range(3) for e in tick() if isinstance(e, PublishRoutes)}
-    assert {end.kind for end in published["a"].table.stores} == {"postgres", "valkey"}
-    tables["a"] = published["a"].table_digest
+    ends = published["a"].table.stores
+    assert [end.kind for end in ends] == ["postgres", "valkey"]
+    tables["a"], answering["a"] = published["a"].table_digest, ends
     assert not [*tasks(), *tasks()]
-    tables["b"] = published["b"].table_digest
+    tables["b"], answering["b"] = published["b"].table_digest, ends[:1]
+    assert not [*tasks(), *tasks()]
+    assert waits_for() == "waits for the way from b to valkey"
+    answering["b"] = (ends[0], replace(ends[1], port=9))
+    assert not [*tasks(), *tasks()]
+    answering["b"] = ends
     assert len([*tasks(), *tasks()]) == 1
-    tables["b"] = "an older one"
+    tables["b"], answering["b"] = "an older one", ()
     tick()
     assert set(tale.memory.route.stores["b"]) == {"postgres", "valkey"}
+    tale.memory = replace(tale.memory, release=ReleaseMemory())
+    tale.extra = {}
+    tick()
+    assert not tale.memory.route.stores
 
 
 def test_a_release_serves_once_the_entry_leads_to_it() -> None:

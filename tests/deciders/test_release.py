@@ -6,17 +6,31 @@ from typing import Any
 
 import pytest
 
-from tenfold.effects import AnswerRequest, PublishRoutes, RemoveRelease, RunTask, StartInstance
+from tenfold.deciders.memory import HealMemory, Intent, ReleaseMemory, RouteMemory
+from tenfold.deciders.release import release as go_on
+from tenfold.effects import (
+    AnswerRequest,
+    Operation,
+    PublishRoutes,
+    RemoveRelease,
+    RunTask,
+    StartInstance,
+    Step,
+    StepState,
+)
 from tenfold.facts import (
     DeployRequest,
     DownRequest,
+    GatewaySeen,
     InstanceState,
     RollbackRequest,
+    Snapshot,
     TaskSeen,
     TaskState,
     UpRequest,
 )
-from tenfold.model import RouteTable
+from tenfold.model import Data, Model, Region, RouteTable, StoreEnd
+from tests.deciders.conftest import START, release, service
 
 Story = Any
 
@@ -287,3 +301,36 @@ def test_a_first_release_that_fails_says_that_nothing_serves(new_story: Callable
     assert shop.answers["up"].text == (
         "r1 failed at start: web does not start: exit code 3; nothing serves: mend it and run `tenfold up` again"
     )
+
+
+NO_WAY = "waits for the way from b to postgres, the way from b to valkey"
+
+
+@pytest.mark.parametrize(
+    ("seen", "note"),
+    [
+        (None, NO_WAY),
+        (("now", 6.0, "postgres", "valkey"), NO_WAY),
+        (("an older one", 0.0, "postgres", "valkey"), NO_WAY),
+        (("now", 0.0, "postgres"), "waits for the way from b to valkey"),
+        (("now", 0.0, "postgres", "valkey"), "release hook: `migrate`"),
+    ],
+)
+def test_a_hook_begins_when_its_ways_are_open_now(seen: tuple[Any, ...] | None, note: str) -> None:
+    """It has one try: the gateway where it runs, at its newest table, was just seen to be answered by each store, as it was before."""
+    r1 = release("r1", service(release_hook="migrate"))
+    regions = {name: Region(name, (0.0, 40.0 * at)) for at, name in enumerate("ab")}
+    model = Model("shop", r1.services, regions, data=Data(), releases={"r1": r1})
+    snapshot = Snapshot(START, led_from="b")
+    if seen is not None:
+        digest, age_s, *kinds = seen
+        stores = tuple(StoreEnd(kind, "127.0.0.1", 4) for kind in kinds)
+        snapshot = replace(snapshot, gateways={"b": GatewaySeen("b", digest, START - age_s, stores=stores)})
+    step = Step("hook", StepState.RUNNING, started_at=START)
+    operation = Operation("deploy-r1-1", "deploy", "r1", "1", START, (step,), ("release/r1",))
+    routes = RouteMemory({"b": "now"}, stores={"b": ("postgres", "valkey")})
+    memory = ReleaseMemory(intent=Intent.UP, operation=operation)
+    after, decisions = go_on(model, snapshot, memory, HealMemory(), routes, {}, "")
+    assert after.operation is not None
+    assert after.operation.steps[0].note == note
+    assert any(isinstance(effect, RunTask) for d in decisions for effect in d.effects) == note.startswith("release")

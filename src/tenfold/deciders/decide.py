@@ -26,7 +26,7 @@ from tenfold.deciders.memory import (
     ScaleMemory,
 )
 from tenfold.deciders.regions import TAKING, judge
-from tenfold.deciders.release import answer_up, release, running
+from tenfold.deciders.release import answer_up, release, running, way_to
 from tenfold.deciders.route import route
 from tenfold.deciders.scale import scale
 from tenfold.deciders.schedule import schedule
@@ -74,8 +74,8 @@ def decide(model: Model, snapshot: Snapshot, memory: Memory, scaler: Scaler = sc
     is_up = memory.release.intent is Intent.UP
     is_data_away = bool(_away(_primaries(model, memory), snapshot))
     if not is_up:
-        # What was stopped was not lost: every region begins anew with the next start.
-        memory = replace(memory, regions=RegionsMemory())
+        # What was stopped was not lost: every region begins anew with the next start, and finds its ways to the stores anew.
+        memory = replace(memory, regions=RegionsMemory(), route=replace(memory.route, stores={}))
     memory, some = take_up_drains(model, snapshot, memory)
     made += some
     judged, some = judge(
@@ -195,13 +195,13 @@ def _away(keys: tuple[str, ...], snapshot: Snapshot) -> list[str]:
 
 
 def _ways_to_stores(model: Model, memory: Memory) -> list[str]:
-    """The gateways that have no way to a store yet: with several regions, apps reach it through them."""
+    """The ways to stores by which none has answered yet: with several regions, apps reach them through their gateways."""
     if not model.is_spread or model.data is None:
         return []
     return [
-        f"gateway/{region}"
+        way_to(kind, region)
         for region in _answering(model, memory).regions
-        if not memory.stores.keys() <= set(memory.route.stores.get(region, ()))
+        for kind in sorted(memory.stores.keys() - set(memory.route.stores.get(region, ())))
     ]
 
 

@@ -226,8 +226,8 @@ class RouteMemory:
     """The digest of the table each region (and `entry`) should have, how many were published to it, and when.
 
     `pressed` are the pools that have more at hand than they are sized for: a second try would only add to it. `hedges` are the
-    times after which the entry tries another region, in milliseconds, by `service/prefix`. `stores` are, by region, the stores to
-    which its gateway has taken up a way.
+    times after which the entry tries another region, in milliseconds, by `service/prefix`. `stores` are, by region, the stores
+    that have answered its gateway since the project went up.
     """
 
     digests: Mapping[str, str] = field(default_factory=dict)

@@ -166,10 +166,13 @@ def _between_regions(model: Model, snapshot: Snapshot, primaries: Mapping[str, s
 
 
 def _reached(memory: RouteMemory, table: RouteTable, digest: str, snapshot: Snapshot) -> RouteMemory:
-    """With the stores that `table` leads to, when the gateway has taken it up. A way that was there once is only moved."""
+    """With the stores that `table` leads to and that answer the gateway, when it has taken it up. A way that was there once is only
+    moved."""
     gateway, known = snapshot.gateways.get(table.region), memory.stores.get(table.region, ())
-    reached = tuple(sorted({*known, *(end.kind for end in table.stores)}))
-    if gateway is None or gateway.table_digest != digest or reached == known:
+    if gateway is None or gateway.table_digest != digest:
+        return memory
+    reached = tuple(sorted({*known, *(end.kind for end in table.stores if end in gateway.stores)}))
+    if reached == known:
         return memory
     return replace(memory, stores={**memory.stores, table.region: reached})
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from tenfold.facts.forecast import ForecastSeen, WorkSeen
 from tenfold.facts.levels import AnomalySeen, CapacitySeen, ObjectiveSeen, ServedSeen, SpendSeen, StoreSeen
+from tenfold.model import StoreEnd
 
 WARM_UP_S = 15.0
 """Processor time within this long of becoming ready is start-up, not load."""
@@ -103,8 +104,9 @@ class GatewaySeen:
     """What configuration a region's gateway runs: `table_digest` is that of the last RouteTable it accepted (empty:
     none). `connections` are those that clients (behind an entry: the entry) hold open to it; None where that was not seen.
 
-    `refused` is the gateway's own reason when it turned the newest one down. `port` is where it listens. Of the global entry
-    the key is `entry`, and the table an EntryTable.
+    `refused` is the gateway's own reason when it turned the newest one down. `port` is where it listens. `stores` are those to which
+    it leads apps and which answered its own checks: a table that was taken up may lead to one that does not listen yet. Of the global
+    entry the key is `entry`, and the table an EntryTable.
     """
 
     region: str
@@ -115,6 +117,7 @@ class GatewaySeen:
     host: str = ""
     port: int = 0
     connections: int | None = None
+    stores: tuple[StoreEnd, ...] = ()
 
     @property
     def key(self) -> str:

@@ -55,6 +55,8 @@ DELAY_MS_MIN = 1.0
 
 PROBE_S = 1.0
 CONNECT_S = 1.0
+AWAY_CHECK_S = 0.25
+"""How often a store that does not answer is asked whether it does again, seconds."""
 
 IDLE_ENTRY_S = 60.0
 """A connection from the entry that is idle is closed after this, seconds. The entry closes its own sooner, so that it never
@@ -175,7 +177,11 @@ def _store_cluster(kind: str) -> JsonObject:
             {
                 "timeout": "1s",
                 "interval": "1s",
-                "no_traffic_interval": "1s",
+                "no_traffic_healthy_interval": "1s",
+                # Apps wait for one that does not answer yet; one that answered gets as long as ever before it is given up.
+                "no_traffic_interval": seconds(AWAY_CHECK_S),
+                "unhealthy_interval": seconds(AWAY_CHECK_S),
+                "unhealthy_edge_interval": "1s",
                 "unhealthy_threshold": 3,
                 "healthy_threshold": 1,
                 # PostgreSQL takes an SSLRequest once per connection.

@@ -15,7 +15,7 @@ from tenfold.facts import (
     TaskSeen,
     TaskState,
 )
-from tenfold.model import LOOPBACK, RouteTable, Service, ServiceRoutes
+from tenfold.model import LOOPBACK, RouteTable, Service, ServiceRoutes, StoreEnd
 from tenfold.model.routes import EndpointState
 from tenfold.sim.behaviour import Behaviour, Breakage
 from tenfold.sim.queue import Station, station
@@ -200,9 +200,10 @@ class Gateway:
     def __post_init__(self) -> None:
         self.accept(self.table, self.table_digest)
 
-    def seen(self, at: float, connected: bool, port: int = 0) -> GatewaySeen:
-        """The fact the gateway's driver would make."""
-        return GatewaySeen(self.region, self.table_digest, at, connected, self.refused, HOST if port else "", port)
+    def seen(self, at: float, connected: bool, port: int = 0, stores: tuple[StoreEnd, ...] = ()) -> GatewaySeen:
+        """The fact the gateway's driver would make; `stores` are those that answer it."""
+        host = HOST if port else ""
+        return GatewaySeen(self.region, self.table_digest, at, connected, self.refused, host, port, stores=stores)
 
     def accept(self, table: RouteTable, table_digest: str) -> None:
         """Run `table` from now on."""

@@ -18,7 +18,7 @@ from tenfold.facts import (
     ReplicaSeen,
     RouteSeen,
 )
-from tenfold.model import Model
+from tenfold.model import Model, StoreEnd
 from tenfold.sim.entry import Entry, Reach
 from tenfold.sim.links import Links
 from tenfold.sim.pool import Pool
@@ -125,13 +125,23 @@ class Spread:
     def _written_to(self, world: "World", region: str, needed: str, now_s: float) -> dict[str, Copy] | None:
         """The primaries that the apps of `region` reach through its gateway, by kind; None when the one `needed` takes no writes."""
         found = {}
-        for end in world.gateways[region].table.stores:
+        for end in self.stores_reached(world, region):
             copy = self._at(world, end.port)
-            if copy is not None and self.wan.passes(region, copy.region) and world.answers(copy.key):
-                copy.full_until_s = world.engines[copy.key].full_until_s
-                if self.stores.takes_writes(copy, now_s):
-                    found[end.kind] = copy
+            assert copy is not None, "it answers"
+            copy.full_until_s = world.engines[copy.key].full_until_s
+            if self.stores.takes_writes(copy, now_s):
+                found[end.kind] = copy
         return found if needed in found else None
+
+    def stores_reached(self, world: "World", region: str) -> tuple[StoreEnd, ...]:
+        """The stores to which the gateway of `region` leads, as far as they answer there."""
+        return tuple(
+            end
+            for end in world.gateways[region].table.stores
+            if (copy := self._at(world, end.port)) is not None
+            and self.wan.passes(region, copy.region)
+            and world.answers(copy.key)
+        )
 
     def _at(self, world: "World", port: int) -> Copy | None:
         return next((c for c in self.stores.copies.values() if world.port_of(c.key) == port), None)

@@ -216,7 +216,8 @@ class World:
             pools = (self.pools[key].seen(at) for key in routed if key in self.pools)
             times = self.spread.route_times(self, up, at) if self.spread else ()
             ports = {g.region: self.engines[f"gateway/{g.region}"].port if self.spread else 0 for g in gateways}
-            seen = (g.seen(at, g.region in up, ports[g.region]) for g in gateways)
+            stores = {region: self.spread.stores_reached(self, region) for region in up} if self.spread else {}
+            seen = (g.seen(at, g.region in up, ports[g.region], stores.get(g.region, ())) for g in gateways)
             served = (served_by(region, self.pools.values(), at) for region in sorted(up))
             doors = (pool.door.seen(pool.service, pool.region, at) for pool in self.pools.values() if pool.region in up)
             cold = (fact for fact in doors if fact is not None)

@@ -307,6 +307,44 @@ async def test_stores_are_reached_where_they_were(regions: Regions) -> None:
         second.close()
 
 
+async def test_a_way_is_open_once_its_store_answers(regions: Regions) -> None:
+    """A table that leads to a store which does not listen yet is taken up, and the way told, at once, when the store answers by it."""
+    woken = asyncio.Event()
+    regions.gateways.subscribe(woken.set)
+    host, _, front = regions.gateways.store_address("eu", "valkey").partition(":")
+
+    def answer() -> bytes:
+        with socket.create_connection((host, int(front)), 5) as asked:
+            asked.sendall(b"PING\r\n")
+            return asked.recv(100)
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"+PONG\r\n")
+        writer.close()
+
+    with socket.socket() as store:
+        store.bind(("127.0.0.1", 0))
+        end = StoreEnd("valkey", *store.getsockname())
+        regions.stores = (end,)
+        await regions.publish_gateways()
+        seen = await regions.until(GatewaySeen, "eu", lambda seen: seen.table_digest == f"eu{regions.published}")
+        assert seen.stores == ()
+        assert await asyncio.to_thread(answer) == b""
+        await asyncio.sleep(0.5)
+        assert (await regions.see(GatewaySeen, "eu")).stores == ()
+        woken.clear()
+        store.listen()
+        async with await asyncio.start_server(greet, sock=store):
+            began_s = time.monotonic()
+            await asyncio.wait_for(woken.wait(), 10.0)
+            await regions.until(GatewaySeen, "eu", lambda seen: seen.stores == (end,))
+            took_s = time.monotonic() - began_s
+            assert await asyncio.to_thread(answer) == b"+PONG\r\n"
+            assert took_s < SPARE_S
+    await regions.until(GatewaySeen, "eu", lambda seen: seen.stores == ())
+
+
 async def test_ports_that_were_taken_meanwhile(regions: Regions) -> None:
     """A gateway that comes back to find its ports taken listens elsewhere, its stores too, and both is said."""
     host, _, store_port = regions.gateways.store_address("eu", "valkey").partition(":")

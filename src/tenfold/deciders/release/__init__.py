@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from tenfold.deciders.memory import HealMemory, Intent, ReleaseMemory, RouteMemory
 from tenfold.deciders.release.asked import answer_up, go_down, take_up
 from tenfold.deciders.release.operation import advance, running
-from tenfold.deciders.release.steps import Sight, learn_error_ratio
+from tenfold.deciders.release.steps import Sight, learn_error_ratio, way_to
 from tenfold.effects import Decision
 from tenfold.facts import Snapshot
 from tenfold.model import Model
 
-__all__ = ["answer_up", "release", "running"]
+__all__ = ["answer_up", "release", "running", "way_to"]
 
 
 def release(

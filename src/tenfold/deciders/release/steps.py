@@ -67,6 +67,8 @@ def _run_once(
     if not commands:
         return Progress(StepState.SKIPPED)
     snapshot, effects, open_ = sight.snapshot, [], []
+    label = "release hook" if kind == "release" else kind
+    was_asked = step.note.startswith(label)
     for id_, (service, command) in commands.items():
         task = snapshot.tasks.get(id_)
         if task is None:
@@ -75,7 +77,7 @@ def _run_once(
                 return Progress(StepState.FAILED, f"`{command}` could not be run: {receipt.note}")
             open_.append(command)
             asked_s = snapshot.taken_at - (step.started_at or 0.0)
-            if f"run:{id_}" not in snapshot.pending and (step.note == "" or asked_s > ASK_AGAIN_S):
+            if f"run:{id_}" not in snapshot.pending and (not was_asked or asked_s > ASK_AGAIN_S):
                 effects.append(RunTask(id_, kind, service.name, release_.id, command))
         elif task.state is TaskState.RUNNING:
             open_.append(command)
@@ -88,7 +90,6 @@ def _run_once(
             tail = f": {task.tail.strip().splitlines()[-1]}" if task.tail.strip() else ""
             return Progress(StepState.FAILED, f"`{command}` {ended}{tail}")
     if open_:
-        label = "release hook" if kind == "release" else kind
         return Progress(StepState.RUNNING, f"{label}: {', '.join(f'`{c}`' for c in open_)}", tuple(effects))
     return Progress(StepState.DONE)
 
@@ -99,9 +100,28 @@ def _build(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight
 
 def _hook(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight) -> Progress:
     services = sight.model.releases[operation.release].services.values()
-    if sight.waiting_for and any(s.release_hook for s in services):
-        return Progress(StepState.RUNNING, "" if step.note == "" else f"waits for {sight.waiting_for}")
+    lacking = sight.waiting_for or _closed_ways(sight)
+    if lacking and any(s.release_hook for s in services):
+        return Progress(StepState.RUNNING, f"waits for {lacking}")
     return _run_once("release", lambda s: s.release_hook, operation, step, sight)
+
+
+def way_to(kind: str, region: str) -> str:
+    """The way that apps of `region` take to the store `kind`, in words."""
+    return f"the way from {region} to {kind}"
+
+
+def _closed_ways(sight: Sight) -> str:
+    """The ways to stores that a task would find closed now, in words. An instance is started again, a hook has one try: it is not enough
+    that a way was there once."""
+    snapshot, region = sight.snapshot, sight.snapshot.led_from or sight.model.home
+    gateway = snapshot.gateways.get(region)
+    answering: set[str] = set()
+    if gateway is not None and abs(snapshot.taken_at - gateway.seen_at) <= LOOK_S_MAX:
+        # While a table is being taken up, connections made by the one before may be cut.
+        is_settled = gateway.table_digest == sight.routes.digests.get(region)
+        answering = {end.kind for end in gateway.stores if is_settled}
+    return ", ".join(way_to(kind, region) for kind in sight.routes.stores.get(region, ()) if kind not in answering)
 
 
 def _start(operation: Operation, step: Step, memory: ReleaseMemory, sight: Sight) -> Progress:

@@ -14,6 +14,7 @@ from tenfold.drivers.envoy.requests import GATEWAY_LOG, find_request
 from tenfold.drivers.envoy.served import Served
 from tenfold.drivers.envoy.tellers import PoolsTeller
 from tenfold.drivers.envoy.waker import Waker
+from tenfold.drivers.envoy.ways import Ways
 from tenfold.drivers.fence import Fence
 from tenfold.drivers.freeport import FreePorts, is_free
 from tenfold.drivers.network import Loopback, Network
@@ -57,6 +58,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
         self._kept = KeptPorts(project, ports, network) if spread else None
         self._rendered_ports: dict[str, dict[str, int]] = {}
         self._waker = Waker(self.recipe.waker_socket, within_ms)
+        self._ways = Ways(self.recipe.admin_socket)
 
     def accepts(self, effect: Effect) -> bool:
         """True for starts and stops of gateways, and for routes."""
@@ -77,6 +79,7 @@ class EnvoyDriver(LedDriver[RouteTable]):
         receipt = await self.publish(order, table.region, table, effect.table_digest, effect.expected_generation)
         if is_new:
             self._waker.open(table)
+            self._ways.led(table)
         return receipt
 
     async def observe(self) -> tuple[Fact, ...]:
@@ -87,12 +90,15 @@ class EnvoyDriver(LedDriver[RouteTable]):
         return (*told, *self._waker.facts(time.time()))
 
     def subscribe(self, wake: Callable[[], None]) -> None:
-        """Call `wake` when a gateway became ready, fell silent or ended, and when a request came for a pool that sleeps."""
+        """Call `wake` when a gateway became ready, fell silent or ended, when its stores answer it, and when a request came for a pool
+        that sleeps."""
         super().subscribe(wake)
+        self._ways.subscribe(wake)
         self._waker.subscribe(wake)
 
     async def close(self) -> None:
         """Let go of the gateways; they go on serving what they have."""
+        await self._ways.close()
         await self._waker.close()
         await super().close()
 

@@ -247,6 +247,7 @@ class LedDriver(ABC, Generic[Table]):
             host=self.host(region),
             port=gateway.port,
             connections=reading.connections,
+            stores=reading.stores,
         )
         watched.facts = watched.teller.look(reading, now)
 

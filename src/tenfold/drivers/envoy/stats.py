@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tenfold.facts import PoolSeen
+from tenfold.model import StoreEnd
 from tenfold.render.envoy import SOCKETS_SUFFIX
 from tenfold.render.envoy_behind import PROBE_PREFIX, STORE_PREFIX
 from tenfold.render.envoy_sleep import WAKER
@@ -74,12 +75,13 @@ class PoolReading:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """All pools at `at_s` (of a clock that never jumps), and which table the gateway runs (None: it was started by a Tenfold that
-    did not have it tell that). `connections` are those that clients hold open."""
+    did not have it tell that). `connections` are those that clients hold open, `stores` those that answer its checks."""
 
     at_s: float
     version: str | None
     pools: Mapping[str, PoolReading]
     connections: int = 0
+    stores: tuple[StoreEnd, ...] = ()
 
 
 def read(stats: Any, clusters: Any, at_s: float) -> Reading:
@@ -111,7 +113,25 @@ def read(stats: Any, clusters: Any, at_s: float) -> Reading:
         )
     # A process that has just begun knows its listeners before their routes, and serves by neither.
     serves = _VERSION not in values or values.get(_ROUTES_VERSION)
-    return Reading(at_s, values.get(_VERSION) if serves else "", pools, int(values.get(_CONNECTIONS, 0)))
+    version = values.get(_VERSION) if serves else ""
+    return Reading(at_s, version, pools, int(values.get(_CONNECTIONS, 0)), stores_well(clusters))
+
+
+def stores_well(clusters: Any) -> tuple[StoreEnd, ...]:
+    """The stores that answer an Envoy's checks, from its answer to CLUSTERS_PATH, by kind. One that was never checked is not among
+    them, nor is one whose pool still warms up."""
+    return tuple(
+        StoreEnd(cluster["name"].removeprefix(STORE_PREFIX), at["address"], at["port_value"])
+        for cluster in sorted(clusters.get("cluster_statuses", ()), key=lambda cluster: cluster["name"])
+        if cluster["name"].startswith(STORE_PREFIX)
+        for host in cluster.get("host_statuses", ())
+        if _is_well(host)
+        for at in (host["address"]["socket_address"],)
+    )
+
+
+def _is_well(status: Any) -> bool:
+    return not status.get("health_status", {}).get("failed_active_health_check", False)
 
 
 def _host(status: Any) -> HostReading:
@@ -121,7 +141,7 @@ def _host(status: Any) -> HostReading:
         answered=stats.get("rq_success", 0),
         failed=stats.get("rq_error", 0),
         active=stats.get("rq_active", 0),
-        is_well=not status.get("health_status", {}).get("failed_active_health_check", False),
+        is_well=_is_well(status),
     )
 
 
