@@ -28,7 +28,7 @@ from tenfold.loop import FileLease
 from tests.ports import free_port
 
 PROGRAM = Path(sys.executable).parent / "tenfold"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """Nothing here takes this long; whatever does hangs."""
 
 NOISE = re.compile(r"Traceback|ev_poll|fork|WARNING|ResourceWarning|\bI0000\b|a bug in Tenfold", re.IGNORECASE)

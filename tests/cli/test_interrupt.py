@@ -6,6 +6,7 @@ import pty
 import random
 import signal
 import socket
+import sys
 import termios
 import time
 from typing import Any
@@ -60,6 +61,35 @@ def test_many_at_once(place: Place) -> None:
     tries = [place.popen("down") for _ in range(2)]
     for one in tries:
         place.end_of(one).went_well()
+    place.nothing_runs()
+
+
+SLOW_TO_TELL = """
+import sys, time
+from tenfold.cli import main, up, wiring
+
+greet = up._greet
+
+def late(*args, **kwargs):
+    time.sleep(1.5)
+    greet(*args, **kwargs)
+
+up._greet = late
+wiring.PROGRAM = (sys.executable, "-c", open("slow.py").read())
+main()
+"""
+
+
+def test_one_that_is_held_up_before_it_tells_is_waited_for(place: Place) -> None:
+    """What a detached control plane has to say is on the terminal when `up` returns, also where it says it late."""
+    place.app()
+    place.blueprint(f"{HEALTH}, drain: 1s")
+    place.write("slow.py", SLOW_TO_TELL)
+    place.prefix = (sys.executable, "-c", SLOW_TO_TELL)
+    place.up()
+    assert [path.name for path in place.project.run.glob("up-*.log")] == []
+    assert "serves at" in (place.project.logs / "up.log").read_text()
+    place.run("down").went_well("everything is stopped")
     place.nothing_runs()
 
 

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -74,6 +75,8 @@ async def _up(here: Here, project: Project, model: Model, wan: bool) -> Answer |
         answers.append(answer)
         if answer.ok:
             _greet(plane, is_behind=bool(request_id))
+            if request_id:
+                _own_log(project, request_id).replace(project.logs / "up.log")
 
     try:
         echo(f"{model.name} ({model.environment.name}), {release.id} from {project.root}")
@@ -166,12 +169,12 @@ def _detach(here: Here, project: Project, wan: bool) -> None:
     """Start the control plane behind this terminal and wait until it serves."""
     request = new_request_id("up")
     make_state(project)
-    # Its own until it serves: another `up` that is tried meanwhile has something else to say.
-    log = project.run / f"{request}.log"
+    log = _own_log(project, request)
     command = [*wiring.PROGRAM, "-C", str(here.directory), "-f", here.file_name]
     if here.environment:
         command += ["-e", here.environment]
     with log.open("wb") as output:
+        shown = log.open("rb")
         process = subprocess.Popen(
             [*command, "up", *(["--wan"] if wan else [])],
             stdin=subprocess.DEVNULL,
@@ -180,46 +183,29 @@ def _detach(here: Here, project: Project, wan: bool) -> None:
             start_new_session=True,
             env={**os.environ, REQUEST_VARIABLE: request},
         )
-    shown = _Shown(log)
-    try:
-        while (answer := _answer(project, request)) is None and process.poll() is None:
-            shown.print_news()
-            time.sleep(0.15)
-        time.sleep(0.3)
-        shown.print_news()
-    except KeyboardInterrupt:
-        advice = "`tenfold status` shows how far it is, `tenfold down` stops it"
-        raise Fail(f"stopped watching; it goes on behind this terminal: {advice}") from None
-    if answer is None or not answer.ok:
-        process.wait()
-        shown.print_news()
+    with shown:
+        try:
+            while log.exists() and process.poll() is None:
+                _print_news(shown)
+                time.sleep(0.15)
+        except KeyboardInterrupt:
+            advice = "`tenfold status` shows how far it is, `tenfold down` stops it"
+            raise Fail(f"stopped watching; it goes on behind this terminal: {advice}") from None
+        _print_news(shown)
+    if log.exists():
         log.unlink()
         raise SystemExit(1)
-    log.replace(project.logs / "up.log")
     click.echo("it runs behind this terminal: `tenfold status` shows it, `tenfold down` stops it")
 
 
-class _Shown:
-    """A file that is shown as it grows."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-
-    def print_news(self) -> None:
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            text = file.read()
-        self._offset += len(text)
-        click.echo(text.decode(errors="replace"), nl=False)
+def _own_log(project: Project, request: str) -> Path:
+    """What a detached control plane says, until it serves and has said so: another that is tried meanwhile says something else."""
+    return project.run / f"{request}.log"
 
 
-def _answer(project: Project, request: str) -> Answer | None:
-    try:
-        with JournalReader(project.journal) as reader:
-            return reader.answer(request)
-    except JournalMissing:
-        return None
+def _print_news(file: BinaryIO) -> None:
+    """What was written to `file` since the last time."""
+    click.echo(file.read().decode(errors="replace"), nl=False)
 
 
 @click.command("down")
