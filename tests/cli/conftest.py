@@ -220,7 +220,7 @@ class Place:
         """Assert it (a process that is just being reaped counts as gone)."""
         wait_for(lambda: not self.running() and self.control_plane() is None, 5.0, f"the end of {self.running()}")
 
-    def wait_for(self, condition: Callable[[], Any], what: str, patience_s: float = 20.0) -> Any:
+    def wait_for(self, condition: Callable[[], Any], what: str, patience_s: float = 60.0) -> Any:
         """Poll until `condition` gives something true; that is returned."""
         return wait_for(condition, patience_s, what)
 

@@ -8,7 +8,7 @@ from typing import Any
 Place = Any
 
 WEB = (
-    "health: {path: /health, starts_within: 8s, every: 1s}, drain: 2s, "
+    "health: {path: /health, starts_within: 30s, every: 1s}, drain: 2s, "
     "scaling: {instances: {min: 0, max: 2}, idle: 1500ms, triggers: {concurrency: {up_above: 60, down_below: 30}}}"
 )
 
@@ -39,7 +39,7 @@ def test_it_sleeps_a_crowd_wakes_it_once_and_nothing_fails(place: Place) -> None
     web = place.status()["services"]["web@local"]
     seen = web["cold_starts"]
     assert (seen["starts"], seen["held"], seen["refused"]) == (1, 20, 0)
-    assert 0 < seen["wait_ms_p50"] <= seen["wait_ms_max"] < 8000
+    assert 0 < seen["wait_ms_p50"] <= seen["wait_ms_max"] < 30_000
     id_ = answers[0][1]["x-request-id"]
     explained = place.wait_for(lambda: (e := place.run("explain", id_)).code == 0 and e, "the access log")
     explained.went_well("it waited", "s for a cold start: web slept when it came")
@@ -67,7 +67,7 @@ def test_a_worker_is_woken_by_what_another_service_posts(place: Place) -> None:
     """A background service stays awake while nothing is known of its queue, sleeps by an empty one, and a job wakes it."""
     place.app()
     place.write("worker.py", "import time\nwhile True:\n    time.sleep(1)\n")
-    place.blueprint("health: {path: /health, starts_within: 8s}")
+    place.blueprint("health: {path: /health, starts_within: 30s}")
     text = (place.root / "tenfold.yaml").read_text()
     place.write("tenfold.yaml", text.replace("services:\n", f"services:\n{WORKER}", 1))
     place.up()

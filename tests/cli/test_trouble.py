@@ -11,7 +11,7 @@ import pytest
 
 Place = Any
 
-HEALTH = "health: {path: /health, starts_within: 8s, every: 1s}"
+HEALTH = "health: {path: /health, starts_within: 30s, every: 1s}"
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ class Stage:
         """One fact, or None."""
         return (await self.look()).get(f"{kind.__name__} {key}")
 
-    async def until(self, kind: type[Fact], key: str, right: Callable[[Any], bool], within_s: float = 20.0) -> Any:
+    async def until(self, kind: type[Fact], key: str, right: Callable[[Any], bool], within_s: float = 60.0) -> Any:
         """The fact, once it is right (None: absent)."""
         from_s = self.clock.now()
         while not right(fact := await self.see(kind, key)):
@@ -193,7 +193,7 @@ class RealStage(Stage):
 
     def clear(self) -> None:
         """Kill everything of the project, also when a story failed half-way."""
-        processes, deadline_s = Processes(self.project), time.monotonic() + 10
+        processes, deadline_s = Processes(self.project), time.monotonic() + 60
         while (trees := processes.look()) and time.monotonic() < deadline_s:
             for key in trees:
                 processes.send(key, signal.SIGKILL)

@@ -9,7 +9,7 @@ from tenfold.effects.faults import Freeze, Kill
 from tenfold.facts import EngineSeen, EngineState
 from tenfold.ports import Refused
 
-START_S = 40.0
+START_S = 90.0
 """The first start of a PostgreSQL on a busy machine copies its program and makes its data folder."""
 
 

@@ -8,7 +8,7 @@ from tenfold.facts import EngineSeen, EngineState, GatewaySeen, ReplicaRole, Rep
 from tenfold.model import RouteTable, StoreEnd
 from tenfold.ports import Permanent, Refused, Retryable
 
-START_S = 40.0
+START_S = 90.0
 """The first start of a PostgreSQL on a busy machine copies its program and makes its data folder."""
 
 

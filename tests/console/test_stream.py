@@ -16,7 +16,7 @@ from tenfold.console.stream import Client, changed, event, joined, parts_of
 from tenfold.drivers.clock import WallClock
 from tests.console.conftest import Here, Maker
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @asynccontextmanager

@@ -226,7 +226,7 @@ async def test_a_stopped_run_tells_what_it_has(strange: Target) -> None:
     """Ctrl-C: what was answered stays answered, what was on its way is unfinished, and it says interrupted."""
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(0.5, stop.set)
-    result = await asyncio.wait_for(run(plan(strange, "GET /ok 50%, GET /never 50%", s=600), stop=stop), 10)
+    result = await asyncio.wait_for(run(plan(strange, "GET /ok 50%, GET /never 50%", s=600), stop=stop), 60)
     assert result.interrupted and result.answered > 0 and result.unfinished > 0
     assert_nothing_is_dropped(result)
 
@@ -241,7 +241,7 @@ async def test_a_cancelled_run_leaves_nothing(strange: Target) -> None:
         await task
     assert gc.isenabled()
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(
         link.raddr and link.raddr.port == strange.port and link.status == psutil.CONN_ESTABLISHED
         for link in psutil.Process().net_connections("tcp")
@@ -269,7 +269,7 @@ async def test_a_process_of_its_own_stops_and_is_gone(strange: Target) -> None:
     for wait_s in (0.0, 1.0):
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(wait_s, stop.set)
-        result = await asyncio.wait_for(run_apart(plan(strange, "GET /ok", s=600), stop=stop), 30)
+        result = await asyncio.wait_for(run_apart(plan(strange, "GET /ok", s=600), stop=stop), 60)
         assert result.interrupted
     task = asyncio.create_task(run_apart(plan(strange, "GET /ok", s=600)))
     await asyncio.sleep(0.2)
@@ -305,7 +305,7 @@ def test_it_ends_with_its_caller_and_counts_what_it_has_no_descriptors_for(stran
         assert b'"piece":{' in process.stdout.readline()
         process.stdin.close()
         tally = msgspec.json.decode(process.stdout.read().splitlines()[-1], type=Line).tally
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
     assert tally is not None and tally.unfinished > 0
     assert tally.kinds["unsent"] > 0
     assert {sample.detail for samples in tally.examples.values() for sample in samples} == {"Too many open files"}

@@ -115,7 +115,7 @@ async def directed(
     stop = asyncio.Event()
     playing = asyncio.create_task(run(plan, on_progress, stop))
     try:
-        await asyncio.wait_for(stage(), 15)
+        await asyncio.wait_for(stage(), 60)
     finally:
         stop.set()
         result = await playing
@@ -369,7 +369,7 @@ async def test_a_killed_process_ends_the_run_with_a_sentence(strange: Target) ->
     await begun(task, told)
     os.kill(load_processes()[0].pid, signal.SIGKILL)
     with pytest.raises(LoadError, match="SIGKILL"):
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
     assert not load_processes()
 
 
@@ -382,7 +382,7 @@ async def test_a_stopped_run_of_several_tells_what_it_has(strange: Target) -> No
     task = asyncio.create_task(run_users(plan, told.append, stop))
     await begun(task, told)
     stop.set()
-    result = await asyncio.wait_for(task, 10)
+    result = await asyncio.wait_for(task, 60)
     assert result.interrupted and result.unfinished > 0
     assert_it_adds_up(result)
     task = asyncio.create_task(run_users(plan, told.append))

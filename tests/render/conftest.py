@@ -26,7 +26,7 @@ from tenfold.render.envoy_entry import entry
 
 PLACES = {"eu": (50.4, 3.8), "us": (41.3, -95.9), "au": (-37.8, 144.9)}
 WEB = ServiceRoutes("web", ("/",), (), hedge_after_ms=None)
-HANG_S = 20.0
+HANG_S = 60.0
 
 Json = dict[str, Any]
 

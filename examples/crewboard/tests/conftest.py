@@ -28,7 +28,7 @@ APP = Path(__file__).parents[1]
 SESSION_KEY = "only for these tests"
 NOBODY = 65534
 COOKIE = "crewboard_session"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 sys.path.insert(0, str(APP))
 

@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from crewboard.sessions import COOKIE
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from tenfold.console.keda.brain import Answer
 from tenfold.console.keda.server import Server, Tls
 from tenfold.console.keda.watched import Objects, Pool
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from tenfold.effects import Order, Promote, Receipt, StartEngine, StopEngine
 from tenfold.facts import EngineSeen, EngineState, ReplicaRole, ReplicaSeen
 
 REGION = "local"
-WITHIN_S = 30.0
+WITHIN_S = 90.0
 
 
 class Place:

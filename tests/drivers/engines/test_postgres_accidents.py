@@ -82,7 +82,7 @@ async def test_kill_9_during_writes_loses_no_acknowledged_row(place: Any, connec
     seen = await place.until(driver, EngineState.EXITED)
     assert seen.note.startswith("killed by signal 9")
     for thread in writers:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
     await place.run(driver)
     with connect(url(driver)) as app:
         for writer, count in enumerate(acknowledged):
@@ -107,7 +107,7 @@ async def test_orphans_of_a_killed_server_do_not_hinder_the_next(place: Any, con
     os.kill(seen.pid, signal.SIGKILL)
     await place.until(driver, EngineState.EXITED)
     await place.run(driver)
-    busy.join(timeout=10)
+    busy.join(timeout=60)
     assert not busy.is_alive()
 
 

@@ -50,7 +50,7 @@ class Writers:
     def join(self) -> None:
         """Wait until all have seen that their server is gone."""
         for thread in self._threads:
-            thread.join(timeout=20)
+            thread.join(timeout=60)
             assert not thread.is_alive()
 
     def lost(self, connect: Connect, url: str) -> int:
@@ -221,7 +221,7 @@ async def test_writes_wait_for_a_synchronous_standby(postgres_pair: Pair, connec
     await pair.until("a", lambda engine, seen: "no write is acknowledged" in engine.note and seen.is_synchronous)
     assert waiting.is_alive()
     await pair.start("a", is_synchronous=False)
-    await asyncio.to_thread(waiting.join, 20)
+    await asyncio.to_thread(waiting.join, 60)
     assert not waiting.is_alive()
     await pair.until("a", lambda engine, seen: not seen.is_synchronous and "acknowledged" not in engine.note)
 

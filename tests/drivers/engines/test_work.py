@@ -13,7 +13,7 @@ from tenfold.drivers import storework
 from tenfold.drivers.storework import Work
 from tenfold.facts import StoreSeen
 
-WITHIN_S = 30.0
+WITHIN_S = 90.0
 
 
 async def work_of(driver: Any, check: Callable[[StoreSeen], bool]) -> StoreSeen:

@@ -26,7 +26,7 @@ from tenfold.model import Endpoint, EndpointState, RouteTable, ServiceRoutes
 from tests.drivers.envoy.regions import Regions
 from tests.ports import free_port
 
-HANG_S = 20.0
+HANG_S = 60.0
 """Long enough for anything here; a wait that reaches it is a failure."""
 
 

@@ -48,7 +48,7 @@ class Regions:
         """One fact, or None."""
         return (await self.look()).get(f"{kind.__name__} {key}")
 
-    async def until(self, kind: type[Fact], key: str, right: Callable[[Any], bool], timeout_s: float = 20.0) -> Any:
+    async def until(self, kind: type[Fact], key: str, right: Callable[[Any], bool], timeout_s: float = 60.0) -> Any:
         """The fact, once it is there and right."""
         deadline_s = time.monotonic() + timeout_s
         while (fact := await self.see(kind, key)) is None or not right(fact):

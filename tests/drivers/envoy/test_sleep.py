@@ -14,7 +14,7 @@ from tenfold.model import Endpoint, EndpointState, Health, ServiceRoutes
 from tests.drivers.envoy.conftest import ask
 from tests.drivers.envoy.regions import Regions, near
 
-SOON = Health(starts_within_s=5.0)
+SOON = Health(starts_within_s=30.0)
 
 
 async def cold(edge: Any) -> ColdStartSeen | None:
@@ -125,7 +125,7 @@ async def test_a_socket_waits_too(edge: Any, instances: Any) -> None:
     await asleep(edge)
 
     async def talk() -> str:
-        async with websockets.connect(f"ws://127.0.0.1:{edge.port}/ws", open_timeout=10) as client:
+        async with websockets.connect(f"ws://127.0.0.1:{edge.port}/ws", open_timeout=30) as client:
             await client.send("hello")
             return str(await client.recv())
 

@@ -208,7 +208,7 @@ async def test_sockets_are_counted_apart(edge: Any, instances: Any) -> None:
     """An open WebSocket counts as a socket and not as a request, outlives a shift, and ends when its instance does."""
     web = await instances(2)
     await edge.publish(web[0].endpoint())
-    async with websockets.connect(f"ws://127.0.0.1:{edge.port}/live", open_timeout=5) as live:
+    async with websockets.connect(f"ws://127.0.0.1:{edge.port}/live", open_timeout=30) as live:
         await live.send("hello")
         assert await live.recv() == web[0].name
         await edge.facts()
@@ -221,9 +221,9 @@ async def test_sockets_are_counted_apart(edge: Any, instances: Any) -> None:
         assert pool.sockets_by_instance == {web[0].name: 1, web[1].name: 0}
         await live.send("still there")
         assert await live.recv() == web[0].name
-        async with websockets.connect(f"ws://127.0.0.1:{edge.port}/live", open_timeout=5) as other:
+        async with websockets.connect(f"ws://127.0.0.1:{edge.port}/live", open_timeout=30) as other:
             await other.send("hello")
             assert await other.recv() == web[1].name
         web[0].kill(signal.SIGTERM)
-        await asyncio.wait_for(live.wait_closed(), 10)
+        await asyncio.wait_for(live.wait_closed(), 30)
         assert live.close_code == 1012

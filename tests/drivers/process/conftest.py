@@ -27,7 +27,7 @@ APP = Path(__file__).with_name("app.py")
 
 def clear(processes: Processes) -> None:
     """Kill everything of a project."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (trees := processes.look()) and time.monotonic() < deadline:
         for key in trees:
             processes.send(key, signal.SIGKILL)
@@ -35,7 +35,7 @@ def clear(processes: Processes) -> None:
     assert not processes.look()
 
 
-async def until(what: Callable[[], Awaitable[Any]], within_s: float = 20.0) -> Any:
+async def until(what: Callable[[], Awaitable[Any]], within_s: float = 60.0) -> Any:
     """Ask again and again until the answer is true, and return it."""
     deadline = time.monotonic() + within_s
     while not (answer := await what()):
@@ -95,7 +95,7 @@ class Bench:
         assert found is None or isinstance(found, TaskSeen)
         return found
 
-    async def reaches(self, instance: str, state: str, within_s: float = 20.0) -> InstanceSeen:
+    async def reaches(self, instance: str, state: str, within_s: float = 60.0) -> InstanceSeen:
         """The instance, once it is in `state`."""
 
         async def there() -> InstanceSeen | None:
@@ -106,7 +106,7 @@ class Bench:
         assert isinstance(found, InstanceSeen)
         return found
 
-    async def finished(self, task: str, within_s: float = 20.0) -> TaskSeen:
+    async def finished(self, task: str, within_s: float = 60.0) -> TaskSeen:
         """The task, once it does not run any more."""
 
         async def there() -> TaskSeen | None:

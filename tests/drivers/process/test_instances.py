@@ -76,7 +76,7 @@ async def test_a_killed_instance_is_reported_at_once_until_it_is_told_to_stop(be
     woken = asyncio.Event()
     bench.driver.subscribe(woken.set)
     os.kill(seen.pid, signal.SIGKILL)
-    await asyncio.wait_for(woken.wait(), 5)
+    await asyncio.wait_for(woken.wait(), 30)
     gone = await bench.instance("web-1")
     assert (gone.state, gone.note) == ("exited", "killed by signal 9, SIGKILL")
     assert gone.generation > seen.generation
@@ -116,7 +116,7 @@ async def test_an_instance_that_never_answers_well_keeps_starting(bench: Any, ha
     async def told() -> bool:
         return (await bench.instance("web-1")).note == "GET /health answered 503"
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not await told():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
@@ -177,7 +177,7 @@ async def test_a_program_deaf_to_sigterm_is_killed(bench: Any, habit: Any) -> No
     seen = await bench.reaches("web-1", "ready")
     stopping = asyncio.create_task(bench.stop("web-1", grace_s=3.0))
     assert (await bench.reaches("web-1", "stopping")).pid == seen.pid
-    await asyncio.wait_for(stopping, 20)
+    await asyncio.wait_for(stopping, 60)
     assert not bench.driver.processes.look() and await bench.instance("web-1") is None
 
 
@@ -188,8 +188,8 @@ async def test_a_second_stop_with_less_patience_wins(bench: Any, habit: Any) -> 
     await bench.reaches("web-1", "ready")
     patient = asyncio.create_task(bench.stop("web-1", grace_s=600.0))
     await bench.reaches("web-1", "stopping")
-    await asyncio.wait_for(bench.stop("web-1", grace_s=0.0), 10)
-    await asyncio.wait_for(patient, 10)
+    await asyncio.wait_for(bench.stop("web-1", grace_s=0.0), 60)
+    await asyncio.wait_for(patient, 60)
     assert not bench.driver.processes.look()
 
 

@@ -241,7 +241,7 @@ async def test_a_task_runs_at_most_once_over_a_killed_control_plane(
         await until(lambda: is_there(counter))
         await asyncio.sleep(float(when.split()[0]))
         old.kill()
-    await asyncio.wait_for(old.wait(), 20)
+    await asyncio.wait_for(old.wait(), 60)
     started_before = (bench.project.tasks / "job.started").exists()
     again = RunTask("job", "schedule", "web", "r1", f"echo ran >> {counter}")
     note = (await bench.send(again)).note

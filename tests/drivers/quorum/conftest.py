@@ -136,7 +136,7 @@ def eventually() -> Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]:
     """Asks until the answer is true, and gives it; fails when it does not become so."""
 
     async def ask(what: Callable[[], Awaitable[T]]) -> T:
-        until_s = time.monotonic() + 20
+        until_s = time.monotonic() + 60
         while not (answer := await what()):
             assert time.monotonic() < until_s, "it did not happen"
             await asyncio.sleep(0.01)

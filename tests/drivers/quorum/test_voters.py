@@ -199,7 +199,7 @@ async def test_a_leader_that_thaws_after_another_took_over_does_nothing(
 
 async def _says(process: "subprocess.Popen[str]") -> str:
     assert process.stdout is not None
-    return await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 30)
+    return await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 60)
 
 
 async def _has_done(marks: Path, epoch: int) -> bool:
