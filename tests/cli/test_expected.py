@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tenfold.cli.expected import expectations
+from tenfold.cli.feed import clock_time
+from tenfold.deciders.memory import PoolScale
 from tenfold.facts import ForecastSeen, Snapshot
 from tenfold.model import Forecast, Model, Region, Scaling, Service, Trigger
 
@@ -44,10 +46,20 @@ EXPECTED = (
 def test_each_series_that_is_forecast_has_a_line(forecasts: tuple[ForecastSeen, ...], lines: list[str]) -> None:
     """It says what is expected at about the horizon asked for, how sure that is and by what; or why there is nothing."""
     snapshot = Snapshot(NOW, forecasts={each.series: each for each in forecasts})
-    assert list(expectations(MODEL, MODEL.services, snapshot)) == lines
+    assert list(expectations(MODEL, MODEL.services, snapshot, {})) == lines
 
 
 def test_a_pool_without_a_forecast_has_none() -> None:
     """Nobody asked what is to come."""
     plain = Service("web", "serve {port}", scaling=replace(SCALING, forecast=None))
-    assert not list(expectations(MODEL, {"web": plain}, Snapshot(NOW, forecasts={SEEN.series: SEEN})))
+    assert not list(expectations(MODEL, {"web": plain}, Snapshot(NOW, forecasts={SEEN.series: SEEN}), {}))
+
+
+def test_what_was_added_is_said_to_stay() -> None:
+    """An idle pool that keeps what was added says until when, and no longer than that."""
+    pools = {"web@local": PoolScale(3, "asked for", NOW, raised_at=NOW)}
+    snapshot = Snapshot(NOW + 600, forecasts={SEEN.series: replace(SEEN, seen_at=NOW + 590)})
+    *_, last = expectations(MODEL, MODEL.services, snapshot, pools)
+    assert last == f"web@local: what was added at {clock_time(NOW)} stays until {clock_time(NOW + 660)}, needed or not"
+    late = replace(snapshot, taken_at=NOW + 660)
+    assert len(list(expectations(MODEL, MODEL.services, late, pools))) == 1

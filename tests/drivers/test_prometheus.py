@@ -134,7 +134,7 @@ async def test_each_failure_has_its_sentence(
 async def test_one_that_is_gone_is_told(fake: Fake) -> None:
     """Nobody at that port: it may come back."""
     reader = Prometheus("http://127.0.0.1:1")
-    with pytest.raises(Retryable, match="can't be reached"):
+    with pytest.raises(Retryable, match="can't be reached: Connection refused"):
         await reader.value("x", NOW)
     await reader.close()
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
+from tenfold.cli.feed import clock_time
+from tenfold.deciders.memory import PoolScale
 from tenfold.deciders.scale.ahead import FORECAST_AGE_S_MAX
+from tenfold.deciders.scale.pool import STAYS_S
 from tenfold.deciders.scale.triggers import duration
 from tenfold.facts import ForecastSeen, Snapshot
 from tenfold.model import Forecast, Model, Service
@@ -10,8 +13,10 @@ from tenfold.model import Forecast, Model, Service
 TRAFFIC = "requests_per_s"
 
 
-def expectations(model: Model, services: Mapping[str, Service], snapshot: Snapshot) -> Iterator[str]:
-    """A line for each pool that is scaled by a forecast, and each series of it."""
+def expectations(
+    model: Model, services: Mapping[str, Service], snapshot: Snapshot, pools: Mapping[str, PoolScale]
+) -> Iterator[str]:
+    """A line for each pool that is scaled by a forecast, and each series of it; and one while what was added to it stays at any rate."""
     for service in services.values():
         asked = service.scaling.forecast
         for region in model.regions if asked is not None and service.runs_always else ():
@@ -24,6 +29,9 @@ def expectations(model: Model, services: Mapping[str, Service], snapshot: Snapsh
                 yield f"{key}: {_expected(each, each.series[len(key) + 1 :], asked, snapshot.taken_at - each.seen_at)}"
             if not seen:
                 yield f"{key}: nothing is forecast yet: that takes ten minutes of load"
+            added_at = pool.raised_at if (pool := pools.get(key)) is not None else None
+            if added_at is not None and 0 <= snapshot.taken_at - added_at < STAYS_S:
+                yield f"{key}: what was added at {clock_time(added_at)} stays until {clock_time(added_at + STAYS_S)}, needed or not"
 
 
 def _expected(seen: ForecastSeen, figure: str, asked: Forecast, age_s: float) -> str:

@@ -165,7 +165,7 @@ def _pools(view: View) -> RenderableType:
                 scale.words if scale else "",
             )
     cold = (f"{seen.key}: {cold_starts(seen)}" for seen in snapshot.cold_starts.values())
-    lines = (*expectations(view.model, services, snapshot), *cold)
+    lines = (*expectations(view.model, services, snapshot, memory.scale.pools), *cold)
     return Group(shown, *(Text(f"  {line}", style="dim") for line in lines))
 
 

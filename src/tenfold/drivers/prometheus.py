@@ -6,6 +6,7 @@ API: https://prometheus.io/docs/prometheus/latest/querying/api/ (`/api/v1/query`
 
 import asyncio
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,7 +88,10 @@ class Prometheus:
         except (TimeoutError, asyncio.IncompleteReadError):
             raise Retryable(f"Prometheus ({self.name}) did not answer within {ANSWER_WITHIN_S:.0f} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            why = getattr(getattr(error, "os_error", error), "strerror", None) or type(error).__name__
+            cause = getattr(error, "os_error", error)
+            number, words = getattr(cause, "errno", None) or 0, getattr(cause, "strerror", None)
+            # asyncio tells a refused connection by a call and an address; a name that is not known has a negative number.
+            why = os.strerror(number) if number > 0 else words or type(error).__name__
             raise Retryable(f"Prometheus ({self.name}) can't be reached: {why}") from None
         if len(body) > ANSWER_BYTES_MAX:
             raise Permanent(f"the query gives more than {ANSWER_BYTES_MAX // 1024**2} MB: let it sum up to one number")
