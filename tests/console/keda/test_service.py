@@ -185,7 +185,8 @@ async def test_a_listener_that_vanished_is_let_go(
 ) -> None:
     """One whose machine died sends no goodbye: it is missed, and its stream makes room."""
     monkeypatch.setattr(server, "PING_EVERY_S", 0.1)
-    monkeypatch.setattr(server, "PING_WITHIN_S", 0.1)
+    # Until the cable is cut every ping must be answered within it, however busy the machine is.
+    monkeypatch.setattr(server, "PING_WITHIN_S", 3.0)
     served = await serve(lambda ref: Told(SIX, every_s=600.0))
     is_dead = asyncio.Event()
     held: list[asyncio.StreamWriter] = []

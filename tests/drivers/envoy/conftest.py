@@ -44,11 +44,12 @@ async def until(what: str, check: Callable[[], Awaitable[bool]], timeout_s: floa
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: `status` is 0 when the connection broke."""
+    """What came back: `status` is 0 when the connection broke. It was asked for at `began_s` of the performance counter."""
 
     status: int
     headers: dict[str, str]
     body: str
+    began_s: float
     took_s: float
 
     @property
@@ -64,10 +65,10 @@ async def ask(port: int, method: str, path: str, headers: str = "", body: str = 
         async with asyncio.timeout(HANG_S):
             head, body = await _exchange(port, request.encode(), is_head=method == "HEAD")
     except (OSError, asyncio.IncompleteReadError, TimeoutError):
-        return Answer(0, {}, "", time.perf_counter() - began_s)
+        return Answer(0, {}, "", began_s, time.perf_counter() - began_s)
     first, *lines = head.split("\r\n")
     found = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return Answer(int(first.split(" ")[1]), found, body, time.perf_counter() - began_s)
+    return Answer(int(first.split(" ")[1]), found, body, began_s, time.perf_counter() - began_s)
 
 
 async def _exchange(port: int, request: bytes, is_head: bool) -> tuple[str, str]:
@@ -84,17 +85,24 @@ async def _exchange(port: int, request: bytes, is_head: bool) -> tuple[str, str]
 
 @dataclass
 class Tally:
-    """Answers of a load by method."""
+    """Answers of a load by method, and when this process itself was held up for how long (seconds of the performance counter)."""
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)
+    stalls: list[tuple[float, float]] = field(default_factory=list)
 
     def failed(self, *methods: str) -> list[Answer]:
         """Those that were not 200."""
         return [a for m in methods or tuple(self.answers) for a in self.answers.get(m, []) if a.status != 200]
 
     def slowest_s(self, *methods: str) -> float:
-        """The longest that any of these took."""
-        return max(a.took_s for m in methods or tuple(self.answers) for a in self.answers.get(m, []))
+        """The longest that any of these took, but for the time in which the machine held up who asks as well."""
+        return max(self._own_s(a) for m in methods or tuple(self.answers) for a in self.answers.get(m, []))
+
+    def _own_s(self, answer: Answer) -> float:
+        ended_s = answer.began_s + answer.took_s
+        return answer.took_s - sum(
+            max(0.0, min(ended_s, at_s + stall_s) - max(answer.began_s, at_s)) for at_s, stall_s in self.stalls
+        )
 
     @property
     def total(self) -> int:
@@ -119,13 +127,21 @@ async def load(
             tasks.add(asyncio.create_task(one(methods[number % len(methods)], number)))
             number += 1
 
-    sender = asyncio.create_task(send())
+    async def notice_stalls() -> None:
+        while True:
+            from_s = time.perf_counter()
+            await asyncio.sleep(0.02)
+            if (stall_s := time.perf_counter() - from_s) > 0.1:
+                tally.stalls.append((from_s, stall_s))
+
+    sender, noticing = asyncio.create_task(send()), asyncio.create_task(notice_stalls())
     try:
         yield tally
     finally:
         stop.set()
         await sender
         await asyncio.gather(*tasks)
+        noticing.cancel()
 
 
 class Instance:

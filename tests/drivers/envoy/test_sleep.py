@@ -35,6 +35,12 @@ async def waits(edge: Any, count: int) -> ColdStartSeen:
     return found[0]
 
 
+async def somebody_waits(edge: Any) -> bool:
+    """True while anybody does."""
+    seen = await cold(edge)
+    return seen is not None and seen.waiting > 0
+
+
 async def asleep(edge: Any, *leaving: Endpoint, health: Health = SOON) -> None:
     """Put `web` to sleep."""
     await edge.publish(*leaving, health=health, may_sleep=True, is_asleep=True)
@@ -55,8 +61,7 @@ async def test_requests_wait_for_the_instance_that_comes(edge: Any, instances: A
     methods = ("GET", "POST") * 10
     asked = [asyncio.create_task(edge.ask(method, "/wait")) for method in methods]
     seen = await waits(edge, len(methods))
-    assert woken
-    assert woken[0] - begun_s < 1.0
+    assert woken, "whoever looks at what waits was told of it before"
     assert (seen.starts, seen.refused) == (0, 0)
     await awake(edge, web.endpoint())
     answers = await asyncio.gather(*asked)
@@ -86,6 +91,7 @@ async def test_nobody_fails_while_it_falls_asleep_and_wakes(edge: Any, instances
         for _ in range(5):
             await asyncio.sleep(0.15)
             await asleep(edge, web.endpoint(state=EndpointState.DRAINING))
+            await edge.until("somebody waits", lambda: somebody_waits(edge))
             await asyncio.sleep(0.15)
             await awake(edge, web.endpoint())
         await asyncio.sleep(0.3)
@@ -238,7 +244,7 @@ async def test_a_region_sleeps_and_its_clients_wait_for_it(regions: Regions) -> 
     asked = [asyncio.create_task(ask(regions.port, m, "/", near("au"))) for m in ("GET", "POST", "PUT")]
     await regions.until(ColdStartSeen, "web@au", lambda seen: seen.waiting == 3)
     # Longer than the entry would wait for one that it may try elsewhere.
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.5)
     assert not any(task.done() for task in asked)
     regions.instances["au"] = served
     await regions.publish_gateways("au", health=SOON, may_sleep=True)
@@ -253,9 +259,9 @@ async def test_a_region_sleeps_and_its_clients_wait_for_it(regions: Regions) -> 
         await asyncio.sleep(0.05)
     assert found is not None
     assert found.held_ms is not None
-    assert found.held_ms >= 500
+    assert found.held_ms >= 1400
     assert found.network_ms is not None
-    assert found.network_ms < 250, "waiting is no way"
+    assert found.network_ms < 700, "waiting is no way"
     regions.instances["au"] = ()
     await regions.publish_gateways("au", health=SOON, may_sleep=True, is_asleep=True)
     await regions.gateways._waker.close()
