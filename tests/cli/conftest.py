@@ -268,9 +268,11 @@ class Place:
             for stream in (process.stdout, process.stderr, process.stdin):
                 if stream is not None:
                     stream.close()
-        if (pid := self.control_plane()) is not None:
-            with contextlib.suppress(psutil.Error):
-                psutil.Process(pid).kill()
+        for process in psutil.process_iter(["cwd"]):
+            # A control plane, also one that does not lead yet.
+            if process.info["cwd"] == str(self.root.resolve()) and process.pid != os.getpid():
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
         if not self.project.state.exists():
             return
         processes = Processes(self.project)

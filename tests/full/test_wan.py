@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -125,7 +124,7 @@ def reaches(wan: Wan, here: str, there: str) -> bool:
 
 
 def round_trip_ms(host: str, source: str = "", count: int = 9) -> float:
-    """The median time that it takes to connect."""
+    """The shortest time that it takes to connect: a busy machine only adds to what the network takes."""
     took_ms = []
     for _ in range(count):
         with socket.socket() as probe:
@@ -133,7 +132,7 @@ def round_trip_ms(host: str, source: str = "", count: int = 9) -> float:
             from_s = time.perf_counter()
             probe.connect((host, PORT))
             took_ms.append((time.perf_counter() - from_s) * 1000)
-    return statistics.median(took_ms)
+    return min(took_ms)
 
 
 def network_of(process: str) -> str:
@@ -160,7 +159,7 @@ def echo_ratio(wan: Wan, count: int) -> float:
         for first in range(0, count, 50):
             for number in range(first, first + 50):
                 here.sendto(b"%d" % number, (wan.host("south"), PORT))
-            time.sleep(0.005)
+            time.sleep(0.02)
         with contextlib.suppress(TimeoutError):
             while True:
                 there.recv(100)
@@ -212,7 +211,7 @@ async def test_a_partition_cuts_a_region_off_and_is_mended(wan: Wan, harm: Harms
         assert answers(wan.host("north"), wan.entry_source("south"))
         await harm.undo()
         until(lambda: reaches(wan, "north", "south"))
-        await harm.inflict(Partition("south", 0.5))
+        await harm.inflict(Partition("south", 4.0))
         assert not answers(wan.host("south"), within_s=0.2)
         until(lambda: answers(wan.host("south")))
 

@@ -103,7 +103,7 @@ class Process:
             self.send(signal.SIGCONT)
             self.send(number)
         try:
-            return self._process.wait(10)
+            return self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()

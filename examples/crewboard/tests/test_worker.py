@@ -73,7 +73,7 @@ def test_frozen_worker_cannot_finish_twice(world: Any, member: httpx.Client, pat
     """A worker freezes in the middle of a job and wakes after another has done it: its late attempt leaves nothing."""
     project = member.post("/api/projects", json={"name": "Frozen"}).json()["project_id"]
     sleeper = world.start_worker("worker-sleeper")
-    wait = put(member, "wait", ms=2000)
+    wait = put(member, "wait", ms=6000)
     patiently(lambda: state(member, wait)["state"] == "running", "the job is running")
     sleeper.send(signal.SIGSTOP)
     world.query("UPDATE jobs SET kind = 'import_tasks', args = %s WHERE job_id = %s",
@@ -90,7 +90,7 @@ def test_frozen_worker_cannot_finish_twice(world: Any, member: httpx.Client, pat
 def test_sigterm_finishes_the_job_at_hand(world: Any, member: httpx.Client, patiently: Callable[..., Any]) -> None:
     """A worker is told to stop in the middle of a job: it finishes that one, takes no other, and ends well."""
     worker = world.start_worker("worker-leaving")
-    at_hand, next_one = put(member, "wait", ms=1500), put(member, "wait", ms=0)
+    at_hand, next_one = put(member, "wait", ms=4000), put(member, "wait", ms=0)
     patiently(lambda: state(member, at_hand)["state"] == "running", "the job is running")
     worker.send(signal.SIGTERM)
     assert worker.exit_status() == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 Place = Any
 
-HEALTH = "health: {path: /health, starts_within: 8s, every: 1s}"
+HEALTH = "health: {path: /health, starts_within: 30s, every: 1s}"
 
 
 def fill(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from typing import Any
 
 Place = Any
 
-HEALTH = "health: {path: /health, starts_within: 8s, every: 1s}"
+HEALTH = "health: {path: /health, starts_within: 30s, every: 1s}"
 DEAF_AND_LOUD = """
 import threading
 
@@ -21,7 +21,7 @@ server.serve_forever()
 JOBS = """name: jobs
 services:
   worker: {command: "exec sleep 1000"}
-  report: {command: "echo ran >> ran", schedule: "* * * * *"}
+  report: {command: "date +%M >> ran", schedule: "* * * * *"}
 keep: [ran]
 """
 
@@ -52,7 +52,9 @@ def test_a_schedule_runs_once_also_over_restarts(place: Place) -> None:
     place.kill(place.control_plane())
     place.run("up", "--detach").went_well()
     time.sleep(3.0)
-    assert ran.read_text().count("ran") == 1
+    minutes = ran.read_text().split()
+    # On a slow machine the next one has come meanwhile.
+    assert len(minutes) == len(set(minutes))
     place.run("down").went_well("everything is stopped")
     place.nothing_runs()
 
