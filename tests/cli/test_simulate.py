@@ -221,20 +221,22 @@ def test_stopped_in_the_middle(call: Call, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_one_that_dies_is_told(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that is killed, as where memory is short, is no result: it is said whose it was, and the others are ended."""
+    """A process that is killed, as where memory is short, or that a bug ends is no result: it is said whose it was, and none is left."""
 
-    def killed(setting: Setting, name: str, tell: Callable[[float], None]) -> Outcome:
+    def dies(setting: Setting, name: str, tell: Callable[[float], None]) -> Outcome:
         if name == "hpa":
             os.kill(os.getpid(), signal.SIGKILL)
+        if name == "kpa":
+            raise RuntimeError("no such pool")
         time.sleep(600)
         raise AssertionError("nobody ended it")
 
-    monkeypatch.setattr(simulateplay, "run", killed)
+    monkeypatch.setattr(simulateplay, "run", dies)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     before = children().keys()
-    result = call(*HOUR, "--policy", "oracle,hpa")
-    assert result.exit_code == 1
-    assert "the process that played hpa has died (SIGKILL): is memory short?" in result.output
+    for name, said in (("hpa", "that played hpa was ended from outside"), ("kpa", "a bug in Tenfold")):
+        result = call(*HOUR, "--policy", f"oracle,{name}")
+        assert result.exit_code == 1 and said in result.output
     assert children().keys() <= before
 
 

@@ -8,7 +8,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
@@ -45,32 +46,53 @@ def play(setting: Setting, names: tuple[str, ...]) -> Played:
     progress.begin(setting.seconds, at_once)
     waiting, running, done = list(names), dict[Connection, tuple[str, ForkProcess]](), dict[str, Outcome]()
     try:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                name = waiting.pop(0)
-                heard, told = _FORKED.Pipe(duplex=False)
-                process = _FORKED.Process(target=_apart, args=(setting, name, told), daemon=True)
-                process.start()
-                # Its end is this one's to close too: else nobody would learn that the process has died.
-                told.close()
-                running[heard] = (name, process)
-            wait(list(running), AWAKE_S)
-            for heard in [heard for heard in running if heard.poll()]:
-                name, process = running[heard]
-                said = _hear(heard, name, process)
-                progress.tell(name, 1.0 if isinstance(said, Outcome) else said)
-                if isinstance(said, Outcome):
-                    done[name] = said
-                    del running[heard]
-                    process.join()
-    except KeyboardInterrupt:
-        return Played(tuple(done[name] for name in names if name in done), tuple(n for n in names if n not in done))
+        with _asked_to_stop() as is_asked:
+            while (waiting or running) and not is_asked():
+                while waiting and len(running) < at_once:
+                    name = waiting.pop(0)
+                    heard, process = _begin(setting, name)
+                    running[heard] = (name, process)
+                wait(list(running), AWAKE_S)
+                for heard in [heard for heard in running if heard.poll()]:
+                    name, process = running[heard]
+                    said = _hear(heard, name, process)
+                    progress.tell(name, 1.0 if isinstance(said, Outcome) else said)
+                    if isinstance(said, Outcome):
+                        done[name] = said
+                        del running[heard]
+                        process.join()
     finally:
         progress.end()
         for _, process in running.values():
             process.kill()
             process.join()
-    return Played(tuple(done[name] for name in names), ())
+    return Played(tuple(done[name] for name in names if name in done), tuple(n for n in names if n not in done))
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed meanwhile. An exception would be lost where it comes in the middle of a fork."""
+    is_asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal is_asked
+        is_asked = True
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: is_asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _begin(setting: Setting, name: str) -> tuple[Connection, ForkProcess]:
+    """A process that plays it, and the end at which it is heard."""
+    heard, told = _FORKED.Pipe(duplex=False)
+    process = _FORKED.Process(target=_apart, args=(setting, name, told), daemon=True)
+    process.start()
+    # The other end is this process's to close too: else nobody would learn that the other has died.
+    told.close()
+    return heard, process
 
 
 def _hear(heard: Connection, name: str, process: ForkProcess) -> float | Outcome:
@@ -79,28 +101,24 @@ def _hear(heard: Connection, name: str, process: ForkProcess) -> float | Outcome
         said = heard.recv()
     except EOFError:
         process.join()
-        code = process.exitcode or 0
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        raise Fail(f"the process that played {name} has died ({how}): is memory short?") from None
+        if process.exitcode == 1:
+            raise Fail(f"a bug in Tenfold ended the process that played {name}; it said where, above") from None
+        raise Fail(f"the process that played {name} was ended from outside: is memory short?") from None
     if isinstance(said, CannotRun):
         raise Fail(str(said))
-    if isinstance(said, Exception):
-        raise said
     assert isinstance(said, float | Outcome)
     return said
 
 
 def _apart(setting: Setting, name: str, told: Connection) -> None:
-    """In a process of its own: say how far it is, and at last what came of it or went wrong. Ctrl-C is for the process that began it."""
+    """In a process of its own: say how far it is, and at last what came of it. Ctrl-C is for the process that began it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A broken pipe: nobody hears it any more, whoever asked for it has ended.
     with suppress(BrokenPipeError):
         try:
             told.send(run(setting, name, told.send))
-        except BrokenPipeError:
-            raise
-        except Exception as error:  # noqa: BLE001 (it is raised again where it is heard)
-            told.send(error)
+        except CannotRun as why:
+            told.send(why)
 
 
 class _Progress:
