@@ -3,7 +3,7 @@
 import pytest
 
 from tenfold.effects import Outcome, Promote, PublishRoutes, StartEngine, StopEngine
-from tenfold.effects.faults import Kill
+from tenfold.effects.faults import Freeze, Kill
 from tenfold.facts import EngineSeen, EngineState, GatewaySeen, ReplicaRole, ReplicaSeen
 from tenfold.model import RouteTable, StoreEnd
 from tenfold.ports import Permanent, Refused, Retryable
@@ -133,7 +133,7 @@ def test_a_primary_waits_for_its_standby_when_it_is_told_to(play_store) -> None:
 
 
 def test_a_gateway_tells_which_stores_answer_it(play_store) -> None:
-    """A table that leads to a store is taken up before that answers; its way is told while it does, and no longer once it is gone."""
+    """A table that leads to a store is taken up before that answers; its way is told while it does, not once it is frozen or gone."""
 
     async def story(stage, kind: str) -> None:
         await stage.do(StartEngine("gateway", "a"))
@@ -146,6 +146,10 @@ def test_a_gateway_tells_which_stores_answer_it(play_store) -> None:
         seen = await stage.until(GatewaySeen, "a", lambda seen: seen is not None and seen.stores == (end,), START_S)
         assert seen.table_digest == "aaaa"
         await stage.until(EngineSeen, f"{kind}/a", lambda s: s.state is EngineState.READY, START_S)
+        await stage.harm.inflict(Freeze(f"{kind}/a", 60.0))
+        await stage.until(GatewaySeen, "a", lambda seen: seen.stores == ())
+        await stage.harm.undo()
+        await stage.until(GatewaySeen, "a", lambda seen: seen.stores == (end,))
         await stage.harm.inflict(Kill(f"{kind}/a"))
         await stage.until(GatewaySeen, "a", lambda seen: seen.stores == ())
 

@@ -72,9 +72,10 @@ BEHIND_LOG_FIELDS = {key: value for key, value in ACCESS_LOG_FIELDS.items() if k
 """One line of the access log of a gateway behind an entry: how much went out is told by the entry's."""
 
 STORE_CHECK = {
-    # A postmaster answers an SSLRequest (protocol 3.0, section "SSL Session Encryption") with one byte, S or N, before it
-    # knows who asks; that proves it can still start a backend. When the connection then ends, it logs nothing.
-    "postgres": ("0000000804d2162f", ()),
+    # A postmaster answers an SSLRequest (protocol 3.0, section "SSL Session Encryption") with one byte before it knows who
+    # asks: N, since the embedded one has no TLS. That proves it can still start a backend; without any answer named, a
+    # connection would do, which the kernel makes for one that is frozen. When it then ends, nothing is logged.
+    "postgres": ("0000000804d2162f", ("4e",)),
     # A +PONG or an -ERR: either is an answer, and each ends so.
     "valkey": ("50494e470d0a", ("0d0a",)),
 }
