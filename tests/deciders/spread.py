@@ -45,6 +45,7 @@ class Globe:
     drained: set[str] = field(default_factory=set)
     stale: set[str] = field(default_factory=set)
     pools: dict[str, PoolSeen] = field(default_factory=dict)
+    cpu_cores: dict[str, float] = field(default_factory=dict)
     memory: RegionsMemory = RegionsMemory()
     said: list[Decision] = field(default_factory=list)
     changes: int = 0
@@ -70,7 +71,17 @@ class Globe:
             engines[f"gateway/{name}"] = EngineSeen("gateway", name, state, START, self.now, pid=7)
         instances = {
             f"web-{name}": InstanceSeen(
-                f"web-{name}", "web", name, "r1", self._health(name), START, START, self.now, pid=5, port=1
+                f"web-{name}",
+                "web",
+                name,
+                "r1",
+                self._health(name),
+                START,
+                START,
+                self.now,
+                pid=5,
+                port=1,
+                cpu_cores=self.cpu_cores.get(name),
             )
             for name in self.names
             if name not in self.lacking

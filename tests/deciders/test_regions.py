@@ -85,6 +85,28 @@ def test_a_grey_region_is_found_from_traffic(globe: Globe, figures: dict[str, ob
     assert reason in globe.said[0].why
 
 
+@pytest.mark.parametrize(
+    ("cpu_cores", "stale", "state"),
+    [(0.5, "", "out"), (0.95, "", "serving"), (0.95, "process", "out"), (None, "", "out")],
+)
+def test_who_has_too_much_to_do_is_not_ill(globe: Globe, cpu_cores: float | None, stale: str, state: str) -> None:
+    """Late answers of full processors take no region out; of others they do, also where nobody knows how full these are."""
+    globe.ticks(60)
+    globe.seen["a"] = {"first_byte_ms_p50": 400.0, "first_byte_ms_p99": 430.0}
+    globe.cpu_cores = {} if cpu_cores is None else {"a": cpu_cores}
+    globe.stale = {stale}
+    globe.ticks(4)
+    assert globe.state("a") == state
+
+
+def test_errors_of_full_processors_are_errors(globe: Globe) -> None:
+    """Only lateness is excused: what answers with errors is ill, however busy it is."""
+    globe.ticks(60)
+    globe.cpu_cores["b"], globe.seen["b"] = 1.0, {"errors_per_s": 20.0}
+    globe.ticks(4)
+    assert globe.state("b") == "out"
+
+
 def test_lost_packets_are_found_by_probes(globe: Globe) -> None:
     """Probes that come late on all ways to one region, and only on those, mean that its network loses packets."""
     for link in ("a>b", "b>a", "b>c", "c>b"):

@@ -144,6 +144,35 @@ def test_busy_instances_leave_no_room() -> None:
     assert globe.share("a", "a") == 1.0
 
 
+def test_full_processors_give_away_what_is_too_much() -> None:
+    """An instance that holds 100 requests/s is asked for 140 and answers late: two in five go elsewhere, and no region is taken out."""
+    globe = settled(Globe(demand={"a": 140.0, "b": 20.0, "c": 20.0}))
+
+    def work(seconds: int) -> None:
+        """What goes to each region fills its processor; a full one answers late, and not at once when it is less full."""
+        for _ in range(seconds):
+            for name in globe.names:
+                tries = sum(globe.demand[origin] * globe.share(origin, name) for origin in globe.names)
+                globe.cpu_cores[name] = min(1.0, tries / 100)
+                late_ms = 600.0 if tries > 70 else 10.0
+                globe.seen[name] = {"first_byte_ms_p50": late_ms, "first_byte_ms_p99": 2 * late_ms}
+            globe.tick()
+
+    work(60)
+    assert 0.4 < globe.share("a", "a") < 0.8
+    globe.demand["a"] = 40.0
+    work(60)
+    assert globe.share("a", "a") == 1.0
+    assert not globe.said
+
+
+def test_work_that_nobody_waits_for_moves_nobody() -> None:
+    """A processor that is full while answers come as always is no reason to go elsewhere, where it would be no less full."""
+    globe = settled(Globe(cpu_cores={"a": 1.0}))
+    globe.ticks(60)
+    assert globe.share("a", "a") == 1.0
+
+
 def test_a_region_that_answers_later_than_its_goal_takes_no_more() -> None:
     """At work and beyond the blueprint's 50 ms, region a sends what makes it late elsewhere; an idle one that is late does not."""
     globe = settled(Globe(demand={"a": 100.0, "b": 5.0, "c": 5.0}, latency_ms=50.0))

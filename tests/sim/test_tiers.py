@@ -1,6 +1,7 @@
 """Pools by tier in virtual time: one tier's flood is that pool's alone, and a pool that has nobody is stood in for by that of all."""
 
 from collections.abc import Mapping
+from statistics import median
 
 import pytest
 
@@ -12,7 +13,7 @@ from tenfold.sim import Behaviour, Rate, Simulation, World, constant, steps
 from tests.sim.spread import PLACES
 
 WEB = Service("web", "serve", paths=("/",), health=Health("/now"), scaling=Scaling(2, 20))
-SERVICES = {"web": WEB, "web-gold": WEB.of_tier("gold", Scaling(1, 20))}
+POOLS = ("web", "web-gold")
 PER_S = 10.0
 LIKE_WEB = Behaviour(cpu_ms=20, wait_ms=80, idempotent_ratio=1.0)
 
@@ -20,14 +21,15 @@ LIKE_WEB = Behaviour(cpu_ms=20, wait_ms=80, idempotent_ratio=1.0)
 class Tiered(Simulation):
     """A shop whose tier gold has a pool, up and serving in these regions; `rates` are by pool."""
 
-    def __init__(self, seed: str, rates: Mapping[str, Rate], names: str = "a") -> None:
+    def __init__(self, seed: str, rates: Mapping[str, Rate], names: str = "a", gold_max: int = 20) -> None:
+        services = {"web": WEB, "web-gold": WEB.of_tier("gold", Scaling(1, gold_max))}
         regions = {name: Region(name, PLACES[name]) for name in names}
-        model = Model("shop", SERVICES, regions, tiers={"gold": Tier("gold", tenants=("acme",))})
+        model = Model("shop", services, regions, tiers={"gold": Tier("gold", tenants=("acme",))})
         print(f"seed {seed}")  # noqa: T201 (pytest shows it with a failure)
         rtt_ms = {f"{x}>{y}": 80.0 for x in names for y in names if x < y}
-        world = World(model, seed, rates=rates, behaviours=dict.fromkeys(SERVICES, LIKE_WEB), rtt_ms=rtt_ms)
+        world = World(model, seed, rates=rates, behaviours=dict.fromkeys(services, LIKE_WEB), rtt_ms=rtt_ms)
         super().__init__(world, decide)
-        self.ask(UpRequest("up", world.clock.now(), Release("r1", SERVICES, "source", world.clock.now())))
+        self.ask(UpRequest("up", world.clock.now(), Release("r1", services, "source", world.clock.now())))
         self.run_until(lambda: "up" in self.answers, 120)
         self.run(60)
 
@@ -63,7 +65,7 @@ def test_a_flood_of_one_tier_scales_its_pool_alone() -> None:
 def test_a_flood_of_all_others_leaves_the_tier_alone() -> None:
     """What the pool of all has too much of is not lent to a tier's pool, whose answers take as long as before."""
     shop = Tiered("others", {"web@a": steps((0, 40), (200, 4000)), "web-gold@a": constant(20.0)})
-    shared, own = (shop.world.pools[f"{service}@a"].totals for service in SERVICES)
+    shared, own = (shop.world.pools[f"{service}@a"].totals for service in POOLS)
     before = shared.failed, own.failed
     shop.run_until(lambda: shop.world.clock.elapsed_s >= 260, 300)
     assert shared.failed > before[0]
@@ -71,10 +73,33 @@ def test_a_flood_of_all_others_leaves_the_tier_alone() -> None:
     assert shop.ready("web-gold@a") == 1
 
 
+def test_a_pressed_tier_takes_no_region_out() -> None:
+    """Gold near a asks for more than its pool there may ever hold: what is too much goes to b, where there is room, and stays there.
+
+    Nothing fails, half of gold's answers are quick, and most of the others stay where they are.
+    """
+    rates = {"web@a": constant(60.0), "web@b": constant(60.0), "web-gold@a": steps((0, 20), (200, 75))}
+    shop = Tiered("pressed", {**rates, "web-gold@b": constant(10.0)}, "ab", gold_max=1)
+    shop.run_until(lambda: shop.world.clock.elapsed_s >= 200, 300)
+    before, said, away, whole = shop.failed(), len(shop.decided), 0.0, 0.0
+    times_ms: list[float] = []
+    assert shop.world.spread is not None
+    for _ in range(240):
+        shop.run(1)
+        for (origin, _, region), count in shop.world.spread.entry.served.items():
+            whole, away = whole + count, away + count * (origin != region)
+        last = shop.world.pools["web-gold@a"].last
+        times_ms.append((last.fixed_s + last.random_s) / last.answered * 1000 if last.answered else 0.0)
+    assert [decision.why for _, decision in shop.decided[said:] if decision.by == "failover"] == []
+    assert shop.failed() == before
+    assert away < 0.4 * whole
+    assert median(times_ms) < 500.0
+
+
 @pytest.mark.parametrize("names", ["a", "ab"])
 def test_a_dead_pool_is_stood_in_for(names: str) -> None:
     """Gold's only instance is killed: the pool of all has its requests until another is ready, and only those of a moment fail."""
-    rates = {f"{pool}@{name}": constant(PER_S) for pool in SERVICES for name in names}
+    rates = {f"{pool}@{name}": constant(PER_S) for pool in POOLS for name in names}
     shop = Tiered(f"dead/{names}", rates, names)
     before = shop.failed()
     shop.world.inflict(Kill("web-gold@a"))

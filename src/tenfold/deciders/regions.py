@@ -2,7 +2,8 @@
 
 A region is judged by signals. A hard one says that it can't answer at all, and takes it out at once; a soft one says that it
 answers worse than the others do, and must last for two looks. What all regions show alike (errors of a bad release, a slow
-database) is no region's fault. A source that is not fresh says nothing: its signals stand as they were.
+database) is no region's fault. Nor is it ill that answers late because its processors are full: all of its traffic elsewhere would fill
+those there, and then come back; ways lead away what is too much. A source that is not fresh says nothing: its signals stand as they were.
 
 Once nothing has been amiss for a while the region returns in steps, and one that fails again waits longer each time. The last
 region is never taken out: a poor answer is better than none.
@@ -12,6 +13,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from tenfold.deciders.busy import OVERLOADED, PRESSED_RATIO, RELAXED_RATIO, processor_ratio
 from tenfold.deciders.memory import RegionMemory, RegionsMemory, RegionState
 from tenfold.effects import Decision
 from tenfold.facts import EngineState, InstanceState, LinkSeen, RegionSeen, Snapshot
@@ -111,7 +113,8 @@ def judge(
             if not seen.shown and not seen.unknown:
                 regions[region] = RegionMemory(since=now, well_since=now)
             continue
-        regions[region] = _next(before, seen, now, region in drained)
+        excused = look.excused(region, seen)
+        regions[region] = _next(before, seen, now, region in drained, excused)
     _keep_one(regions, memory.regions, signals, now)
     for region, after in regions.items():
         why = _told(region, memory.regions.get(region), after)
@@ -122,8 +125,8 @@ def judge(
     return replace(memory, regions=regions), tuple(decisions)
 
 
-def _next(before: RegionMemory, seen: Signals, now: float, is_drained: bool) -> RegionMemory:
-    """The region's state after one more look at it alone."""
+def _next(before: RegionMemory, seen: Signals, now: float, is_drained: bool, excused: Container[str]) -> RegionMemory:
+    """The region's state after one more look at it alone; signals that are `excused` take no region out."""
     kept = {name: at for name, at in before.ailing_since.items() if name in seen.unknown}
     ailing = {name: min(before.ailing_since.get(name, now), now) for name in seen.shown} | kept
     well_since = None if ailing else min(before.well_since if before.well_since is not None else now, now)
@@ -136,9 +139,9 @@ def _next(before: RegionMemory, seen: Signals, now: float, is_drained: bool) -> 
             after, state=RegionState.DRAINED, since=since, signal="", why="it is drained until it is asked back",
             is_hard=seen.is_hard, share_ratio=0.0,
         )  # fmt: skip
-    acting = [name for name in seen.shown if name in HARD or now - ailing[name] >= SOFT_S]
-    if before.state is RegionState.RETURNING:
-        acting = list(seen.shown)
+    acting = [name for name in seen.shown if name not in excused]
+    if before.state is not RegionState.RETURNING:
+        acting = [name for name in acting if name in HARD or now - ailing[name] >= SOFT_S]
     if acting and (before.state is not RegionState.OUT or seen.is_hard != before.is_hard):
         worst = min(acting, key=lambda name: (name not in HARD, name))
         again = before.state is not RegionState.OUT
@@ -221,6 +224,7 @@ class _Look:
 
     def __init__(self, model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> None:
         self._model = model
+        self._serving = serving
         self._snapshot = snapshot
         self._memory = memory
         # A tier whose pool has nobody is served by the pool of all.
@@ -260,6 +264,14 @@ class _Look:
                 continue
             shown |= look(region)
         return Signals(shown, frozenset(unknown))
+
+    def excused(self, region: str, seen: Signals) -> tuple[str, ...]:
+        """The signals that say no more than that it has too much to do."""
+        if not any(name in OVERLOADED for name in seen.shown):
+            return ()
+        # What came before ways led some away is still to be answered.
+        least = RELAXED_RATIO if region in self._memory.room_per_s else PRESSED_RATIO
+        return OVERLOADED if processor_ratio(region, self._serving, self._snapshot) > least else ()
 
     def _gateway(self, region: str) -> Mapping[str, str]:
         engine = self._snapshot.engines.get(f"gateway/{region}")

@@ -11,6 +11,7 @@ seconds and kept. Traffic moves towards a region step by step; away from one tha
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from tenfold.deciders.busy import OVERLOADED, PRESSED_RATIO, RELAXED_RATIO, processor_ratio
 from tenfold.deciders.memory import RegionMemory, RegionsMemory, RegionState
 from tenfold.deciders.nearness import RTT_STEP_MS, Nearness, cost_ms
 from tenfold.facts import InstanceState, LinkSeen, Snapshot
@@ -36,10 +37,6 @@ DEMAND_MOVE_EVERY_S = 2.0
 """Changes of demand alone move traffic this often."""
 SHARE_MIN = 0.005
 """A region takes at least this share or none."""
-PRESSED_RATIO = 0.85
-"""A region whose instances have this share of what they are sized for at hand has no room beyond what it answers now."""
-RELAXED_RATIO = 0.6
-"""Below this share it has more room again; between the two it keeps what it has, or traffic would sway."""
 AT_WORK_RATIO = 0.3
 """Below this share of what its instances are sized for, a late answer is not for want of room."""
 ROOM_RECOVERS_PER_S = 0.05
@@ -135,10 +132,12 @@ def _room(
 
 
 def _used(model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> Mapping[str, float]:
-    """Of the regions that may be short of room: which share of what its instances are sized for the busiest pool has at hand.
+    """Of the regions that may be short of room: which share of what its instances are sized for the busiest pool has at hand, or uses of
+    their processors.
 
     One that is at work and answers later than the blueprint's goal for it counts as pressed too.
     """
+    used = dict(_full(serving, snapshot, memory))
     busy: dict[str, float] = {}
     late = _late(model, snapshot)
     for key, pool in snapshot.pools.items():
@@ -150,13 +149,12 @@ def _used(model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMem
         if pool.in_flight > bound or pool.region in memory.room_per_s:
             busy[key] = pool.in_flight / service.instance.concurrency
     if not busy:
-        return {}
+        return used
     ready: dict[str, int] = {}
     for instance in snapshot.instances.values():
         if instance.release == serving.id and instance.state is InstanceState.READY and not instance.frozen:
             pool_key = f"{instance.service}@{instance.region}"
             ready[pool_key] = ready.get(pool_key, 0) + 1
-    used: dict[str, float] = {}
     for key, instances in busy.items():
         if key in ready:
             region, mine = key.partition("@")[2], instances / ready[key]
@@ -164,6 +162,19 @@ def _used(model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMem
                 mine = max(mine, PRESSED_RATIO * late.get(region, 0.0))
             used[region] = max(used.get(region, 0.0), mine)
     return used
+
+
+def _full(serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> Iterable[tuple[str, float]]:
+    """How busy the processors are of regions whose answers are late, or that are short of room.
+
+    Without late answers busy ones are no reason to go elsewhere: it may be work that nobody waits for, and no less without requests.
+    """
+    for region, state in memory.regions.items():
+        is_late = any(name in state.ailing_since for name in OVERLOADED)
+        if is_late or region in memory.room_per_s:
+            ratio = processor_ratio(region, serving, snapshot)
+            if ratio > PRESSED_RATIO or region in memory.room_per_s:
+                yield region, ratio if is_late else min(ratio, PRESSED_RATIO)
 
 
 def _late(model: Model, snapshot: Snapshot) -> Mapping[str, float]:
