@@ -131,7 +131,7 @@ class Engine:
     def logged(self, count: int) -> list[Json]:
         """The lines of its access log, once there are so many."""
         deadline_s = time.monotonic() + HANG_S
-        while not self.log.exists() or len(lines := self.log.read_text().splitlines()) < count:
+        while not self.log.exists() or len(lines := self.log.read_text().rpartition("\n")[0].splitlines()) < count:
             assert time.monotonic() < deadline_s, "nothing was logged"
             time.sleep(0.02)
         return [json.loads(line) for line in lines]
