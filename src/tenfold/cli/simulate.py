@@ -101,12 +101,11 @@ def simulate_command(
     model = here.model()
     setting, told = setting_of(here, model, asked)
     played = play(setting, names)
-    if not played.outcomes:
-        raise SystemExit(130)
-    programs = {service.base for service in model.services.values() if service.tier is not None}
-    apart = tuple(name for name, service in model.services.items() if service.base in programs)
-    compared = Compared(model.name, model.environment.name, setting.began_at, told, played.outcomes, _command(), apart)
-    _tell(compared, decision, json_path, html_path)
+    if played.outcomes:
+        programs = {service.base for service in model.services.values() if service.tier is not None}
+        apart = tuple(name for name, service in model.services.items() if service.base in programs)
+        about = (model.name, model.environment.name, setting.began_at, told)
+        _tell(Compared(*about, played.outcomes, _command(), apart), decision, json_path, html_path)
     if played.stopped:
         ends = "was not played to its end" if len(played.stopped) == 1 else "were not played to their end"
         click.secho(f"stopped: {', '.join(played.stopped)} {ends}", fg="yellow", err=True)
