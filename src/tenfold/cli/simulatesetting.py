@@ -22,7 +22,6 @@ from tenfold.proof.words import seconds as told_s
 from tenfold.sim.behaviour import Behaviour, costs_of
 from tenfold.sim.compare import OURS, Setting
 from tenfold.sim.policies.kpa import TARGET_RATIO
-from tenfold.sim.queue import station
 
 START_S = 120.0
 """What a start takes where nobody measured one: to schedule, pull and begin a container somewhere."""
@@ -221,18 +220,14 @@ def _without_posted(model: Model) -> tuple[Model, list[str]]:
 
 
 def _of_kpa(setting: Setting, names: tuple[str, ...]) -> list[str]:
-    """Services whose instances are full long before they have as many requests at hand as Knative's autoscaler aims at."""
+    """Services of which 70% of what one instance holds are fewer requests at hand than 70% of its concurrency."""
     told, services = [], setting.model.services
     for name in dict.fromkeys(services[key.partition("@")[0]].base for key in setting.rates) if "kpa" in names else ():
-        service, cost = services[name], setting.behaviours[name]
-        size = service.instance
-        one = station(cost.cpu_ms, cost.wait_ms, size.cpu_cores, size.concurrency)
-        per_s = setting.held(service)
-        at_hand, aim = per_s * one.response_s(per_s, 0.0), TARGET_RATIO * size.concurrency
-        if aim > at_hand:
+        most, aim = services[name].instance.concurrency, setting.at_hand(services[name], TARGET_RATIO)
+        if aim < TARGET_RATIO * most:
             told.append(
-                f"kpa aims at {aim:.0f} requests at hand (70% of instance.concurrency), and one of {name} is full with {at_hand:.0f}: "
-                "it reacts too late, unless instance.concurrency is what one really holds"
+                f"kpa aims at the {aim:.3g} requests at hand that an instance of {name} has at 70% of what it holds; "
+                f"by 70% of instance.concurrency, {most}, it would come too late"
             )
     return told
 

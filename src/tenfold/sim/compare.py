@@ -18,7 +18,8 @@ from tenfold.sim.behaviour import Behaviour
 from tenfold.sim.clock import VirtualClock
 from tenfold.sim.estimates import Estimates, Forecaster, History
 from tenfold.sim.policies import Truth, policy
-from tenfold.sim.queue import station
+from tenfold.sim.policies.kpa import TARGET_RATIO
+from tenfold.sim.queue import Station, station
 from tenfold.sim.rates import Rate
 from tenfold.sim.simulation import Simulation
 from tenfold.sim.tally import Outcome, Tally
@@ -87,8 +88,16 @@ class Setting:
 
     def held(self, service: Service) -> float:
         """At how many requests/s 95 of 100 answers of one instance come within the bound."""
+        return self._station(service).holds_per_s(self.latency_ms)
+
+    def at_hand(self, service: Service, ratio: float) -> float:
+        """How many requests one instance has at hand that bears such a share of what it holds (Little's law)."""
+        per_s = ratio * self.held(service)
+        return per_s * self._station(service).response_s(per_s, 0.0)
+
+    def _station(self, service: Service) -> Station:
         cost, size = self.behaviours.get(service.name, Behaviour()), service.instance
-        return station(cost.cpu_ms, cost.wait_ms, size.cpu_cores, size.concurrency).holds_per_s(self.latency_ms)
+        return station(cost.cpu_ms, cost.wait_ms, size.cpu_cores, size.concurrency)
 
 
 def run(setting: Setting, name: str, tell: Callable[[float], None] = lambda _: None) -> Outcome:
@@ -152,7 +161,10 @@ def prepared(setting: Setting, name: str, warm_s: float) -> Simulation:
         residents=setting.residents,
     )
     starts = {name: world.behaviour(name).start_s for name in model.services}
-    truth = Truth(rates, clock.started_at, setting.holds_per_s, starts, setting.step_s)
+    at_hand = {
+        name: setting.at_hand(service, TARGET_RATIO) for name, service in model.services.items() if service.runs_always
+    }
+    truth = Truth(rates, clock.started_at, setting.holds_per_s, starts, setting.step_s, at_hand)
     scaler = policy(name, truth)
     forecaster = setting.forecasts(model) if setting.forecasts is not None and name == OURS else None
     estimates = Estimates(model, forecaster, setting.history, setting.capacities)

@@ -277,6 +277,16 @@ def test_an_autoscaler_of_knative_lets_a_pool_sleep_and_wakes_it_for_who_waits()
     assert watched.wanted == 1
 
 
+def test_an_autoscaler_of_knative_is_told_what_one_holds_as_an_hpa_is() -> None:
+    """Instances that are full long before their concurrency get company in time; where nobody knows, 70% of the concurrency count."""
+    wanted = {}
+    for name, truth in (("told", replace(TRUTH, at_hand={"web": 2.5})), ("by concurrency", None)):
+        watched = _Watched(KpaScaler(truth), _web(1, 20))
+        watched.tick(120, per_s=100.0, in_flight=10.0)
+        wanted[name] = watched.wanted
+    assert wanted == {"told": 4, "by concurrency": 1}
+
+
 def test_an_hpa_keeps_one_where_none_would_do() -> None:
     """Its gate for zero is off: the least is one."""
     watched = _Watched(HpaScaler(TRUTH), _web(0, 4))

@@ -6,7 +6,7 @@
 | `tenfold` | Tenfold itself: triggers, forecast, damping |
 | `reactive` | the blueprint's triggers, without the forecast |
 | `hpa`, `hpa-80` | Kubernetes' HorizontalPodAutoscaler v2, aiming at 70% (or so many percent) of what one instance holds |
-| `kpa` | Knative's autoscaler |
+| `kpa` | Knative's autoscaler, aiming at the requests at hand of an instance that bears 70% of what it holds |
 | `oracle` | the clairvoyant: exactly what is needed, asked for just in time |
 """
 
@@ -39,7 +39,7 @@ POLICIES: Mapping[str, Callable[[Truth], Scaler]] = {
     "tenfold": lambda truth: scale,
     "reactive": lambda truth: reactive,
     "hpa": HpaScaler,
-    "kpa": lambda truth: KpaScaler(),
+    "kpa": KpaScaler,
     "oracle": OracleScaler,
 }
 """What makes each policy, from what the simulation knows. One that remembers is made anew for each run."""

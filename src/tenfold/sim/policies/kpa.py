@@ -22,7 +22,7 @@ from tenfold.deciders.scale.triggers import count
 from tenfold.effects import Decision
 from tenfold.facts import Snapshot
 from tenfold.model import Model, Release
-from tenfold.sim.policies.pools import Choice, Pool, each_pool
+from tenfold.sim.policies.pools import Choice, Pool, Truth, each_pool
 
 TICK_S = 2.0
 """`tickInterval`."""
@@ -261,13 +261,17 @@ class Kpa:
 
 
 class KpaScaler:
-    """Chooses the numbers as a KPA for each pool would, by the requests at hand against 70% of what an instance may have.
+    """Chooses the numbers as a KPA for each pool would, by the requests at hand.
 
+    70% of an instance's concurrency are meant for each, or the fewer that it has at hand when it bears 70% of what it holds, where that is
+    known: an HPA is told what one holds too.
     It keeps its history itself, from call to call, as an autoscaler that runs beside does: the simulator makes one for each run. A service
     that does not listen has no requests, and keeps its minimum.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, truth: Truth | None = None) -> None:
+        """`truth` tells how many requests are at hand in an instance at 70% of what it holds; without, its concurrency counts alone."""
+        self._at_hand = truth.at_hand if truth is not None else {}
         self._kpas: dict[str, Kpa] = {}
 
     def __call__(
@@ -283,7 +287,8 @@ class KpaScaler:
         kpa = self._kpas.get(pool.key)
         if kpa is None:
             kpa = self._kpas[pool.key] = Kpa()
-        kpa.target = max(TARGET_MIN, pool.service.instance.concurrency * TARGET_RATIO)
+        target = TARGET_RATIO * pool.service.instance.concurrency
+        kpa.target = max(TARGET_MIN, min(target, self._at_hand.get(pool.service.name, target)))
         kpa.bound(scaling.instances_min, scaling.instances_max)
         in_flight = _at_hand(pool)
         wanted = kpa.desired(pool.now, pool.wanted, len(pool.ready), in_flight)

@@ -22,8 +22,9 @@ class Truth:
     """What the simulation knows and no brain can.
 
     `demand_per_s` is by pool (`web@local`) the demand in requests/s over the seconds since the world began, which was at `began_at`
-    (seconds since the epoch). By service: what one instance holds (`holds_per_s`, requests/s) and the longest that a start takes until
-    the instance serves (`start_s`). Decisions are made every `step_s`.
+    (seconds since the epoch). By service: what one instance holds (`holds_per_s`, requests/s), the longest that a start takes until the
+    instance serves (`start_s`), and the requests at hand in one that bears 70% of what it holds (`at_hand`). Decisions are made every
+    `step_s`.
     """
 
     demand_per_s: Mapping[str, Rate] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class Truth:
     holds_per_s: Mapping[str, float] = field(default_factory=dict)
     start_s: Mapping[str, float] = field(default_factory=dict)
     step_s: float = 1.0
+    at_hand: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
