@@ -72,6 +72,7 @@ class Stage:
     observers: Sequence[Observer]
     actuators: Sequence[Actuator]
     harm: Harm
+    look_every_s = 0.02
 
     def __init__(self) -> None:
         self.wakes = 0
@@ -121,7 +122,7 @@ class Stage:
         from_s = self.clock.now()
         while not right(fact := await self.see(kind, key)):
             assert self.clock.now() - from_s < within_s, f"{kind.__name__} {key} never came right: {fact}"
-            await self.clock.sleep(0.02)
+            await self.clock.sleep(self.look_every_s)
         return fact
 
     def _count(self) -> None:
@@ -162,6 +163,9 @@ class SimStage(Stage):
 
 class RealStage(Stage):
     """The real drivers, one project in a folder of its own."""
+
+    # A look reads every process of the machine: who does nothing else hears of no answer in time.
+    look_every_s = 0.1
 
     def __init__(self, folder: Path, shared: Path, kinds: Sequence[str], model: Model = MODEL) -> None:
         super().__init__()

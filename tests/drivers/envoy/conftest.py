@@ -23,6 +23,7 @@ from tenfold.drivers.project import Project
 from tenfold.effects import Effect, Order, PublishRoutes, Receipt, StartEngine, StopEngine
 from tenfold.facts import EngineSeen, EngineState, Fact, GatewaySeen, PoolSeen
 from tenfold.model import Endpoint, EndpointState, RouteTable, ServiceRoutes
+from tenfold.ports import Refused
 from tests.drivers.envoy.regions import Regions
 from tests.ports import free_port
 
@@ -256,10 +257,10 @@ class Edge:
         await until(what, check)
 
     async def stop(self) -> None:
-        """End the gateway."""
-        seen = await self.engine()
-        if seen is not None:
-            await self.apply(StopEngine("gateway", "local", seen.generation))
+        """End the gateway; when it has changed since it was looked at, it is looked at again."""
+        while (seen := await self.engine()) is not None:
+            with contextlib.suppress(Refused):
+                await self.apply(StopEngine("gateway", "local", seen.generation))
         await self.driver.close()
 
 

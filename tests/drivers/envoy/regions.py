@@ -1,6 +1,7 @@
 """Several regions on loopback: an entry, a gateway and an instance in each, driven as the loop drives them."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from tenfold.drivers.project import Project
 from tenfold.effects import Effect, Order, PublishEntry, PublishRoutes, Receipt, StartEngine, StopEngine
 from tenfold.facts import EngineSeen, EngineState, Fact, GatewaySeen, LinkSeen, PoolSeen, RegionSeen
 from tenfold.model import Endpoint, EntryTable, GatewayEnd, RouteTable, ServiceRoutes, Share, StoreEnd, Way
+from tenfold.ports import Refused
 
 PLACES = {"us": (41.0, -95.0), "eu": (50.0, 4.0), "au": (-37.0, 145.0)}
 
@@ -121,10 +123,11 @@ class Regions:
         await asyncio.gather(self.links.close(), self.gateways.close(), self.entry.close())
 
     async def stop(self) -> None:
-        """End everything."""
-        for seen in list((await self.look()).values()):
-            if isinstance(seen, EngineSeen):
-                await self.apply(StopEngine(seen.kind, seen.region, seen.generation))
+        """End everything; what has changed since it was looked at is looked at again."""
+        while engines := [seen for seen in (await self.look()).values() if isinstance(seen, EngineSeen)]:
+            for seen in engines:
+                with contextlib.suppress(Refused):
+                    await self.apply(StopEngine(seen.kind, seen.region, seen.generation))
         await self.close()
 
 
