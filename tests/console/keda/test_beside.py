@@ -19,6 +19,15 @@ NOW = 1_700_000_000.0
 Open = Callable[[Ref], Pool]
 
 
+UNHURRIED_S = 600.0
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look has time for all of the history, however slow the machine is."""
+    monkeypatch.setattr(beside, "A_LOOK_S", UNHURRIED_S)
+
+
 @pytest_asyncio.fixture
 async def reader(prometheus: FakePrometheus) -> AsyncIterator[Prometheus]:
     """The driver, told of the fake one."""
@@ -83,7 +92,7 @@ async def test_an_answer_does_not_wait_for_the_history(
     monkeypatch.setattr(beside, "A_LOOK_S", 0.0)
     assert (await pool.look(NOW)).wanted == 20
     assert [what for what, _ in prometheus.asked] == ["query_range", "query"]
-    monkeypatch.undo()
+    monkeypatch.setattr(beside, "A_LOOK_S", UNHURRIED_S)
     prometheus.asked.clear()
     await pool.look(NOW + 1)
     assert [what for what, _ in prometheus.asked].count("query_range") >= 15
