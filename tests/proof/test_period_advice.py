@@ -49,3 +49,16 @@ def test_the_age_of_list_prices() -> None:
     aged = dict(figures(replace(QUIET, spend=SPEND)))["cost"]
     assert "list prices of 2026-06-17, 96 days old" in aged
     assert "prices" not in dict(figures(replace(QUIET, spend=replace(SPEND, prices_as_of=""))))["cost"]
+
+
+def test_a_minute_that_is_not_over_yet_is_no_outage() -> None:
+    """A report of a project that is up for half a minute blames no control plane; one with minutes that nobody saw does, in minutes."""
+
+    def unseen(span_s: float, seen_s: float) -> list[str]:
+        report = replace(QUIET, start=QUIET.end - span_s, seen_s=seen_s)
+        return [each for each in advise(MODEL, report) if "no control plane ran" in each]
+
+    assert unseen(36.0, 6.5) == []
+    assert unseen(3600.0, 3480.0) == []
+    [said] = unseen(3600.0, 1800.0)
+    assert said.startswith("nothing was seen for 30 of 60 min")

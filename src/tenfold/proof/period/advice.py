@@ -14,6 +14,8 @@ SAVINGS_MAX = 5
 SAME_FAILURES = 3
 SLOW_S = 30.0
 UNSEEN_RATIO = 0.05
+MINUTE_S = 60.0
+"""The newest minute is written down when it is over: that much is always unseen."""
 
 
 def advise(model: Model, report: PeriodReport, savings: Sequence[Advice] = ()) -> Iterable[str]:
@@ -97,9 +99,10 @@ def _money(model: Model, report: PeriodReport) -> Iterable[str]:
 
 def _setup(model: Model, report: PeriodReport) -> Iterable[str]:
     span_s = report.end - report.start
-    if span_s > 0 and report.seen_s < (1 - UNSEEN_RATIO) * span_s:
+    unseen_s = span_s - report.seen_s
+    if unseen_s > max(MINUTE_S, UNSEEN_RATIO * span_s):
         yield (
-            f"nothing was seen for {(span_s - report.seen_s) / 60:.0f} of {span_s / 60:.0f} min: no control plane ran, or the edge did "
+            f"nothing was seen for {unseen_s / MINUTE_S:.0f} of {span_s / MINUTE_S:.0f} min: no control plane ran, or the edge did "
             "not; what happened then is in no figure here"
         )
     if not report.objectives and model.targets.availability_ratio is None:
