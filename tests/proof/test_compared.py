@@ -1,9 +1,12 @@
 """The page of policies compared: whole, without a script, and nothing that a name says breaks out of it."""
 
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
+from tenfold.cli.simulateview import decision_view
 from tenfold.effects import Decision
 from tenfold.proof.report.compared import Compared, cells, compared_page, money, pool_rows, struck_text
 from tenfold.proof.report.style import STYLE
@@ -109,3 +112,14 @@ def test_a_phone_reads_the_table_whole() -> None:
     narrow = STYLE.partition("@media (max-width:680px){")[2].partition("@media")[0]
     assert ".side{overflow-x:auto}" in narrow
     assert ".side .name{white-space:nowrap;position:sticky" in narrow
+
+
+def test_how_sure_a_decision_was_is_said_of_what() -> None:
+    """A chance of a hundredth is one that the instances are needed; what was seen is sure without more words."""
+    doubted = outcome("tenfold", 1.0)
+    made = replace(doubted.made[0], decision=replace(doubted.made[0].decision, confidence_ratio=0.0075))
+    for given, said in ((replace(doubted, made=(made,)), "0.75% that it is needed"), (doubted, "100%")):
+        console = Console(width=120, file=StringIO())
+        console.print(decision_view(compared(given), "d7"))
+        [line] = [each for each in console.file.getvalue().splitlines() if "sure" in each]  # type: ignore[attr-defined]
+        assert line.split(maxsplit=1)[1] == said

@@ -61,6 +61,7 @@ def decision_view(compared: Compared, asked: str) -> RenderableType:
         )
         raise WrongCall(f"--decision {asked}: {outcome.policy} made no decision {id_}; {known}")
     decision = made.decision
+    doubt = " that it is needed" if decision.confidence_ratio < 1 else ""
     lines = [
         Text.assemble(
             (f"{outcome.policy} {decision.id}", "bold"),
@@ -69,7 +70,7 @@ def decision_view(compared: Compared, asked: str) -> RenderableType:
         Text(f"  {decision.why}"),
         *(Text(f"  it saw     {fact}") for fact in decision.facts),
         *(Text(f"  bounded    {clamp}") for clamp in decision.clamps),
-        Text(f"  sure       {percent(round(decision.confidence_ratio, 4))}"),
+        Text(f"  sure       {percent(round(decision.confidence_ratio, 4))}{doubt}"),
         *(Text(f"  did        {effect.key}") for effect in decision.effects),
     ]
     return Group(*lines)
