@@ -35,8 +35,8 @@ def test_ctrl_c_at_any_moment_leaves_nothing_running(place: Place) -> None:
         time.sleep(after_s)
         ended = interrupt(place, process)
         assert ended.code in (0, 1, 130, -signal.SIGINT), (after_s, ended)
-        # In the first instants it is Python itself that is interrupted, and that says so in its own way.
-        assert after_s < 0.5 or "Traceback" not in ended.text, (after_s, ended)
+        # Before it is in `main` it is Python itself that is interrupted, and that says so in its own way.
+        assert "Traceback" not in ended.text or "main()" not in ended.text, (after_s, ended)
         place.nothing_runs()
     process = place.popen("up")
     place.say_until(process, "serves at")
