@@ -141,7 +141,20 @@ def bursts(random: np.random.Generator, curve: np.ndarray) -> np.ndarray:
     return np.asarray(curve * burst * np.exp(random.normal(0, 0.1, len(curve))))
 
 
-@pytest.mark.parametrize("kind", [poisson, jumps, bursts])
+def half_hours(random: np.random.Generator, curve: np.ndarray) -> np.ndarray:
+    """Jobs begin at each half hour and take three minutes."""
+    job = np.where(np.arange(len(curve)) % 30 < 3, 60.0, 0.0)
+    return poisson(random, curve + job)
+
+
+def idles(random: np.random.Generator, curve: np.ndarray) -> np.ndarray:
+    """On the last day a hundredth of it is left, and now and then something comes for a quarter of an hour."""
+    comes = np.repeat(random.random(len(curve) // 15 + 1) < 0.15, 15)[: len(curve)]
+    left = np.where(np.arange(len(curve)) < len(curve) - DAY, 1.0, 0.01 + 0.2 * comes)
+    return poisson(random, curve * left)
+
+
+@pytest.mark.parametrize("kind", [poisson, jumps, bursts, half_hours, idles])
 def test_the_bound_covers_what_it_says(kind: Callable[[np.random.Generator, np.ndarray], np.ndarray]) -> None:
     """On whatever the series does, 94 to 96 of 100 minutes stay below the 95% bounds, and half below the median."""
     minutes = 5 * DAY

@@ -6,6 +6,8 @@ can tell (the day before at the target's time) is known too, since a day is long
 nothing is looked up one by one: a figure of all of them is a slice.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Indexes = NDArray[np.int64]
 
-DAY = 1440
+HOUR, DAY = 60, 1440
 WEEK = 7 * DAY
 LAGS = (0, 1, 2, 3, 5, 8)
 MEANS = (5, 15, 30, 60, 120)
@@ -87,6 +89,11 @@ def mean_of_days(x: Array) -> Array:
     return total
 
 
+def _turns_near(step: int) -> Iterator[int]:
+    """Steps about so long that share no factor with an hour: of a job that comes by the clock, others would see the same minutes only."""
+    return (each for each in range(step + HOUR, 0, -1) if math.gcd(each, HOUR) == 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Origins:
     """`count` minutes, the first of them `begin`, each `step` after the one before."""
@@ -97,8 +104,9 @@ class Origins:
 
     @classmethod
     def spread(cls, above: int, last: int, count_max: int) -> "Origins":
-        """Up to `last`, above `above`, and as close as at most `count_max` can lie."""
-        step = -(-(last + 2 - above) // count_max)
+        """Up to `last`, above `above`, and about as close as `count_max` can lie: each minute of an hour has its turn among them."""
+        close = -(-(last + 2 - above) // count_max)
+        step = min(_turns_near(close), key=lambda each: abs(each - close))
         count = max(0, -(-(last - above) // step))
         return cls(last - (count - 1) * step, step, count)
 
