@@ -1,6 +1,7 @@
 """What forecasts are worth, and what scaling by them costs, beside what others do on the same load."""
 
 import asyncio
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -95,10 +96,17 @@ def forecast_of(load: Load) -> Told:
     ]
     return Told(
         load.name,
-        float(np.mean([errors[h] for h in range(1, 11)])) / naive,
-        float(np.mean([errors[h] for h in range(31, 61, 3)])) / naive,
+        over_naive(float(np.mean([errors[h] for h in range(1, 11)])), naive),
+        over_naive(float(np.mean([errors[h] for h in range(31, 61, 3)])), naive),
         float(np.mean(covered)),
     )
+
+
+def over_naive(error: float, naive: float) -> float:
+    """The one over the other; a load that repeats itself exactly leaves the naive forecast no error, and no other can be better."""
+    if naive > 0:
+        return error / naive
+    return math.inf if error > 0 else 1.0
 
 
 def _at(rows: Array, horizons: Array, ahead: int) -> Array:
