@@ -74,10 +74,7 @@ def test_a_flood_of_all_others_leaves_the_tier_alone() -> None:
 
 
 def test_a_pressed_tier_takes_no_region_out() -> None:
-    """Gold near a asks for more than its pool there may ever hold: what is too much goes to b, where there is room, and stays there.
-
-    Nothing fails, half of gold's answers are quick, and most of the others stay where they are.
-    """
+    """What is too much for gold's pool near a goes to b, where there is room: nothing fails, gold is quick, and most others stay."""
     rates = {"web@a": constant(60.0), "web@b": constant(60.0), "web-gold@a": steps((0, 20), (200, 75))}
     shop = Tiered("pressed", {**rates, "web-gold@b": constant(10.0)}, "ab", gold_max=1)
     shop.run_until(lambda: shop.world.clock.elapsed_s >= 200, 300)
