@@ -8,8 +8,7 @@ How sure is sure enough depends on what it costs. At each time ahead the need is
 night as by day. w is how much worse a minute short of instances is than paying for that whole pool once more. A steady load is so
 covered nearly for certain, at little cost, and a wild one as far as it pays (the newsvendor's rule with a price on time short: Arrow,
 Harris & Marschak, Optimal inventory policy, 1951). Taken alone the rule gives a wild load up where covering it no longer pays; here it
-keeps what it would keep for any smaller load of that shape, so that more load never needs fewer instances. What is likely (the first of
-`TRIED_LEVELS`) is covered whatever it costs; all beyond has to pay.
+keeps what it would keep for any smaller load of that shape, so that more load never needs fewer instances.
 """
 
 import math
@@ -28,7 +27,7 @@ UNUSUAL_RATIO = 2.0
 """What is expected counts as so many times the usual load at the most."""
 GROWTH_MAX = 10.0
 """Room for surprises grows so many times at the most where the load is expected to: next to nothing may grow a thousandfold."""
-TRIED_LEVELS = (0.6, 0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.985, 0.99, 0.9925, 0.995, 0.9965, 0.998)
+TRIED_LEVELS = (0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.985, 0.99, 0.9925, 0.995, 0.9965, 0.998)
 
 
 class Need(NamedTuple):
