@@ -16,11 +16,11 @@ from tenfold.facts import (
     RegionSeen,
     Snapshot,
 )
-from tenfold.model import Model, Region, Release, ResidencyRule, Service, Targets
+from tenfold.model import Model, Region, Release, ResidencyRule, Scaling, Service, Targets
 
 START = 1_750_000_000.0
 SOURCES = ("process", "gateway", "entry", "links")
-WEB = Service("web", "serve {port}", paths=("/",))
+WEB = Service("web", "serve {port}", paths=("/",), scaling=Scaling(1, 1))
 RELEASE = Release("r1", {"web": WEB}, "digest", START)
 PLACES = {"a": (-37.8, 144.9), "b": (41.3, -95.9), "c": (50.4, 3.8), "d": (35.7, 139.7), "e": (-23.5, -46.6)}
 

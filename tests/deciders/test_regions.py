@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenfold.deciders.busy import processor_ratio
 from tenfold.deciders.memory import RegionState
 from tenfold.facts import EngineState
-from tests.deciders.spread import Globe
+from tenfold.model import Scaling
+from tests.deciders.spread import RELEASE, WEB, Globe
 
 
 @pytest.fixture
@@ -97,6 +99,15 @@ def test_who_has_too_much_to_do_is_not_ill(globe: Globe, cpu_cores: float | None
     globe.stale = {stale}
     globe.ticks(4)
     assert globe.state("a") == state
+
+
+def test_a_pool_that_may_grow_is_no_reason_to_lead_load_away(globe: Globe) -> None:
+    """Full processors of a pool with room for more instances count for nothing here: it is given these, and so needs its load."""
+    globe.ticks(60)
+    growing = replace(RELEASE, services={"web": replace(WEB, scaling=Scaling(1, 2))})
+    globe.cpu_cores["a"] = 1.0
+    assert processor_ratio("a", RELEASE, globe.snapshot()) == 1.0
+    assert processor_ratio("a", growing, globe.snapshot()) == 0.0
 
 
 def test_errors_of_full_processors_are_errors(globe: Globe) -> None:

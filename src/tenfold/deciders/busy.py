@@ -16,7 +16,10 @@ OVERLOADED = ("unanswered", "slow", "tail")
 
 def processor_ratio(region: str, serving: Release, snapshot: Snapshot) -> float:
     """Which share of the processors that its instances are sized for the busiest pool of `region` uses, of those that the edge sends
-    requests; 0 where nothing tells it. What starts up is not counted."""
+    requests and that have as many instances as they may; 0 where nothing tells it. What starts up is not counted.
+
+    A pool that may grow will: were its load led away meanwhile it would not, and the load would stay away.
+    """
     if not snapshot.fresh("process", FACT_AGE_S_MAX):
         return 0.0
     used: dict[str, list[float]] = {}
@@ -30,4 +33,9 @@ def processor_ratio(region: str, serving: Release, snapshot: Snapshot) -> float:
             and instance.is_warm(snapshot.taken_at)
         ):
             used.setdefault(service.name, []).append(instance.cpu_cores / service.instance.cpu_cores)
-    return max((sum(ratios) / len(ratios) for ratios in used.values()), default=0.0)
+    full = (
+        sum(ratios) / len(ratios)
+        for name, ratios in used.items()
+        if len(ratios) >= serving.services[name].scaling.instances_max
+    )
+    return max(full, default=0.0)
