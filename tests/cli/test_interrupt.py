@@ -11,6 +11,10 @@ import termios
 import time
 from typing import Any
 
+import pytest
+
+from tenfold.cli.loading import interrupts_held
+
 Place = Any
 
 HEALTH = "health: {path: /health, starts_within: 30s, every: 1s}"
@@ -46,6 +50,25 @@ def test_ctrl_c_at_any_moment_leaves_nothing_running(place: Place) -> None:
         "stopping: requests at hand are finished first", "everything is stopped; `tenfold up` starts it again"
     )
     place.nothing_runs()
+
+
+def test_ctrl_c_while_modules_are_loaded_is_not_lost() -> None:
+    """Python drops one that strikes a callback of an import: it is held until all is loaded, and one that is ignored stays so."""
+    before, loaded = signal.getsignal(signal.SIGINT), []
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with pytest.raises(KeyboardInterrupt), interrupts_held():
+            signal.raise_signal(signal.SIGINT)
+            loaded.append("all")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with interrupts_held():
+            signal.raise_signal(signal.SIGINT)
+            loaded.append("again")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert loaded == ["all", "again"]
 
 
 def test_many_at_once(place: Place) -> None:

@@ -10,7 +10,10 @@ def main() -> None:
     alone = {"OPENBLAS_NUM_THREADS": "1"} if "OPENBLAS_NUM_THREADS" not in os.environ else {}
     os.environ.update(alone)
     try:
-        from tenfold.cli.app import cli
+        from tenfold.cli.loading import interrupts_held
+
+        with interrupts_held():
+            from tenfold.cli.app import cli
 
         # Apps inherit this environment, and choose for themselves.
         for name in alone:

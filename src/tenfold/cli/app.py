@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tenfold.cli.here import Here, WrongCall
+from tenfold.cli.loading import interrupts_held
 
 COMMANDS = {
     "init": ("tenfold.cli.init", "Write a commented blueprint for the app in this folder"),
@@ -48,7 +49,8 @@ class Commands(click.Group):
         """Load the command; None when there is none of that name."""
         if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
-        module = importlib.import_module(HIDDEN.get(cmd_name) or COMMANDS[cmd_name][0])
+        with interrupts_held():
+            module = importlib.import_module(HIDDEN.get(cmd_name) or COMMANDS[cmd_name][0])
         command = getattr(module, f"{cmd_name}_command")
         assert isinstance(command, click.Command)
         return command
