@@ -1,6 +1,7 @@
 """Several regions behind one entry: nearest first, and alive when one is lost, or the control plane is."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -323,8 +324,11 @@ async def test_a_way_is_open_once_its_store_answers(regions: Regions) -> None:
 
     def answer() -> bytes:
         with socket.create_connection((host, int(front)), 5) as asked:
-            asked.sendall(b"PING\r\n")
-            return asked.recv(100)
+            # Whether the gateway reads the question before it hangs up is chance.
+            with contextlib.suppress(ConnectionResetError):
+                asked.sendall(b"PING\r\n")
+                return asked.recv(100)
+        return b""
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
