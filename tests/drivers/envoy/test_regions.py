@@ -323,11 +323,10 @@ async def test_a_way_is_open_once_its_store_answers(regions: Regions) -> None:
     host, _, front = regions.gateways.store_address("eu", "valkey").partition(":")
 
     def answer() -> bytes:
-        with socket.create_connection((host, int(front)), 5) as asked:
-            # Whether the gateway reads the question before it hangs up is chance.
-            with contextlib.suppress(ConnectionResetError):
-                asked.sendall(b"PING\r\n")
-                return asked.recv(100)
+        # Whether the gateway reads the question before it hangs up is chance.
+        with contextlib.suppress(ConnectionResetError), socket.create_connection((host, int(front)), 5) as asked:
+            asked.sendall(b"PING\r\n")
+            return asked.recv(100)
         return b""
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
