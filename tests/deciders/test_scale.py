@@ -12,8 +12,9 @@ from tenfold.deciders.memory import PoolScale
 from tenfold.deciders.scale import zero
 from tenfold.deciders.scale.floors import Least
 from tenfold.deciders.scale.pool import scale_pool
-from tenfold.facts import ColdStartSeen, InstanceSeen, InstanceState, MetricSeen, PoolSeen, Snapshot
+from tenfold.facts import ColdStartSeen, InstanceSeen, InstanceState, MetricSeen, PoolSeen, Snapshot, WorkSeen
 from tenfold.model import Scaling, Service, Trigger
+from tenfold.model.service import InstanceSize
 
 Story = Any
 
@@ -192,13 +193,53 @@ def test_a_new_blueprint_bound_takes_hold_at_once(serving: Story) -> None:
     more=st.floats(0, 5000),
     ready=st.integers(1, 8),
     now_wanted=st.integers(2, 8),
+    busy_s=st.none() | st.floats(0.001, 100.0),
+    per_s=st.floats(0, 500),
+    more_per_s=st.floats(0, 500),
 )
 def test_more_load_never_gives_fewer_instances_and_never_outside_the_bounds(
-    in_flight: float, more: float, ready: int, now_wanted: int
+    in_flight: float, more: float, ready: int, now_wanted: int, busy_s: float | None, per_s: float, more_per_s: float
 ) -> None:
     """All else equal a higher figure never ends with a smaller pool, and no figure leaves minimum and maximum."""
-    low, high = _settle(in_flight, ready, now_wanted), _settle(in_flight + more, ready, now_wanted)
+    low = _settle(in_flight, ready, now_wanted, busy_s, per_s)
+    high = _settle(in_flight + more, ready, now_wanted, busy_s, per_s + more_per_s)
     assert 2 <= low <= high <= 8
+
+
+def test_a_queue_that_waits_for_new_instances_asks_for_no_more_of_them() -> None:
+    """While those that were added start, and until they have worked off what waited, a growing queue is not taken for ever more load; what
+    comes is, and once all is settled what is at hand counts as it is."""
+    web = Service("web", "x {port}", scaling=Scaling(2, 40, (Trigger("concurrency", 60, 30, 5),)))
+    work = WorkSeen("web", "local", 1000.0, busy_s=0.5, start_s=20.0)
+    memory, told = PoolScale(2, "", 0.0), {}
+    for second in range(140):
+        now, count = 1000.0 + second, 2 if second < 20 else memory.wanted
+        seen = {f"web-{n}": _instance(f"web-{n}", now) for n in range(count)}
+        # 400 requests/s keep 200 at hand; two instances do less than that, and what they leave waits.
+        waits = 150.0 * second if second < 20 else 3000.0
+        pool = PoolSeen("web", "local", now, requests_per_s=400.0, in_flight=200.0 + waits)
+        shot = replace(_snapshot(now, seen, {"web@local": pool}), works={work.key: work})
+        memory, _ = scale_pool(web, "local", [*seen.values()], shot, memory)
+        told[second] = memory.wanted
+    assert told[1] == told[80] == 8, "350 at hand in the second look"
+    assert told[139] == 40, "it was no queue: it does not go away"
+
+
+def test_a_queue_does_not_hide_that_more_comes() -> None:
+    """What comes tells how many are needed, also while instances start: by what a request keeps busy and by what it costs, whichever is
+    more."""
+    size = InstanceSize(cpu_cores=1.0)
+    for work, needed in (
+        (WorkSeen("web", "local", 1000.0, busy_s=0.9, cpu_s=0.001), 20),
+        (WorkSeen("web", "local", 1000.0, busy_s=0.01, cpu_s=0.014), 27),
+    ):
+        web = Service("web", "x {port}", instance=size, scaling=Scaling(2, 40, (Trigger("concurrency", 60, 30, 5),)))
+        seen = {f"web-{n}": _instance(f"web-{n}", 1000.0) for n in range(2)}
+        pool = PoolSeen("web", "local", 1000.0, requests_per_s=900.0, in_flight=6000.0)
+        shot = replace(_snapshot(1000.0, seen, {"web@local": pool}), works={work.key: work})
+        loud = PoolScale(4, "", 0.0, high_since={"concurrency": 999.0})
+        after, _ = scale_pool(web, "local", [*seen.values()], shot, loud)
+        assert after.wanted == needed
 
 
 @pytest.mark.parametrize("source", ["process"])
@@ -238,14 +279,16 @@ def test_who_waited_long_ago_wakes_nobody(age_s: float, is_woken: bool) -> None:
     assert pool.wanted == is_woken
 
 
-def _settle(in_flight: float, ready: int, now_wanted: int) -> int:
+def _settle(in_flight: float, ready: int, now_wanted: int, busy_s: float | None, per_s: float) -> int:
     web = Service("web", "x {port}", scaling=Scaling(2, 8, (Trigger("concurrency", 60, 30, 5),)))
     memory = PoolScale(now_wanted, "", 0.0)
     for second in range(12):
         now = 1000.0 + second
         seen = {f"web-{n}": _instance(f"web-{n}", now) for n in range(ready)}
-        pool = PoolSeen("web", "local", now, requests_per_s=10.0, in_flight=in_flight)
-        memory, _ = scale_pool(web, "local", [*seen.values()], _snapshot(now, seen, {"web@local": pool}), memory)
+        pool = PoolSeen("web", "local", now, requests_per_s=per_s, in_flight=in_flight)
+        work = WorkSeen("web", "local", now, busy_s=busy_s)
+        shot = replace(_snapshot(now, seen, {"web@local": pool}), works={work.key: work})
+        memory, _ = scale_pool(web, "local", [*seen.values()], shot, memory)
     return memory.wanted
 
 

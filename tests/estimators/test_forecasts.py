@@ -101,6 +101,15 @@ def test_what_a_request_takes_is_that_of_the_last_hour() -> None:
     assert fact is not None and fact.busy_s == 0.2
 
 
+def test_a_queue_is_not_what_requests_take() -> None:
+    """Of an hour in which requests waited for three minutes, a hundred times as long as they take, little of the waiting counts."""
+    forecasts = Forecasts(project(service()))
+    for i in range(60):
+        forecasts.observe(FIRST + i, {RATE: 10.0, "web@local.in_flight": 100.0 if 40 <= i < 43 else 1.0})
+    fact = work(forecasts)
+    assert fact is not None and fact.busy_s == pytest.approx(0.1 * (57 + 3 * 3) / 60)
+
+
 def test_a_start_takes_what_95_of_100_took() -> None:
     """One slow start in fifty is not what is reckoned with, three are; without any it is not known."""
     forecasts = Forecasts(project(service()))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.effects.faults import Freeze, Kill
+from tenfold.estimators.forecast import Forecasts
 from tenfold.facts import CapacitySeen, ForecastSeen
 from tenfold.model import Health, Model, Region, Scaling, Service
 from tenfold.model.service import InstanceSize
@@ -56,6 +57,16 @@ def test_what_it_costs() -> None:
     assert (outcome.actions, outcome.short_s, outcome.failed + outcome.refused) == (0, 0.0, 0.0)
     assert outcome.offered == pytest.approx(100 * 1800, rel=0.01)
     assert outcome.answered == pytest.approx(outcome.offered, rel=0.001)
+
+
+def test_a_queue_asks_for_no_more_than_what_comes() -> None:
+    """Three times the load while starts take two minutes: what waits grows all the while, and no pool grows beyond twice what is needed."""
+    flood = setting({"web@local": steps((-1e9, 150.0), (900.0, 430.0))}, high=60, start_s=120.0)
+    for name in ("reactive", "tenfold"):
+        outcome = run(replace(flood, step_s=1.0, forecasts=Forecasts), name)
+        assert outcome.failed > 1000, "it does wait"
+        assert 5 <= outcome.instances_max <= 10
+        assert outcome.short_s <= 130
 
 
 def test_too_little_is_short_all_the_time() -> None:
@@ -158,7 +169,8 @@ def test_the_forecaster_hears_every_minute_once_and_in_order() -> None:
     one = replace(setting({"web@local": constant(50.0)}), forecasts=make, history=history)
     for name in ("reactive", "tenfold"):
         run(one, name)
-    [seer] = seers
+    _, seer = seers
+    assert "web@local.in_flight" in seers[0].minutes[-1][1], "what requests take is learnt without a forecast too"
     minutes = [minute for minute, _ in seer.minutes]
     assert minutes == list(range(first, minutes[-1] + 1))
     before = [values for minute, values in seer.minutes if minute < BEGAN_AT // 60]

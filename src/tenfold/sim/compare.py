@@ -166,7 +166,8 @@ def prepared(setting: Setting, name: str, warm_s: float) -> Simulation:
     }
     truth = Truth(rates, clock.started_at, setting.holds_per_s, starts, setting.step_s, at_hand)
     scaler = policy(name, truth)
-    forecaster = setting.forecasts(model) if setting.forecasts is not None and name == OURS else None
+    # Also without forecasts it is learnt what requests and starts take.
+    forecaster = setting.forecasts(model) if setting.forecasts is not None else None
     estimates = Estimates(model, forecaster, setting.history, setting.capacities)
     simulation = Simulation(world, partial(decide, scaler=scaler), estimates=estimates)
     digest = setting.capacities[0].release if setting.capacities else "simulated"

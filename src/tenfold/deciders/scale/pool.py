@@ -4,7 +4,8 @@ A trigger's reading is a figure per instance. Above `up_above` in two looks in a
 instances as bring the figure to the middle of its band: `wanted = ceil(ready * reading / middle)`, with `middle =
 (up_above + down_below) / 2` (the rule of Kubernetes' HorizontalPodAutoscaler, algorithm details, with a band in place
 of its tolerance). Below `down_below` for the whole of its cooldown, in all triggers, it lets go of what it does not
-need by the same rule. A reading that is missing or stale, or an outage a short while ago, means hold.
+need by the same rule. A reading that is missing or stale, or an outage a short while ago, means hold. While instances start, what
+waits for them is no reason to ask for more of them.
 
 Where `tenfold measure` has told what one instance holds, requests per second against it are one more trigger, `capacity`.
 What was measured of another source or command than what serves says nothing, and then there is no such trigger.
@@ -19,8 +20,19 @@ from dataclasses import replace
 
 from tenfold.deciders.memory import PoolScale
 from tenfold.deciders.scale.ahead import Outlook, is_foreseen, outlook
+from tenfold.deciders.scale.floors import starts_s
 from tenfold.deciders.scale.needs import MINUTE_S
-from tenfold.deciders.scale.triggers import TRAFFIC_AGE_S_MAX, Reading, count, describe, duration, read, triggers_of
+from tenfold.deciders.scale.triggers import (
+    QUEUE_S,
+    TRAFFIC_AGE_S_MAX,
+    Reading,
+    count,
+    describe,
+    duration,
+    read,
+    triggers_of,
+    without_queue,
+)
 from tenfold.effects import Decision
 from tenfold.facts import CapacitySeen, InstanceSeen, PoolSeen, Snapshot
 from tenfold.model import Service
@@ -63,6 +75,9 @@ def scale_pool(
     pool = snapshot.pools.get(key)
     triggers = triggers_of(service, holds)
     readings = tuple(read(t, service, region, snapshot, ready, holds) for t in triggers)
+    added_s = starts_s(service, region, snapshot) + QUEUE_S
+    if len(ready) < before.wanted or _is_within(before.raised_at, added_s, now):
+        readings = tuple(without_queue(r, service, region, snapshot, ready) for r in readings)
     memory = _remember(before, readings, _troubled(pool, ready, before, now), now)
     stays = low if least is None else max(low, least)
     asked = max(
@@ -140,8 +155,7 @@ def _asked(reading: Reading, ready: int, coming: Outlook | None) -> int:
 
 def _to_bound(reading: Reading, ready: int) -> int:
     """As many instances as bring the reading to its bound."""
-    assert reading.value is not None
-    return math.ceil(ready * reading.value / reading.trigger.up_above - 1e-9)
+    return math.ceil(ready * reading.asks / reading.trigger.up_above - 1e-9)
 
 
 def _asked_now(readings: tuple[Reading, ...], ready: int) -> int:

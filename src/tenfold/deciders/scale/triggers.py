@@ -1,7 +1,7 @@
 """What a pool's triggers show: a figure per instance, or why there is none. Stage: snapshot -> readings."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tenfold.facts import CapacitySeen, InstanceSeen, InstanceState, MetricSeen, PoolSeen, Snapshot
 from tenfold.model import Release, Service, Trigger
@@ -16,6 +16,11 @@ CAPACITY = Trigger("capacity", up_above=0.8, down_below=0.5, cooldown_s=300.0)
 TRAFFIC_TRIGGERS = ("concurrency", "response_time", "capacity")
 """Measured at the edge: they say nothing about a service that does not listen."""
 
+QUEUE_S = 60.0
+"""What waits for instances that start is to be done within so long once they serve."""
+WELL_USED_RATIO = 0.7
+"""So much of its processors an instance may use by what comes, where the blueprint does not say."""
+
 UNITS = {"concurrency": "requests at hand", "response_time": "ms", "concurrent_users": "users"}
 
 
@@ -24,6 +29,7 @@ class Reading:
     """What one trigger shows: `value` per instance (None: missing, and `why` says how come), seen at `seen_at`.
 
     `is_awaited` tells that it is missing only for a moment, as after every start. `words` say it better than value and unit do.
+    Instances are counted by `counted`, where something of `value` only waits for those that were asked for already.
     """
 
     trigger: Trigger
@@ -32,6 +38,13 @@ class Reading:
     why: str = ""
     is_awaited: bool = False
     words: str = ""
+    counted: float | None = None
+
+    @property
+    def asks(self) -> float:
+        """The figure per instance by which instances are counted."""
+        assert self.value is not None
+        return self.value if self.counted is None else min(self.value, self.counted)
 
     @property
     def middle(self) -> float:
@@ -42,7 +55,7 @@ class Reading:
         assert self.value is not None
         if self.trigger.metric == "response_time":
             return ready + max(1, ready // 4) if self.value > self.trigger.up_above else 1
-        return math.ceil(ready * self.value / self.middle - 1e-9)
+        return math.ceil(ready * self.asks / self.middle - 1e-9)
 
 
 def ready_by_pool(release: str, snapshot: Snapshot) -> dict[str, list[InstanceSeen]]:
@@ -99,6 +112,26 @@ def read(
             return _read_traffic(trigger, snapshot.pools.get(f"{service.name}@{region}"), len(ready), now, holds)
         case custom:
             return _read_metric(trigger, snapshot.metrics.get(f"{service.name}@{region}:{custom}"), ready, now)
+
+
+def without_queue(
+    reading: Reading, service: Service, region: str, snapshot: Snapshot, ready: list[InstanceSeen]
+) -> Reading:
+    """`reading` while instances start that will share what is at hand: most of it waits for just these, waits the more the longer they
+    take, and keeps processors busy until it is done. So they are counted by what comes, as far as it is known what a request takes
+    (Little's law; the utilisation law), and by what waits as far as it is to be done within a minute."""
+    key, trigger = f"{service.name}@{region}", reading.trigger
+    pool, work = snapshot.pools.get(key), snapshot.works.get(key)
+    if reading.value is None or pool is None or work is None:
+        return reading
+    rate_per_s = (pool.requests_per_s + pool.in_flight / QUEUE_S) / len(ready)
+    cores = None if work.cpu_s is None else rate_per_s * work.cpu_s / service.instance.cpu_cores
+    if trigger.metric == "cpu":
+        return replace(reading, counted=cores)
+    if trigger.metric != "concurrency" or work.busy_s is None:
+        return reading
+    cpu_above = next((t.up_above for t in service.scaling.triggers if t.metric == "cpu"), WELL_USED_RATIO)
+    return replace(reading, counted=max(rate_per_s * work.busy_s, (cores or 0.0) / cpu_above * trigger.up_above))
 
 
 def _read_cpu(trigger: Trigger, service: Service, ready: list[InstanceSeen], now: float) -> Reading:

@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median_low
 
 import numpy as np
 
@@ -24,6 +25,8 @@ WORK_FROM = 7 * 1440
 """What requests and starts took longer ago is not asked."""
 REQUESTS_PER_S_MIN = 0.1
 """With fewer, the processor time of idling counts for more than that of requests."""
+USUAL_TIMES_MAX = 3.0
+"""What a request took in a minute counts for so many times what it usually takes at the most."""
 STARTS_KEPT = 50
 START_RATIO = 0.95
 TOLD_FOR_S = 600.0
@@ -106,9 +109,15 @@ class _Work:
 
 
 def _ratio(parts: Iterable[float], rates: Iterable[float]) -> float | None:
-    """The sum of the first over the sum of the second; None where none of it is known."""
-    total = sum(rates)
-    return float(f"{sum(parts) / total:.{DIGITS}g}") if total > 0 else None
+    """The sum of the first over the sum of the second; None where none of it is known. No minute tells more than a few times the usual
+    one: where requests waited in a queue, most of what was at hand is not what they take."""
+    known = [(part, rate) for part, rate in zip(parts, rates, strict=True) if rate > 0]
+    if not known:
+        return None
+    usual = median_low(part / rate for part, rate in known)
+    most = USUAL_TIMES_MAX * usual if usual > 0 else math.inf
+    total = sum(min(part, most * rate) for part, rate in known)
+    return float(f"{total / sum(rate for _, rate in known):.{DIGITS}g}")
 
 
 class Forecasts:
