@@ -36,6 +36,25 @@ def test_an_app_that_does_not_start_is_told_and_nothing_is_left(place: Place, we
     place.nothing_runs()
 
 
+def test_a_changed_folder_that_fails_is_told_where_an_older_release_serves(place: Place) -> None:
+    """`up --detach` returns with the reason and exit code 1, and what served before is served again."""
+    place.app()
+    place.blueprint(f"{HEALTH}, release: ./hook.sh")
+    place.write("hook.sh", "#!/bin/sh\nexit 0\n").chmod(0o755)
+    place.up()
+    place.run("down").went_well()
+    place.write("hook.sh", "#!/bin/sh\necho no such table\nexit 3\n").chmod(0o755)
+    ended = place.run("up", "--detach")
+    assert ended.code == 1
+    assert (
+        "Error: r2 failed at hook: `./hook.sh` ended with exit code 3: no such table; r1 serves as before" in ended.out
+    )
+    assert "r1 is started again" in ended.out
+    place.wait_for(lambda: [(i["release"], i["state"]) for i in place.status()["instances"]] == [("r1", "ready")], "r1")
+    place.run("down").went_well()
+    place.nothing_runs()
+
+
 def test_busy_ports_are_stepped_over_and_said(make_place: Callable[..., Place]) -> None:
     """Two projects whose edges want the same port run side by side: the second takes another one, and says so."""
     one, two = make_place("one"), make_place("two")

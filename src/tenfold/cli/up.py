@@ -73,10 +73,15 @@ async def _up(here: Here, project: Project, model: Model, wan: bool) -> Answer |
 
     def answered(answer: Answer) -> None:
         answers.append(answer)
+        serving = plane.journal.memory.release.serving
         if answer.ok:
             _greet(plane, is_behind=bool(request_id))
-            if request_id:
-                _own_log(project, request_id).replace(project.logs / "up.log")
+        elif serving is not None:
+            # What served before does so again, and this process goes on.
+            echo(f"Error: {answer.text}", fg="red")
+            echo(f"  {serving} is started again: `tenfold status` shows how far it is")
+        if request_id and serving is not None:
+            _own_log(project, request_id).replace(project.logs / "up.log")
 
     try:
         echo(f"{model.name} ({model.environment.name}), {release.id} from {project.root}")
@@ -196,6 +201,10 @@ def _detach(here: Here, project: Project, wan: bool) -> None:
         log.unlink()
         raise SystemExit(1)
     click.echo("it runs behind this terminal: `tenfold status` shows it, `tenfold down` stops it")
+    with JournalReader(project.journal) as reader:
+        answer = reader.answer(request)
+    if answer is not None and not answer.ok:
+        raise SystemExit(1)
 
 
 def _own_log(project: Project, request: str) -> Path:
