@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from tenfold.cli import simulateplay
+from tenfold.cli import simulatedemand, simulateplay
 from tenfold.cli.app import cli
 from tenfold.cli.simulatedemand import minutes_of, of_users
 from tenfold.estimators.users import Question
@@ -187,6 +187,13 @@ def test_a_fault_that_this_project_cannot_have(call: Call) -> None:
     """A region can't be lost where there is one."""
     result = call(*HOUR, "--fault", "region-kill@10:00")
     assert result.exit_code == 1 and "it needs several regions" in result.output
+
+
+def test_a_large_trace_is_said_to_be_read(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading takes seconds where there is much, and silence looks like a hang."""
+    assert "reading" not in call(*HOUR, "--policy", "oracle").stderr
+    monkeypatch.setattr(simulatedemand, "LARGE_BYTES", 1000)
+    assert "reading day.csv, 0 MB\n" in call(*HOUR, "--policy", "oracle").stderr
 
 
 def test_a_page_that_cannot_be_written(call: Call) -> None:

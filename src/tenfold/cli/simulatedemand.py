@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
+import click
+
 from tenfold.cli.here import WrongCall
 from tenfold.estimators.users import Question, needs, spread
 from tenfold.model import Model
@@ -22,6 +24,8 @@ from tenfold.sim.rates import Rate, day
 MINUTE_S, HOUR_S, DAY_S = 60, 3600.0, 86_400.0
 LAST_DAYS = 3
 """So many days at the end of a long trace are simulated where nobody says which; what is before them is learnt from."""
+LARGE_BYTES = 10_000_000
+"""Reading so much takes seconds, and is said."""
 LONG_DAYS = 4
 LEARNT_DAYS = 28
 """More than this the forecast does not look back."""
@@ -208,6 +212,8 @@ def minutes_of(trace: Trace) -> Sequence[float]:
 
 def _read(file: Path, since: datetime | None, until: datetime | None) -> tuple[Trace, tuple[str, ...]]:
     """The trace with all that lies before `since`, as far as it can be read, and what to say where it can't."""
+    if file.is_file() and (size_bytes := file.stat().st_size) > LARGE_BYTES:
+        click.echo(f"reading {file.name}, {size_bytes / 1e6:,.0f} MB", err=True)
     try:
         try:
             return read_trace(file, None, until), ()
