@@ -22,6 +22,8 @@ START = 1_750_000_000.0
 SOURCES = ("process", "gateway", "entry", "links")
 WEB = Service("web", "serve {port}", paths=("/",), scaling=Scaling(1, 1))
 RELEASE = Release("r1", {"web": WEB}, "digest", START)
+GROWING = replace(RELEASE, services={"web": replace(WEB, scaling=Scaling(1, 100))})
+"""Its pools may have more instances."""
 PLACES = {"a": (-37.8, 144.9), "b": (41.3, -95.9), "c": (50.4, 3.8), "d": (35.7, 139.7), "e": (-23.5, -46.6)}
 
 
@@ -46,6 +48,8 @@ class Globe:
     stale: set[str] = field(default_factory=set)
     pools: dict[str, PoolSeen] = field(default_factory=dict)
     cpu_cores: dict[str, float] = field(default_factory=dict)
+    ready: dict[str, int] = field(default_factory=dict)
+    release: Release = RELEASE
     memory: RegionsMemory = RegionsMemory()
     said: list[Decision] = field(default_factory=list)
     changes: int = 0
@@ -70,8 +74,8 @@ class Globe:
             state = self.gateways.get(name, EngineState.READY)
             engines[f"gateway/{name}"] = EngineSeen("gateway", name, state, START, self.now, pid=7)
         instances = {
-            f"web-{name}": InstanceSeen(
-                f"web-{name}",
+            f"web-{name}-{nth}": InstanceSeen(
+                f"web-{name}-{nth}",
                 "web",
                 name,
                 "r1",
@@ -85,6 +89,7 @@ class Globe:
             )
             for name in self.names
             if name not in self.lacking
+            for nth in range(self.ready.get(name, 1))
         }
         return Snapshot(
             taken_at=self.now,
@@ -125,8 +130,8 @@ class Globe:
         self.now += seconds
         snapshot, model = self.snapshot(), self.model
         before = self.memory.ways
-        self.memory, said = judge(model, RELEASE, snapshot, self.memory, self.is_data_away, self.drained)
-        self.memory = choose_ways(model, RELEASE, snapshot, self.memory)
+        self.memory, said = judge(model, self.release, snapshot, self.memory, self.is_data_away, self.drained)
+        self.memory = choose_ways(model, self.release, snapshot, self.memory)
         self.changes += self.memory.ways != before
         self.said += said
         return said

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tenfold.deciders.busy import processor_ratio
 from tenfold.deciders.memory import RegionState
 from tenfold.facts import EngineState
-from tenfold.model import Scaling
-from tests.deciders.spread import RELEASE, WEB, Globe
+from tenfold.model import Release
+from tests.deciders.spread import GROWING, RELEASE, Globe
 
 
 @pytest.fixture
@@ -91,8 +91,12 @@ def test_a_grey_region_is_found_from_traffic(globe: Globe, figures: dict[str, ob
     ("cpu_cores", "stale", "state"),
     [(0.5, "", "out"), (0.95, "", "serving"), (0.95, "process", "out"), (None, "", "out")],
 )
-def test_who_has_too_much_to_do_is_not_ill(globe: Globe, cpu_cores: float | None, stale: str, state: str) -> None:
+@pytest.mark.parametrize("release", [RELEASE, GROWING], ids=["at its most", "may grow"])
+def test_who_has_too_much_to_do_is_not_ill(
+    globe: Globe, cpu_cores: float | None, stale: str, state: str, release: Release
+) -> None:
     """Late answers of full processors take no region out; of others they do, also where nobody knows how full these are."""
+    globe.release = release
     globe.ticks(60)
     globe.seen["a"] = {"first_byte_ms_p50": 400.0, "first_byte_ms_p99": 430.0}
     globe.cpu_cores = {} if cpu_cores is None else {"a": cpu_cores}
@@ -104,10 +108,10 @@ def test_who_has_too_much_to_do_is_not_ill(globe: Globe, cpu_cores: float | None
 def test_a_pool_that_may_grow_is_no_reason_to_lead_load_away(globe: Globe) -> None:
     """Full processors of a pool with room for more instances count for nothing here: it is given these, and so needs its load."""
     globe.ticks(60)
-    growing = replace(RELEASE, services={"web": replace(WEB, scaling=Scaling(1, 2))})
     globe.cpu_cores["a"] = 1.0
     assert processor_ratio("a", RELEASE, globe.snapshot()) == 1.0
-    assert processor_ratio("a", growing, globe.snapshot()) == 0.0
+    assert processor_ratio("a", GROWING, globe.snapshot()) == 0.0
+    assert processor_ratio("a", GROWING, globe.snapshot(), may_grow=True) == 1.0
 
 
 def test_errors_of_full_processors_are_errors(globe: Globe) -> None:

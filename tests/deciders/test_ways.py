@@ -1,6 +1,7 @@
 """Ways as stories: nearest first, room, spill-over, residency, and no way back and forth."""
 
 from dataclasses import replace
+from math import ceil
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from tenfold.deciders.ways import choose_ways
 from tenfold.facts import EngineState, PoolSeen
-from tests.deciders.spread import RELEASE, Globe
+from tests.deciders.spread import GROWING, RELEASE, Globe
 
 SHARES = {"a": 4000, "b": 3000, "c": 3000}
 
@@ -191,6 +192,50 @@ def test_a_region_that_answers_later_than_its_goal_takes_no_more() -> None:
     assert 0.3 < globe.share("a", "a") < 0.7
     globe.changes = 0
     work(60, at_hand=40.0)
+    assert globe.changes == 0
+
+
+def test_the_way_from_afar_makes_no_region_late() -> None:
+    """At work and 10 ms quick, a region answers those of a too, 80 ms away: its own stay there, though its goal is 50 ms."""
+    globe = settled(Globe(demand={"a": 200.0, "b": 20.0, "c": 20.0}, latency_ms=50.0, drained={"a"}))
+    (taker,) = globe.memory.ways["a|"]
+    for _ in range(60):
+        globe.pools = {f"web@{taker}": PoolSeen("web", taker, globe.now + 1, 220.0, in_flight=40.0)}
+        globe.seen = {taker: {"first_byte_ms_p50": 90.0}}
+        globe.tick()
+    assert not globe.memory.room_per_s
+
+
+@settings(max_examples=12)
+@given(
+    st.lists(st.floats(1, 500), min_size=3, max_size=3),
+    st.lists(st.floats(0, 50), min_size=3, max_size=3),
+    st.floats(0.02, 1.0),
+)
+def test_room_comes_back_where_there_may_be_more_instances(
+    demand: list[float], room: list[float], takes_s: float
+) -> None:
+    """However short of room regions with one instance were left, their own clients are back in ten minutes and stay, though who gets
+    nothing is given no instance."""
+    globe = settled(Globe(demand=dict(zip("abc", demand, strict=True)), release=GROWING))
+    globe.memory = replace(globe.memory, room_per_s=dict(zip("abc", room, strict=True)))
+    for second in range(0, 720, 2):
+        at_hand = {
+            name: takes_s * sum(globe.demand[origin] * globe.share(origin, name) for origin in globe.names)
+            for name in globe.names
+        }
+        globe.pools = {
+            f"web@{name}": PoolSeen("web", name, globe.now + 2, in_flight=count) for name, count in at_hand.items()
+        }
+        # As the standard triggers ask.
+        if second % 30 == 0:
+            wanted = {name: ceil(count / 45) for name, count in at_hand.items()}
+            few = {name for name, count in at_hand.items() if count > 60 * globe.ready.get(name, 1)}
+            globe.ready |= {name: wanted[name] for name in few}
+        if second == 600:
+            globe.changes = 0
+        globe.tick(2.0)
+    assert [globe.share(name, name) for name in globe.names] == [1.0, 1.0, 1.0]
     assert globe.changes == 0
 
 

@@ -14,9 +14,9 @@ OVERLOADED = ("unanswered", "slow", "tail")
 """What a region shows, by signal, when it is ill and also when it has too much to do."""
 
 
-def processor_ratio(region: str, serving: Release, snapshot: Snapshot) -> float:
+def processor_ratio(region: str, serving: Release, snapshot: Snapshot, *, may_grow: bool = False) -> float:
     """Which share of the processors that its instances are sized for the busiest pool of `region` uses, of those that the edge sends
-    requests and that have as many instances as they may; 0 where nothing tells it. What starts up is not counted.
+    requests and that have as many instances as they may (with `may_grow` fewer); 0 where nothing tells it. What starts up is not counted.
 
     A pool that may grow will: were its load led away meanwhile it would not, and the load would stay away.
     """
@@ -33,9 +33,9 @@ def processor_ratio(region: str, serving: Release, snapshot: Snapshot) -> float:
             and instance.is_warm(snapshot.taken_at)
         ):
             used.setdefault(service.name, []).append(instance.cpu_cores / service.instance.cpu_cores)
-    full = (
+    asked = (
         sum(ratios) / len(ratios)
         for name, ratios in used.items()
-        if len(ratios) >= serving.services[name].scaling.instances_max
+        if (len(ratios) < serving.services[name].scaling.instances_max) is may_grow
     )
-    return max(full, default=0.0)
+    return max(asked, default=0.0)

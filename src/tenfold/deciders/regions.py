@@ -271,7 +271,10 @@ class _Look:
             return ()
         # What came before ways led some away is still to be answered.
         least = RELAXED_RATIO if region in self._memory.room_per_s else PRESSED_RATIO
-        return OVERLOADED if processor_ratio(region, self._serving, self._snapshot) > least else ()
+        ratios = (
+            processor_ratio(region, self._serving, self._snapshot, may_grow=may_grow) for may_grow in (False, True)
+        )
+        return OVERLOADED if max(ratios) > least else ()
 
     def _gateway(self, region: str) -> Mapping[str, str]:
         engine = self._snapshot.engines.get(f"gateway/{region}")

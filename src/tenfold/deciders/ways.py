@@ -9,7 +9,7 @@ seconds and kept. Traffic moves towards a region step by step; away from one tha
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tenfold.deciders.busy import OVERLOADED, PRESSED_RATIO, RELAXED_RATIO, processor_ratio
 from tenfold.deciders.memory import RegionMemory, RegionsMemory, RegionState
@@ -40,6 +40,14 @@ SHARE_MIN = 0.005
 AT_WORK_RATIO = 0.3
 """Below this share of what its instances are sized for, a late answer is not for want of room."""
 ROOM_RECOVERS_PER_S = 0.05
+ROOM_TRIED_PER_S = 0.01
+"""So much more is tried of a region whose busiest pool is not relaxed but may have more instances: it asks for them only when it has more
+to do, and slowly enough to see what came of it before it is pressed again."""
+TRIED_RATIO = 0.82
+"""Up to this share, above which triggers ask for more (60% to 80%) and below which nothing is pressed."""
+ROOM_LEAST_RATIO = 0.05
+"""A region keeps room for this share of what is asked near it: what returns in proportion to itself would not return from nothing."""
+ROOM_LEAST_PER_S = 1.0
 
 Shares = dict[str, float]
 
@@ -117,29 +125,51 @@ def _room(
 ) -> Mapping[str, float]:
     """What each region could answer at the most, where its instances are so busy that it shows; requests per second."""
     room = dict(memory.room_per_s)
-    for region, used in _used(model, serving, snapshot, memory).items():
+    used: dict[str, list[_Used]] = {}
+    for one in _used(model, serving, snapshot, memory):
+        used.setdefault(one.region, []).append(one)
+    for region, shown in used.items():
         seen = snapshot.regions.get(region)
         if seen is None or not -1.0 <= snapshot.taken_at - seen.seen_at <= FACT_AGE_S_MAX:
             continue
-        if used > PRESSED_RATIO and seen.tries_per_s > 0:
-            holds = seen.tries_per_s * PRESSED_RATIO / used
-            room[region] = round(min(room.get(region, holds), holds), 1)
-        elif used < RELAXED_RATIO and region in room:
-            room[region] = round(room[region] * (1 + ROOM_RECOVERS_PER_S * elapsed_s), 1)
-            if room[region] > 4 * max(1.0, seen.tries_per_s):
+        near_per_s = memory.demand_per_s.get(region, 0.0)
+        most, least = max(one.ratio for one in shown), max(ROOM_LEAST_PER_S, ROOM_LEAST_RATIO * near_per_s)
+        if most > PRESSED_RATIO and seen.tries_per_s > 0:
+            holds = seen.tries_per_s * PRESSED_RATIO / most
+            room[region] = round(max(least, min(room.get(region, holds), holds)), 3)
+        elif region in room:
+            more = room[region] * (1 + elapsed_s * min(one.recovers_per_s for one in shown))
+            room[region] = round(max(least, more), 3)
+            if more > 4 * max(1.0, seen.tries_per_s, near_per_s):
                 del room[region]
     return memory.room_per_s if room == memory.room_per_s else room
 
 
-def _used(model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> Mapping[str, float]:
-    """Of the regions that may be short of room: which share of what its instances are sized for the busiest pool has at hand, or uses of
-    their processors.
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """Which share of what its instances are sized for is in use in `region`, by one sign of it; `may_grow` where these may become more."""
+
+    region: str
+    ratio: float
+    may_grow: bool = False
+
+    @property
+    def recovers_per_s(self) -> float:
+        """By how much of itself room may grow."""
+        if self.ratio < RELAXED_RATIO:
+            return ROOM_RECOVERS_PER_S
+        return ROOM_TRIED_PER_S if self.may_grow and self.ratio < TRIED_RATIO else 0.0
+
+
+def _used(model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> Iterable[_Used]:
+    """Of the regions that may be short of room: which share of what its instances are sized for each pool has at hand, or uses of their
+    processors.
 
     One that is at work and answers later than the blueprint's goal for it counts as pressed too.
     """
-    used = dict(_full(serving, snapshot, memory))
+    yield from _full(serving, snapshot, memory)
     busy: dict[str, float] = {}
-    late = _late(model, snapshot)
+    late = _late(model, snapshot, memory)
     for key, pool in snapshot.pools.items():
         service = serving.services.get(pool.service)
         if service is None or not service.http or not -1.0 <= snapshot.taken_at - pool.seen_at <= FACT_AGE_S_MAX:
@@ -149,7 +179,7 @@ def _used(model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMem
         if pool.in_flight > bound or pool.region in memory.room_per_s:
             busy[key] = pool.in_flight / service.instance.concurrency
     if not busy:
-        return used
+        return
     ready: dict[str, int] = {}
     for instance in snapshot.instances.values():
         if instance.release == serving.id and instance.state is InstanceState.READY and not instance.frozen:
@@ -157,36 +187,55 @@ def _used(model: Model, serving: Release, snapshot: Snapshot, memory: RegionsMem
             ready[pool_key] = ready.get(pool_key, 0) + 1
     for key, instances in busy.items():
         if key in ready:
-            region, mine = key.partition("@")[2], instances / ready[key]
-            if mine > AT_WORK_RATIO:
-                mine = max(mine, PRESSED_RATIO * late.get(region, 0.0))
-            used[region] = max(used.get(region, 0.0), mine)
-    return used
+            (service_name, _, region), mine = key.partition("@"), instances / ready[key]
+            yield _Used(region, mine, ready[key] < serving.services[service_name].scaling.instances_max)
+            if mine > AT_WORK_RATIO and region in late:
+                # No trigger asks for more instances for that.
+                yield _Used(region, PRESSED_RATIO * late[region])
 
 
-def _full(serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> Iterable[tuple[str, float]]:
+def _full(serving: Release, snapshot: Snapshot, memory: RegionsMemory) -> Iterable[_Used]:
     """How busy the processors are of regions whose answers are late, or that are short of room.
 
     Without late answers busy ones are no reason to go elsewhere: it may be work that nobody waits for, and no less without requests.
+    Nor are those of pools that may grow, but nothing comes back to them before they have.
     """
     for region, state in memory.regions.items():
         is_late = any(name in state.ailing_since for name in OVERLOADED)
         if is_late or region in memory.room_per_s:
             ratio = processor_ratio(region, serving, snapshot)
             if ratio > PRESSED_RATIO or region in memory.room_per_s:
-                yield region, ratio if is_late else min(ratio, PRESSED_RATIO)
+                yield _Used(region, ratio if is_late else min(ratio, PRESSED_RATIO))
+        if region in memory.room_per_s:
+            growing = processor_ratio(region, serving, snapshot, may_grow=True)
+            yield _Used(region, min(growing, PRESSED_RATIO), may_grow=True)
 
 
-def _late(model: Model, snapshot: Snapshot) -> Mapping[str, float]:
-    """By region that has a goal for its answers: how its usual answer stands to it (1: as late as it may be)."""
+def _late(model: Model, snapshot: Snapshot, memory: RegionsMemory) -> Mapping[str, float]:
+    """By region that has a goal for its answers: how its usual answer stands to it, without the way (1: as late as may be)."""
     late = {}
     for name, seen in snapshot.regions.items():
         region = model.regions.get(name)
         if region is None or region.latency_ms is None or seen.first_byte_ms_p50 is None:
             continue
         if -1.0 <= snapshot.taken_at - seen.seen_at <= FACT_AGE_S_MAX:
-            late[name] = seen.first_byte_ms_p50 / region.latency_ms
+            late[name] = (seen.first_byte_ms_p50 - _way_ms(memory, name)) / region.latency_ms
     return {name: ratio for name, ratio in late.items() if ratio > RELAXED_RATIO}
+
+
+def _way_ms(memory: RegionsMemory, region: str) -> float:
+    """The way that a usual one of the requests sent to `region` takes: half of them take no longer one."""
+    coming = sorted(
+        (memory.rtt_ms.get(f"{origin}>{region}", 0.0), memory.demand_per_s.get(origin, 0.0) * shares[region])
+        for origin in memory.demand_per_s
+        if region in (shares := memory.ways.get(f"{origin}|", {}))
+    )
+    left_per_s = sum(per_s for _, per_s in coming) / 2
+    for way_ms, per_s in coming:
+        left_per_s -= per_s
+        if left_per_s <= 0:
+            return way_ms
+    return 0.0
 
 
 def _capacities(model: Model, memory: RegionsMemory) -> Mapping[str, float]:
