@@ -257,6 +257,12 @@ class World:
         environment = self.environment(**changes)
         return subprocess.run(command, cwd=APP, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
 
+    def run_python(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Run some Python beside Crewboard's own to its end."""
+        command = [sys.executable, "-c", text]
+        environment = self.environment()
+        return subprocess.run(command, cwd=APP, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+
     def start_worker(self, name: str) -> Process:
         """Start a worker."""
         command = shlex.split(self.blueprint["services"]["worker"]["command"])

@@ -6,6 +6,25 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+LOST_WHILE_LENT = """
+import asyncio, os
+from crewboard.database import Database, DatabaseAway, connect
+
+async def main():
+    database, other = Database(os.environ["DATABASE_URL"]), await connect(os.environ["DATABASE_URL"])
+    await database.start()
+    try:
+        async with database.connection() as lent:
+            await other.execute("SELECT pg_terminate_backend($1)", await lent.fetchval("SELECT pg_backend_pid()"))
+            while True:
+                await asyncio.sleep(0.1)
+                await lent.fetchval("SELECT 1")
+    except DatabaseAway as away:
+        print(f"away: {away}")
+
+asyncio.run(main())
+"""
+
 
 def test_database_restart(world: Any, web: Any, patiently: Callable[..., Any]) -> None:
     """The database restarts under the app and a worker: 503 with retry-after, no traceback, then all is well."""
@@ -34,6 +53,13 @@ def test_database_restart(world: Any, web: Any, patiently: Callable[..., Any]) -
     assert worker.end() == 0
     assert "Traceback" not in worker.log.read_text()
     assert "Traceback" not in web.process.log.read_text()
+
+
+def test_a_connection_that_is_lost_while_it_is_lent(world: Any) -> None:
+    """The database ends a connection between two questions of a request: it is away then, and nobody made a mistake."""
+    ended = world.run_python(LOST_WHILE_LENT)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("away: InterfaceError"), ended.stdout
 
 
 def test_frozen_database(world: Any, web: Any, patiently: Callable[..., Any]) -> None:
