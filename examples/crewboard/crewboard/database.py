@@ -44,8 +44,8 @@ async def away_as_one_error() -> AsyncIterator[None]:
     try:
         yield
     except _AWAY as error:
-        # asyncpg uses InterfaceError for a closed connection, and for calls that we got wrong too. One that was lost while
-        # it was lent is "released back to the pool".
+        # asyncpg uses InterfaceError for a closed connection, and for calls that we got wrong too. One that was lost
+        # while it was lent is "released back to the pool".
         if isinstance(error, asyncpg.InterfaceError) and not any(said in str(error) for said in ("closed", "released")):
             raise
         raise DatabaseAway(f"{type(error).__name__}: {error}".rstrip(": ")) from error
