@@ -238,8 +238,11 @@ def test_a_queue_does_not_hide_that_more_comes() -> None:
         pool = PoolSeen("web", "local", 1000.0, requests_per_s=900.0, in_flight=6000.0)
         shot = replace(_snapshot(1000.0, seen, {"web@local": pool}), works={work.key: work})
         loud = PoolScale(4, "", 0.0, high_since={"concurrency": 999.0})
-        after, _ = scale_pool(web, "local", [*seen.values()], shot, loud)
+        after, decision = scale_pool(web, "local", [*seen.values()], shot, loud)
         assert after.wanted == needed
+        assert decision is not None
+        assert "3000 requests at hand per instance (" in decision.why
+        assert " without what waits for instances that start), above 60" in decision.why
 
 
 @pytest.mark.parametrize("source", ["process"])

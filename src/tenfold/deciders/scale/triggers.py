@@ -190,19 +190,22 @@ def describe(reading: Reading, side: str) -> str:
     trigger = reading.trigger
     if reading.value is None:
         return f"{trigger.metric}: {reading.why}"
-    if trigger.metric in ("cpu", "memory", "capacity"):
-        value, up, down = (f"{v:.0%}" for v in (reading.value, trigger.up_above, trigger.down_below))
+    is_ratio = trigger.metric in ("cpu", "memory", "capacity")
+    value, asks, up, down = (
+        f"{v:.0%}" if is_ratio else f"{v:.3g}" if v < 1000 else f"{v:.0f}"
+        for v in (reading.value, reading.asks, trigger.up_above, trigger.down_below)
+    )
+    if is_ratio:
         text = reading.words or f"{value} of an instance's {'processor' if trigger.metric == 'cpu' else 'memory'}"
     else:
-        value, up, down = (
-            f"{v:.3g}" if v < 1000 else f"{v:.0f}" for v in (reading.value, trigger.up_above, trigger.down_below)
-        )
         unit = UNITS.get(trigger.metric, trigger.metric)
         text = (
             f"{value} {unit} mean response time"
             if trigger.metric == "response_time"
             else f"{value} {unit} per instance"
         )
+    if asks != value:
+        text = f"{text} ({asks} without what waits for instances that start)"
     match side:
         case "above":
             return f"{text}, above {up}"
