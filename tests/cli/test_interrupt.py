@@ -129,7 +129,7 @@ def test_a_second_ctrl_c_kills_at_once(place: Place) -> None:
     place.say_until(process, "is let go")
     began_s = time.monotonic()
     ended = interrupt(place, process)
-    assert time.monotonic() - began_s < 30.0
+    assert time.monotonic() - began_s < 10.0
     assert "killing everything" in ended.out
     asking.close()
     place.nothing_runs()
